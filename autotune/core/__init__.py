@@ -1,0 +1,74 @@
+"""Value types and protocols that cross a room's boundary; imports nothing but the standard library."""
+
+from autotune.core.device import Device
+from autotune.core.kernel import FAMILIES, AttributeValue, Constant, Kernel, KernelNode
+from autotune.core.lane import DEFAULT_LANE, Concurrency, Lane, Precision, Processor
+from autotune.core.measurement import (
+    PROTOCOL_VERSION,
+    Failure,
+    FailureKind,
+    Identity,
+    Measurement,
+    Notes,
+    ProfileRecord,
+    Protocol,
+    StageRecord,
+)
+from autotune.core.observer import Observer, SilentObserver
+from autotune.core.plan import (
+    PLAN_SCHEMA_VERSION,
+    Baseline,
+    Candidate,
+    ModelInfo,
+    OutputError,
+    Plan,
+    Ratio,
+    Scenario,
+    Stage,
+    StageChoice,
+    Timing,
+    Verdict,
+    VerdictKind,
+)
+from autotune.core.prediction import Prediction
+from autotune.core.tensor import TensorSpec
+
+__all__ = [
+    "DEFAULT_LANE",
+    "FAMILIES",
+    "PLAN_SCHEMA_VERSION",
+    "PROTOCOL_VERSION",
+    "AttributeValue",
+    "Baseline",
+    "Candidate",
+    "Concurrency",
+    "Constant",
+    "Device",
+    "Failure",
+    "FailureKind",
+    "Identity",
+    "Kernel",
+    "KernelNode",
+    "Lane",
+    "Measurement",
+    "ModelInfo",
+    "Notes",
+    "Observer",
+    "OutputError",
+    "Plan",
+    "Precision",
+    "Prediction",
+    "Processor",
+    "ProfileRecord",
+    "Protocol",
+    "Ratio",
+    "Scenario",
+    "SilentObserver",
+    "Stage",
+    "StageChoice",
+    "StageRecord",
+    "TensorSpec",
+    "Timing",
+    "Verdict",
+    "VerdictKind",
+]

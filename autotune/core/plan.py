@@ -1,0 +1,248 @@
+"""A plan: what a search decides and a production program loads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+from autotune.core.codec import encode
+from autotune.core.device import Device
+from autotune.core.lane import Lane
+from autotune.core.tensor import TensorSpec
+
+PLAN_SCHEMA_VERSION = 1
+
+
+class Scenario(StrEnum):
+    """How requests arrive, in MLPerf Inference's names."""
+
+    SINGLE_STREAM = "SingleStream"
+    OFFLINE = "Offline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageChoice:
+    """A stage before it is a file: a run of kernels and the lane that runs them.
+
+    Args:
+        start: first kernel, in the order of the graph's kernels.
+        stop: one past the last.
+        lane: where they run.
+    """
+
+    start: int
+    stop: int
+    lane: Lane
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """What the search compares: stages one after the other, and how many requests run at once.
+
+    Args:
+        stages: cover all kernels without gap or overlap.
+        callers: threads that call `run` at the same time (1 in SingleStream).
+        batch: requests joined into one along the first dimension (1 in SingleStream).
+    """
+
+    stages: tuple[StageChoice, ...]
+    callers: int = 1
+    batch: int = 1
+
+    @property
+    def hash(self) -> str:
+        """12 hexadecimal digits, equal for equal candidates."""
+        text = json.dumps(encode(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def is_single_lane(self) -> bool:
+        """Whether one lane runs the whole model as one session."""
+        return len(self.stages) == 1
+
+    def __str__(self) -> str:
+        stages = " | ".join(f"{s.start}-{s.stop} {s.lane}" for s in self.stages)
+        text = str(self.stages[0].lane) if self.is_single_lane else stages
+        text += f" x{self.callers} callers" if self.callers > 1 else ""
+        return text + (f" batch {self.batch}" if self.batch > 1 else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A connected part of the model that one lane runs as one session.
+
+    Args:
+        file: ONNX file, relative to the plan's folder.
+        start: first kernel.
+        stop: one past the last kernel.
+        lane: where it runs.
+        inputs: names of the tensors it takes.
+        outputs: names of the tensors it gives.
+        operators: number of ONNX nodes.
+    """
+
+    file: str
+    start: int
+    stop: int
+    lane: Lane
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    operators: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Latency and throughput, predicted or measured; the field it stands in says which.
+
+    Args:
+        p50_us: median latency of one request.
+        p90_us: 90th percentile; equal to the median where only that is predicted.
+        p99_us: 99th percentile.
+        throughput_per_s: samples per second.
+        load_s: seconds to load, 0 where it was not measured.
+        peak_bytes: peak resident memory, 0 where it was not measured.
+    """
+
+    p50_us: float
+    p90_us: float
+    p99_us: float
+    throughput_per_s: float
+    load_s: float = 0.0
+    peak_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputError:
+    """How far the outputs are from the reference (ONNX Runtime's CPU provider at float32).
+
+    Args:
+        relative_rms: worst over outputs and their parts of RMS(difference) / RMS(reference).
+        max_abs: worst absolute difference.
+        worst_output: the output, or part of one, that has it.
+        no_signal: outputs whose reference is constant or nearly zero on the inputs given.
+    """
+
+    relative_rms: float
+    max_abs: float
+    worst_output: str = ""
+    no_signal: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """What a plan must beat.
+
+    Args:
+        name: `default`, `policy:<NAME>`, `single:<lane>` or `user`.
+        candidate: how it runs; None for a device policy, where ONNX Runtime decides.
+        measured: its timing, None where it could not run.
+        error: its output error, None where it could not run.
+        feasible: whether the error is within the tolerance.
+        failure: why it could not run, else empty.
+    """
+
+    name: str
+    candidate: Candidate | None
+    measured: Timing | None
+    error: OutputError | None
+    feasible: bool
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """A speedup with its 95 % interval over process launches."""
+
+    ratio: float
+    low: float
+    high: float
+
+
+class VerdictKind(StrEnum):
+    """What won."""
+
+    PARTITION = "partition"
+    SINGLE_PROCESSOR = "single_processor"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The answer, in one line.
+
+    Args:
+        kind: what won.
+        winner: its name: a baseline's, or the candidate as text.
+        reason: one sentence with the numbers.
+    """
+
+    kind: VerdictKind
+    winner: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """The model that a plan runs.
+
+    Args:
+        name: the zoo's name or the file's stem.
+        sha256: hash of the prepared model (folded, static shapes, weights included).
+        inputs: its inputs.
+        outputs: its outputs.
+        source: what the weights are, for instance `architecture only, random weights`; empty for a file.
+    """
+
+    name: str
+    sha256: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Partition and lanes for one model, its input shapes, device and scenario; predicted and measured.
+
+    Args:
+        model: what it runs.
+        scenario: how requests arrive.
+        stages: in the order they run.
+        callers: threads that should call `run` at the same time.
+        batch: requests joined into one.
+        tolerance: largest allowed `relative_rms`.
+        device: where it was found.
+        versions: (distribution or provider, version) that it was measured with.
+        predicted: frozen before measuring; None where nothing was predicted.
+        measured: on this device, from the deciding protocol; None in an unmeasured plan.
+        error: on inputs held out of the search.
+        baselines: measured side by side.
+        over_default: speedup over ONNX Runtime's default.
+        over_best_single: speedup over the best feasible single processor.
+        verdict: the answer.
+    """
+
+    schema_version: int = PLAN_SCHEMA_VERSION
+    model: ModelInfo
+    scenario: Scenario
+    stages: tuple[Stage, ...]
+    callers: int = 1
+    batch: int = 1
+    tolerance: float
+    device: Device
+    versions: tuple[tuple[str, str], ...] = ()
+    predicted: Timing | None = None
+    measured: Timing | None = None
+    error: OutputError | None = None
+    baselines: tuple[Baseline, ...] = ()
+    over_default: Ratio | None = None
+    over_best_single: Ratio | None = None
+    verdict: Verdict | None = None
+
+    @property
+    def candidate(self) -> Candidate:
+        """The choice behind the plan."""
+        stages = tuple(StageChoice(start=s.start, stop=s.stop, lane=s.lane) for s in self.stages)
+        return Candidate(stages=stages, callers=self.callers, batch=self.batch)
