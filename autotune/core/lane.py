@@ -127,7 +127,9 @@ class Lane:
                 name, _, value = part.partition("=")
                 options.append((name, value))
             else:
-                raise UsageError(f"{text!r} is not a lane: {part!r} is none of f32, bf16, t2, s2, c0+1, nospin, name=value")
+                raise UsageError(
+                    f"{text!r} is no lane: {part!r} is none of f32, bf16, t2, s2, c0+1, nospin, name=value"
+                )
         return Lane(
             processor=processor,
             precision=precision,

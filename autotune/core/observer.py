@@ -13,7 +13,7 @@ class Observer(Protocol):
     """
 
     def progress(self, phase: str, done: int, total: int, *, text: str = "") -> None:
-        """`done` of `total` steps of `phase` (`profile`, `train`, `search`, `verify`) are finished; total 0: unknown."""
+        """`done` of `total` steps of `phase` (`profile`, `train`, `search`, `verify`) are done; total 0: unknown."""
 
     def event(self, name: str, fields: Mapping[str, object]) -> None:
         """Something worth keeping happened, for instance `round`, `baseline`, `candidate`, `predictor`, `warning`."""
