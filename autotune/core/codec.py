@@ -34,7 +34,7 @@ def decode(kind: type[T], data: Any) -> T:
     Raises:
         ValueError: a field is missing or has another type; the message names the path to it.
     """
-    return typing.cast(T, _decode(kind, data, kind.__name__))
+    return typing.cast("T", _decode(kind, data, kind.__name__))
 
 
 @cache
