@@ -1,0 +1,164 @@
+"""From records to what can be learnt from: one device, one identity per lane, measurements only."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from autotune.core import Device, Identity, Kernel, Lane, Measurement, Prediction, ProfileRecord
+from autotune.errors import PredictorError
+
+MIN_RECORDS = 20
+"""Records of a lane under which trees would only repeat noise."""
+
+Groups = Mapping[str, Collection[str]]
+"""Model name -> signatures of its kernels (`Store.models`); kernels of no model are synthetic ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneRecords:
+    """What was measured on one lane: kernels, their signatures and median latencies, repeats joined by the median."""
+
+    lane: Lane
+    identity: Identity
+    kernels: tuple[Kernel, ...]
+    signatures: tuple[str, ...]
+    latency_us: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSet:
+    """All lanes of one device.
+
+    Args:
+        device: the device's identifier.
+        lanes: ordered by their text.
+        failures: records that hold a failure; they teach nothing about latency.
+        stale: records of an older identity of their lane (another version of a provider).
+    """
+
+    device: str
+    lanes: tuple[LaneRecords, ...]
+    failures: int
+    stale: int
+
+    @property
+    def count(self) -> int:
+        """Kernels × lanes."""
+        return sum(len(lane.kernels) for lane in self.lanes)
+
+    @property
+    def hash(self) -> str:
+        """12 hexadecimal digits over lanes, signatures and latencies."""
+        digest = hashlib.sha256()
+        for part in self.lanes:
+            digest.update(str(part.lane).encode())
+            digest.update("".join(part.signatures).encode())
+            digest.update(part.latency_us.tobytes())
+        return digest.hexdigest()[:12]
+
+
+class Signatures:
+    """Signatures of kernel objects, each computed once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Kernel, str]] = {}
+
+    def of(self, kernel: Kernel) -> str:
+        """`kernel.signature`."""
+        held = self._known.get(id(kernel))
+        if held is None:
+            held = self._known[id(kernel)] = (kernel, kernel.signature)
+        return held[1]
+
+
+def training_set(records: Sequence[ProfileRecord], device: Device | None = None) -> TrainingSet:
+    """Sort records by lane; of several identities of a lane the one recorded last counts.
+
+    Raises:
+        PredictorError: records of several devices, of another device than `device`, or none at all.
+    """
+    devices = sorted({record.identity.device for record in records})
+    if len(devices) > 1 or (device is not None and devices not in ([], [device.id])):
+        wanted = device.id if device is not None else devices[0]
+        raise PredictorError(
+            f"records of the devices {', '.join(devices)} can't be mixed: pass those of {wanted} only "
+            f"(`Store.kernels(device={wanted!r})`)."
+        )
+    measured = [(record, record.result) for record in records if isinstance(record.result, Measurement)]
+    newest = {record.lane: record.identity for record, _ in measured}
+    current = [pair for pair in measured if pair[0].identity == newest[pair[0].lane]]
+    signatures = Signatures()
+    lanes: dict[Lane, dict[str, tuple[Kernel, list[float]]]] = {lane: {} for lane in newest}
+    for record, result in current:
+        held = lanes[record.lane].setdefault(signatures.of(record.kernel), (record.kernel, []))
+        held[1].append(result.median_us)
+    if not lanes:
+        raise PredictorError(
+            f"no measured kernels in {len(records)} records: at least {MIN_RECORDS} of one lane are needed; "
+            "run `autotune profile`."
+        )
+    parts = [_lane_records(lane, newest[lane], kernels) for lane, kernels in lanes.items()]
+    return TrainingSet(
+        device=devices[0],
+        lanes=tuple(sorted(parts, key=lambda part: str(part.lane))),
+        failures=len(records) - len(measured),
+        stale=len(measured) - len(current),
+    )
+
+
+def _lane_records(lane: Lane, identity: Identity, kernels: dict[str, tuple[Kernel, list[float]]]) -> LaneRecords:
+    ordered = sorted(kernels)
+    return LaneRecords(
+        lane=lane,
+        identity=identity,
+        kernels=tuple(kernels[signature][0] for signature in ordered),
+        signatures=tuple(ordered),
+        latency_us=np.array([np.median(kernels[signature][1]) for signature in ordered]),
+    )
+
+
+def require(data: TrainingSet) -> None:
+    """Check that at least one lane has enough records.
+
+    Raises:
+        PredictorError: none has; the message says how many are there and how many are needed.
+    """
+    most = max(data.lanes, key=lambda part: len(part.kernels))
+    if len(most.kernels) < MIN_RECORDS:
+        raise PredictorError(
+            f"{len(most.kernels)} measured kernels on {most.lane} are too few to learn from, {MIN_RECORDS} are needed: "
+            "run `autotune profile --model yolo` or another model."
+        )
+
+
+def folds_of(signatures: Sequence[str], groups: Groups | None, folds: int) -> npt.NDArray[np.intp]:
+    """Fold of each signature: kernels of one model share it (the first model that has them), others by their hash."""
+    owner: dict[str, str] = {}
+    for name in sorted(groups or {}):
+        for signature in (groups or {})[name]:
+            owner.setdefault(signature, name)
+    units = [owner.get(signature, signature) for signature in signatures]
+    if len(set(units)) < folds:  # one or two models and nothing else: the next best is by kernel
+        units = list(signatures)
+    sizes: dict[str, int] = {}
+    for unit in units:
+        sizes[unit] = sizes.get(unit, 0) + 1
+    filled = [0] * folds
+    placed: dict[str, int] = {}
+    for unit in sorted(sizes, key=lambda name: (-sizes[name], name)):
+        placed[unit] = filled.index(min(filled))
+        filled[placed[unit]] += sizes[unit]
+    return np.array([placed[unit] for unit in units], dtype=np.intp)
+
+
+def predictions(median_us: npt.NDArray[np.float64], factor: npt.NDArray[np.float64]) -> list[Prediction]:
+    """Predictions whose intervals reach from median / factor to median × factor."""
+    return [
+        Prediction(median_us=m, low_us=m / f, high_us=m * f)
+        for m, f in zip(median_us.tolist(), np.maximum(factor, 1.0).tolist(), strict=True)
+    ]

@@ -1,0 +1,29 @@
+"""Profile records (edit here; imports as autotune.datasets; holds code, not data): store, synthetic kernels, Parquet.
+
+The folder lies at the top level and `autotune/datasets` is a committed link to it. The records themselves live in the
+home folder (`home()`), never here.
+"""
+
+from autotune.datasets.home import home
+from autotune.datasets.parquet import (
+    PARQUET_SCHEMA_VERSION,
+    ImportReport,
+    RefusedRow,
+    export_parquet,
+    import_parquet,
+)
+from autotune.datasets.schema import STORE_SCHEMA_VERSION
+from autotune.datasets.store import Store
+from autotune.datasets.synthetic import synthetic_kernels
+
+__all__ = [
+    "PARQUET_SCHEMA_VERSION",
+    "STORE_SCHEMA_VERSION",
+    "ImportReport",
+    "RefusedRow",
+    "Store",
+    "export_parquet",
+    "home",
+    "import_parquet",
+    "synthetic_kernels",
+]

@@ -1,0 +1,236 @@
+"""The store of measurements: written as they are made, read by every later search on this device."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+from types import TracebackType
+from typing import Any
+
+import sqlalchemy as sa
+
+from autotune.core import Identity, Kernel, Lane, ProfileRecord, StageRecord
+from autotune.datasets import rows, schema
+from autotune.datasets.connect import open_engine, place_of, reading, writing
+from autotune.datasets.home import home
+from autotune.errors import StoreError
+
+_MANY = 500
+"""Values in one SQL `IN` list; SQLite takes 32,766, other data bases fewer."""
+
+
+class Store:
+    """Profile records, stage records and models, in one data base; usable from several processes and threads.
+
+    Args:
+        url: an SQLAlchemy URL; by default the SQLite file `profiles.db` in the home folder.
+
+    Raises:
+        StoreError: it cannot be opened, is damaged or cannot be written.
+        SchemaVersionError: it was written by a newer version of autotune.
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        self._engine = open_engine(url or f"sqlite:///{home() / 'profiles.db'}")
+        self.place = place_of(self._engine.url)
+        self._kernels: dict[str, Kernel] = {}
+        self._signatures: dict[int, tuple[Kernel, str]] = {}  # by identity: hashing a kernel costs more than its row
+        try:
+            with writing(self._engine) as connection:
+                schema.migrate(connection, self.place)
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the data base."""
+        self._engine.dispose()
+
+    # writing
+
+    def add(self, records: Iterable[ProfileRecord]) -> None:
+        """Store profile records in one transaction: when this returns they survive a killed process.
+
+        Raises:
+            StoreError: the disk is full or the data base is damaged; what was stored before is kept.
+        """
+        records = list(records)
+        if not records:
+            return
+        signatures = [self._signature(record.kernel) for record in records]
+        new = {s: record.kernel for s, record in zip(signatures, records, strict=True) if s not in self._kernels}
+        values = [rows.profile_row(record, s) for record, s in zip(records, signatures, strict=True)]
+        with writing(self._engine) as connection:
+            known = self._known_kernels(connection, new)
+            texts = [{"signature": s, "json": rows.to_json(kernel)} for s, kernel in new.items() if s not in known]
+            if texts:
+                connection.execute(schema.kernels.insert(), texts)
+            connection.execute(schema.profiles.insert(), values)
+        self._kernels.update(new)
+
+    def add_stages(self, records: Iterable[StageRecord]) -> None:
+        """Store stage records in one transaction.
+
+        Raises:
+            StoreError: the disk is full or the data base is damaged; what was stored before is kept.
+        """
+        values = [rows.stage_row(record) for record in records]
+        if values:
+            with writing(self._engine) as connection:
+                connection.execute(schema.stages.insert(), values)
+
+    def add_model(self, sha256: str, name: str, kernels: Collection[str]) -> None:
+        """Remember which kernels (signatures, in order) a model consists of; a later call replaces an earlier one."""
+        with writing(self._engine) as connection:
+            connection.execute(schema.models.delete().where(schema.models.c.sha256 == sha256))
+            values = {"sha256": sha256, "name": name, "kernels": json.dumps(list(kernels))}
+            connection.execute(schema.models.insert().values(values))
+
+    # reading
+
+    def kernels(
+        self,
+        *,
+        device: str | None = None,
+        lanes: Collection[Lane] | None = None,
+        identity: Identity | None = None,
+        signatures: Collection[str] | None = None,
+        latest: bool = True,
+    ) -> list[ProfileRecord]:
+        """Profile records in the order they were made; None leaves a condition out.
+
+        Args:
+            device: `Device.id`.
+            lanes: only these.
+            identity: only exactly this one.
+            signatures: only these kernels.
+            latest: of several records of one kernel, lane and identity only the last; False gives them all
+                (repeats show the noise).
+        """
+        table = schema.profiles
+        conditions = self._conditions(table, device=device, lanes=lanes, identity=identity)
+        found = self._select(table, conditions, "signature", signatures)
+        if latest:
+            last = {(row["signature"], row["lane"], row["identity"]): row for row in found}
+            found = sorted(last.values(), key=lambda row: int(row["id"]))
+        self._load_kernels({row["signature"] for row in found})
+        return self._decoded(found, lambda row: rows.profile_of(row, self._kernels[row["signature"]]))
+
+    def known(self, signatures: Collection[str], lane: Lane, identity: Identity) -> set[str]:
+        """Those of `signatures` that have a record (a measurement or a failure) on this lane under this identity."""
+        table = schema.profiles
+        conditions = self._conditions(table, device=None, lanes=[lane], identity=identity)
+        query = sa.select(table.c.signature).where(*conditions).distinct()
+        wanted = set(signatures)
+        with reading(self._engine) as connection:
+            return wanted & set(connection.execute(query).scalars())
+
+    def stages(
+        self,
+        *,
+        device: str | None = None,
+        model_sha256: str | None = None,
+        lanes: Collection[Lane] | None = None,
+        identity: Identity | None = None,
+    ) -> list[StageRecord]:
+        """Stage records, all of them, in the order they were made (repeats too: each is a replicate)."""
+        table = schema.stages
+        conditions = self._conditions(table, device=device, lanes=lanes, identity=identity)
+        if model_sha256 is not None:
+            conditions.append(table.c.model_sha256 == model_sha256)
+        return self._decoded(self._select(table, conditions, "", None), rows.stage_of)
+
+    def models(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+        """Model hash -> (name, signatures of its kernels in order)."""
+        with reading(self._engine) as connection:
+            found = connection.execute(sa.select(schema.models).order_by(schema.models.c.name)).all()
+        return {row.sha256: (row.name, tuple(json.loads(row.kernels))) for row in found}
+
+    def counts(self) -> dict[str, int]:
+        """Rows per table, for people: `kernels`, `profiles`, `stages`, `models`."""
+        with reading(self._engine) as connection:
+            return {
+                table.name: int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
+                for table in (schema.kernels, schema.profiles, schema.stages, schema.models)
+            }
+
+    # inside
+
+    def _signature(self, kernel: Kernel) -> str:
+        held = self._signatures.get(id(kernel))
+        if held is None or held[0] is not kernel:
+            held = (kernel, kernel.signature)
+            self._signatures[id(kernel)] = held
+        return held[1]
+
+    @staticmethod
+    def _known_kernels(connection: sa.Connection, signatures: Collection[str]) -> set[str]:
+        known: set[str] = set()
+        column = schema.kernels.c.signature
+        for part in _parts(signatures):
+            known.update(connection.execute(sa.select(column).where(column.in_(part))).scalars())
+        return known
+
+    @staticmethod
+    def _conditions(
+        table: sa.Table, *, device: str | None, lanes: Collection[Lane] | None, identity: Identity | None
+    ) -> list[sa.ColumnElement[bool]]:
+        conditions = [] if device is None else [table.c.device == device]
+        if lanes is not None:
+            conditions.append(table.c.lane.in_([rows.lane_json(lane) for lane in lanes]))
+        if identity is not None:
+            conditions.append(table.c.identity == rows.identity_json(identity))
+        return conditions
+
+    def _select(
+        self,
+        table: sa.Table,
+        conditions: list[sa.ColumnElement[bool]],
+        column: str,
+        values: Collection[str] | None,
+    ) -> list[sa.RowMapping]:
+        query = sa.select(table).where(*conditions)
+        with reading(self._engine) as connection:
+            if values is None:
+                return list(connection.execute(query.order_by(table.c.id)).mappings())
+            found: list[sa.RowMapping] = []
+            for part in _parts(values):
+                found += connection.execute(query.where(table.c[column].in_(part))).mappings()
+        return sorted(found, key=lambda row: int(row["id"]))
+
+    def _load_kernels(self, signatures: Collection[str]) -> None:
+        missing = [s for s in signatures if s not in self._kernels]
+        with reading(self._engine) as connection:
+            for part in _parts(missing):
+                query = sa.select(schema.kernels).where(schema.kernels.c.signature.in_(part))
+                found = connection.execute(query).all()
+                for kernel, row in zip(self._decoded([row.json for row in found], rows.kernel_of), found, strict=True):
+                    self._kernels[row.signature] = kernel
+                    self._signatures[id(kernel)] = (kernel, row.signature)
+        lost = [s for s in missing if s not in self._kernels]
+        if lost:
+            raise StoreError(
+                f"{self.place}: records name the kernel {lost[0]}, which is not there: the file is damaged."
+            )
+
+    def _decoded(self, found: Iterable[Any], read: Any) -> list[Any]:
+        """Rows as values; a row that is none of ours means a damaged file."""
+        try:
+            return [read(row) for row in found]
+        except (ValueError, TypeError, KeyError) as error:
+            raise StoreError(
+                f"{self.place}: a row cannot be read ({error}): the file is damaged; move it away and measure again."
+            ) from error
+
+
+def _parts(values: Collection[str]) -> list[list[str]]:
+    ordered = sorted(set(values))
+    return [ordered[i : i + _MANY] for i in range(0, len(ordered), _MANY)]
