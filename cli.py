@@ -1,5 +1,261 @@
 """The command line: parse, call the api, render; nothing else (edit here; imports as autotune.cli)."""
 
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from autotune import __version__
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Finds which processor should run which operators of an ONNX model here, and proves it by measuring.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Model = Annotated[str, typer.Option("--model", "-m", help="A name of the zoo (yolo, resnet50, …) or an ONNX file.")]
+Shapes = Annotated[list[str], typer.Option("--shape", help="NAME=1,3,320,320: the full shape of an input.")]
+Dims = Annotated[list[str], typer.Option("--dim", help="NAME=640: the value of a symbolic dimension.")]
+Inputs = Annotated[list[str], typer.Option("--inputs", help="npz file or ONNX test_data_set folder with real inputs.")]
+Processors = Annotated[str, typer.Option("--processors", help="Comma-separated; default: all that are found.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
+PlanFolder = Annotated[str, typer.Argument(help="Folder of a plan.")]
+Budget = Annotated[str, typer.Option("--budget", help="Time for everything: 90s, 2min.")]
+Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for another measuring process.")]
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, default=str, allow_nan=False))
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Finds which processor should run which operators of an ONNX model here, and proves it by measuring."""
+
+
+@app.command()
+def search(
+    model: Model,
+    scenario: Annotated[str, typer.Option("--scenario", help="SingleStream (latency) or Offline (throughput).")] = "",
+    hint: Annotated[str, typer.Option("--hint", help="latency or throughput: other names of the scenarios.")] = "",
+    tolerance: Annotated[float, typer.Option("--tolerance", help="Largest relative RMS error of an output.")] = 1e-3,
+    precision: Annotated[str, typer.Option("--precision", help="auto, any or float32.")] = "auto",
+    shape: Shapes = [],  # noqa: B006 - Typer copies defaults
+    dim: Dims = [],  # noqa: B006
+    inputs: Inputs = [],  # noqa: B006
+    processors: Processors = "",
+    baseline: Annotated[str, typer.Option("--baseline", help="JSON file with your own session options.")] = "",
+    budget: Budget = "",
+    trials: Annotated[int, typer.Option("--trials", help="Optuna trials per round.")] = 400,
+    output: Annotated[str, typer.Option("--output", "-o", help="Folder for the plan.")] = "",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Find the fastest plan for a model on this device that keeps its outputs."""
+    from autotune import api
+    from autotune.terminal.flags import search_settings
+    from autotune.terminal.progress import show_progress
+    from autotune.terminal.report import print_search
+
+    settings = search_settings(
+        scenario=scenario or hint,
+        tolerance=tolerance,
+        precision=precision,
+        shapes=shape,
+        dims=dim,
+        inputs=inputs,
+        processors=processors,
+        baseline=baseline,
+        budget=budget,
+        trials=trials,
+        output=output,
+        seed=seed,
+    )
+    with show_progress() as observer:
+        result = api.search(model, settings, observer=observer)
+    _print_json(result.to_json()) if as_json else print_search(result)
+
+
+@app.command()
+def processors(as_json: Json = False) -> None:
+    """Show the processors that ONNX Runtime can reach here."""
+    from autotune.api.workplace import open_workplace
+    from autotune.core.codec import encode
+    from autotune.terminal.listing import print_processors
+
+    with open_workplace(None) as place:
+        if as_json:
+            found = {"runtime": place.discovery.runtime, "device": encode(place.device)}
+            found |= {"processors": encode(place.discovery.processors), "broken": encode(place.discovery.broken)}
+            _print_json({"schema_version": 1} | found)
+        else:
+            print_processors(place)
+
+
+@app.command()
+def profile(
+    model: Annotated[list[str], typer.Option("--model", "-m", help="A name of the zoo or an ONNX file; repeatable.")],
+    shape: Shapes = [],  # noqa: B006
+    dim: Dims = [],  # noqa: B006
+    processors: Processors = "",
+    lane: Annotated[list[str], typer.Option("--lane", help="A lane such as cpu/f32/t2; default: all.")] = [],  # noqa: B006
+    synthetic: Annotated[int, typer.Option("--synthetic", help="Further kernels drawn around those.")] = 0,
+    budget: Budget = "2min",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure the kernels of models on the lanes of this device; known ones are not measured again."""
+    from autotune import api
+    from autotune.core.codec import encode
+    from autotune.terminal.flags import parse_dims, parse_names, parse_shapes
+    from autotune.terminal.listing import print_profile
+    from autotune.terminal.progress import show_progress
+
+    settings = api.SearchSettings(
+        shapes=parse_shapes(shape),
+        dims=parse_dims(dim),
+        processors=parse_names(processors),
+        budget_s=api.parse_duration(budget),
+        seed=seed,
+    )
+    with show_progress() as observer:
+        result = api.profile(model, settings, synthetic=synthetic, lanes=lane, observer=observer)
+    _print_json({"schema_version": 1} | encode(result)) if as_json else print_profile(result)
+
+
+@app.command()
+def retrain(seed: Seed = 0, as_json: Json = False) -> None:
+    """Train the predictor on all records of this device; print the accuracy before and after."""
+    from autotune import api
+    from autotune.core.codec import encode
+    from autotune.terminal.listing import print_retrain
+    from autotune.terminal.progress import show_progress
+
+    with show_progress() as observer:
+        result = api.retrain(seed=seed, observer=observer)
+    _print_json({"schema_version": 1} | encode(result)) if as_json else print_retrain(result)
+
+
+@app.command()
+def run(
+    plan: PlanFolder,
+    inputs: Inputs,
+    output: Annotated[str, typer.Option("--output", "-o", help="npz file for the outputs.")] = "",
+    fallback: Annotated[bool, typer.Option("--fallback", help="Whole-model session if something is missing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a plan on inputs."""
+    from autotune import api
+    from autotune.terminal.listing import outputs_json, print_outputs, save_outputs
+
+    samples = api.run_plan(Path(plan), [Path(path) for path in inputs], fallback=fallback)
+    if output:
+        save_outputs(samples, Path(output))
+    _print_json(outputs_json(samples, output)) if as_json else print_outputs(samples, output)
+
+
+@app.command()
+def bench(
+    plan: PlanFolder,
+    launches: Annotated[int, typer.Option("--launches", help="Fresh processes, at least 2.")] = 6,
+    inputs: Inputs = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Measure a plan and its baselines again, side by side."""
+    from autotune import api
+    from autotune.core.codec import encode
+    from autotune.terminal.listing import print_bench
+    from autotune.terminal.progress import show_progress
+
+    with show_progress() as observer:
+        result = api.bench_plan(
+            Path(plan), launches=launches, inputs=[Path(path) for path in inputs], observer=observer
+        )
+    _print_json(
+        {"schema_version": 1, "launches": result.launches, "rows": encode(result.rows)}
+    ) if as_json else print_bench(result)
+
+
+@app.command()
+def export(
+    plan: PlanFolder,
+    format: Annotated[str, typer.Option("--format", help="ort-config.")] = "ort-config",  # noqa: A002 - the flag's name
+    output: Annotated[str, typer.Option("--output", "-o", help="Folder to write to.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Write what other languages need to run a plan with plain ONNX Runtime."""
+    from autotune import api
+    from autotune.errors import UnknownNameError
+
+    if format != "ort-config":
+        raise UnknownNameError("format", format, known=["ort-config"])
+    target = Path(output) if output else Path(plan).with_name(Path(plan).name + "-ort-config")
+    result = api.export_plan(Path(plan), target)
+    if as_json:
+        _print_json({"schema_version": 1, "path": str(result.path), "snippet": result.snippet})
+    else:
+        typer.echo(f"written: {result.path}\n\n{result.snippet}")
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option("--port", help="0: any free port.")] = 0,
+) -> None:
+    """Start the MLflow server on loopback and print its address."""
+    from autotune.datasets import home
+    from autotune.tracking import serve_ui
+
+    serve_ui(home(), port or None)
+
+
+datasets = typer.Typer(no_args_is_help=True, help="Profile records: show, export, import.")
+app.add_typer(datasets, name="datasets")
+
+
+@datasets.command("show")
+def datasets_show(as_json: Json = False) -> None:
+    """Show how many records there are by device and lane."""
+    from autotune.terminal.listing import print_records, records_json
+
+    _print_json(records_json()) if as_json else print_records()
+
+
+@datasets.command("export")
+def datasets_export(path: Annotated[str, typer.Argument(help="Parquet file to write.")]) -> None:
+    """Export all profile records as Parquet, with a card beside it."""
+    from autotune.datasets import Store, export_parquet, home
+
+    with Store(f"sqlite:///{home() / 'profiles.db'}") as store:
+        export_parquet(store, Path(path))
+    typer.echo(f"written: {path}")
+
+
+@datasets.command("import")
+def datasets_import(path: Annotated[str, typer.Argument(help="Parquet file to read.")]) -> None:
+    """Import profile records from Parquet; refused rows are counted with their reasons."""
+    from autotune.datasets import Store, home, import_parquet
+
+    with Store(f"sqlite:///{home() / 'profiles.db'}") as store:
+        typer.echo(str(import_parquet(store, Path(path))))
+
 
 def main() -> None:
     """Entry point of `autotune`."""
+    from autotune.terminal.guard import exit_codes
+
+    with exit_codes():
+        app()

@@ -1,0 +1,207 @@
+"""Baselines: ONNX Runtime's default, its device policies, every processor alone, the user's own options."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from autotune.api.run import DEFAULT, USER, Contender, Run
+from autotune.core import DEFAULT_LANE, Candidate, Concurrency, Failure, Lane, Measurement, Processor
+from autotune.errors import ModelError, UsageError
+from autotune.processors import SessionSpec, lanes_of, policies
+from autotune.profiler import Job, JobStage, run_outputs, screen
+
+FIRST_LOOK_ROUNDS = 3
+MAX_ROUNDS = 8
+MIN_ROUNDS = 3
+SCREEN_SHARE = 0.2
+OUTPUTS_DEADLINE_S = 300.0
+BATCH = 4
+
+
+def measure_baselines(run: Run) -> None:
+    """Measures the default first (so that even a tiny budget has an answer), then all others that the budget allows."""
+    _first_look(run)
+    contenders = _whole_model(run)
+    _screen(run, contenders)
+    if run.offline:
+        _screen(run, _batched(run))
+    _measure_errors(run)
+
+
+def _source_job(run: Run, name: str, *, callers: int, spec: SessionSpec | None = None, policy: str = "") -> Job:
+    """A job on the user's own file, as they have it."""
+    stage = JobStage(file=str(run.task.graph.source), lane=DEFAULT_LANE)
+    return Job(
+        name=name,
+        stages=(stage,),
+        outputs=run.task.outputs,
+        feeds=str(run.task.feeds),
+        callers=callers,
+        scenario=run.settings.scenario,
+        spec=spec,
+        policy=policy,
+    )
+
+
+def _first_look(run: Run) -> None:
+    callers = len(run.place.device.cores) if run.offline else 1
+    default = Contender(
+        name=DEFAULT, job=_source_job(run, DEFAULT, callers=callers), candidate=run.whole(DEFAULT_LANE, callers=callers)
+    )
+    run.contenders[DEFAULT] = default
+    run.observer.progress("baselines", 0, 0, text="ONNX Runtime's default")
+    default.result = screen([default.job], rounds=FIRST_LOOK_ROUNDS, round_s=0.02, deadline_s=_deadline(run))[0]
+    run.counters.device_measurements += 1
+    outputs = run_outputs(default.job, str(run.task.search_samples.path), deadline_s=OUTPUTS_DEADLINE_S)
+    if not isinstance(outputs, Failure):
+        default.error = run.task.error(outputs, run.task.search_samples)
+
+
+def _deadline(run: Run) -> float:
+    return max(30.0, run.budget.left_s)
+
+
+def _whole_model(run: Run) -> list[Contender]:
+    """Every processor alone, device policies, the user's options."""
+    found: list[Contender] = []
+    for processor in run.place.processors:
+        for candidate in single_candidates(run, processor):
+            name = single_name(candidate)
+            if name not in run.contenders:
+                found.append(Contender(name=name, job=run.bench.job(candidate, name), candidate=candidate))
+    callers = len(run.place.device.cores) if run.offline else 1
+    for policy in policies():
+        name = f"policy:{policy}"
+        found.append(Contender(name=name, job=_source_job(run, name, callers=callers, policy=policy), candidate=None))
+    if run.settings.baseline is not None:
+        spec = read_user_options(run.settings.baseline)
+        found.append(Contender(name=USER, job=_source_job(run, USER, callers=callers, spec=spec), candidate=None))
+    return found
+
+
+def single_name(candidate: Candidate) -> str:
+    """`single:<lane>`, with callers and batch where there are several."""
+    name = f"single:{candidate.stages[0].lane}"
+    name += f" x{candidate.callers}" if candidate.callers > 1 else ""
+    return name + (f" batch{candidate.batch}" if candidate.batch > 1 else "")
+
+
+def single_candidates(run: Run, processor: Processor) -> list[Candidate]:
+    """The settings at which one processor alone is tried."""
+    cores = run.place.device.cores
+    lanes = lanes_of(processor, cores=cores)
+    if not run.offline:
+        return [run.whole(lane) for lane in lanes]
+    count = len(cores)
+    found = []
+    for lane in lanes:
+        threads = lane.concurrency.threads
+        found.append(run.whole(lane, callers=max(1, count // threads) if threads else 1))
+        if threads == count and count > 1:
+            found.append(run.whole(lane, callers=2))
+            if processor.provider == "OpenVINOExecutionProvider":
+                found.append(run.whole(_streamed(lane, count), callers=count))
+    return list({candidate.hash: candidate for candidate in found}.values())
+
+
+def _streamed(lane: Lane, streams: int) -> Lane:
+    setting = lane.concurrency
+    return replace(lane, concurrency=Concurrency(threads=setting.threads, streams=streams, spinning=setting.spinning))
+
+
+def _batched(run: Run) -> list[Contender]:
+    """The best lane of each precision at a batch, where the model has one."""
+    found = []
+    seen = set()
+    for contender in run.singles():
+        candidate = contender.candidate
+        if candidate is None or contender.name == DEFAULT or candidate.stages[0].lane.precision in seen:
+            continue
+        seen.add(candidate.stages[0].lane.precision)
+        batched = replace(candidate, batch=BATCH)
+        try:
+            job = run.bench.job(batched, single_name(batched))
+        except ModelError as error:
+            run.observer.event("note", {"text": f"no batches: {error}"})
+            return []
+        found.append(Contender(name=job.name, job=job, candidate=batched))
+    return found
+
+
+def read_user_options(path: Path) -> SessionSpec:
+    """The session options of a `--baseline` file.
+
+    Raises:
+        UsageError: it cannot be read, is no JSON object, or has unknown keys.
+    """
+    try:
+        data = json.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"--baseline {path} cannot be read: {error}") from error
+    except ValueError as error:
+        raise UsageError(f"--baseline {path} is not JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise UsageError(f'--baseline {path} must hold an object such as {{"intra_op_num_threads": 2}}')
+    return SessionSpec.from_json(data)
+
+
+def _screen(run: Run, contenders: list[Contender]) -> None:
+    if not contenders:
+        return
+    default = run.contenders[DEFAULT]
+    rounds = _rounds(run, default, len(contenders))
+    if rounds == 0:
+        run.warnings.append(
+            f"the budget of {run.settings.budget_s:g} s is too small to measure anything but ONNX Runtime's default; "
+            "give more, for instance --budget 2min."
+        )
+        return
+
+    def seen(index: int, result: Measurement | Failure) -> None:
+        contenders[index].result = result
+        run.observer.progress("baselines", index + 1, len(contenders), text=contenders[index].name)
+
+    jobs = [contender.job for contender in contenders]
+    results = screen(
+        jobs, rounds=rounds, round_s=0.02, seed=run.settings.seed, deadline_s=_deadline(run), on_result=seen
+    )
+    for contender, result in zip(contenders, results, strict=True):
+        contender.result = result
+        run.contenders[contender.name] = contender
+    run.counters.device_measurements += len(jobs)
+
+
+def _rounds(run: Run, default: Contender, jobs: int) -> int:
+    """Rounds that fit into this phase's share of the budget; 0 when not even the fewest fit."""
+    if not isinstance(default.result, Measurement):
+        return MIN_ROUNDS
+    per_round_s = jobs * (0.05 + 2 * default.result.median_us * 1e-6)
+    share_s = run.budget.seconds_until(max(SCREEN_SHARE, run.budget.elapsed_s / run.budget.total_s + SCREEN_SHARE))
+    fit = int(share_s / per_round_s)
+    return min(MAX_ROUNDS, fit) if fit >= MIN_ROUNDS else (MIN_ROUNDS if run.budget.left_s > 3 * per_round_s else 0)
+
+
+def _measure_errors(run: Run) -> None:
+    """Output error once per processor and precision: threads change it by rounding only."""
+    known: dict[tuple[str, str], Contender] = {}
+    for contender in list(run.contenders.values()):
+        if contender.error is not None or not isinstance(contender.result, Measurement):
+            continue
+        lane = contender.lanes[0] if contender.lanes else None
+        key = (lane.processor, str(lane.precision)) if lane else (contender.name, "")
+        if key in known:
+            contender.error = known[key].error
+            continue
+        job = (
+            contender.job
+            if contender.candidate is None
+            else run.bench.job(run.whole(contender.lanes[0]), contender.name)
+        )
+        outputs = run_outputs(job, str(run.task.search_samples.path), deadline_s=OUTPUTS_DEADLINE_S)
+        if isinstance(outputs, Failure):
+            contender.result = outputs
+            continue
+        contender.error = run.task.error(outputs, run.task.search_samples)
+        known[key] = contender

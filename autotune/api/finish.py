@@ -1,0 +1,266 @@
+"""The end of a search: deciding launches, the verdict, the plan's folder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from autotune.api.run import DEFAULT, USER, Contender, Run
+from autotune.core import (
+    Baseline,
+    Failure,
+    Measurement,
+    Plan,
+    Ratio,
+    Stage,
+    Timing,
+    Verdict,
+    VerdictKind,
+)
+from autotune.errors import MeasurementError
+from autotune.graph import extract
+from autotune.profiler import decide, run_outputs
+from autotune.runtime import write_plan
+from autotune.search import Decision, decide_winner
+
+MAX_LAUNCHES = 10
+MIN_LAUNCHES = 4
+FINAL_PARTITIONS = 2
+FINAL_SINGLES = 2
+RUNS_PER_LAUNCH = 20
+HELD_OUT_DEADLINE_S = 300.0
+
+
+def decide_run(run: Run) -> Decision | None:
+    """Measures the finalists and baselines in fresh process launches; None when there was no time for any."""
+    finalists = _finalists(run)
+    run.observer.progress("decide", 0, MAX_LAUNCHES, text=", ".join(c.name for c in finalists))
+
+    def launched(done: int) -> None:
+        run.observer.progress("decide", done, MAX_LAUNCHES)
+
+    left = run.budget.left_s
+    launches = _affordable_launches(finalists, left)
+    if launches == 0:
+        run.warnings.append("no time was left for deciding launches: the figures are from screening.")
+        return None
+    results = decide(
+        [contender.job for contender in finalists],
+        launches=launches,
+        runs=RUNS_PER_LAUNCH,
+        seed=run.settings.seed,
+        deadline_s=max(60.0, left),
+        stop=lambda: run.budget.left_s < 0,
+        on_launch=launched,
+    )
+    run.counters.device_measurements += sum(len(launch) for launch in results)
+    run.launches = {contender.name: result for contender, result in zip(finalists, results, strict=True)}
+    return conclude(run)
+
+
+def conclude(run: Run) -> Decision | None:
+    """The decision from the launches that were made; None when there are none."""
+    if not run.launches or not any(run.launches.values()):
+        return None
+    names = [name for name in run.launches if run.feasible(run.contenders[name])]
+    partitions = [name for name in names if name.startswith("plan:")]
+    singles = [name for name in names if name.startswith("single:")]
+    try:
+        return decide_winner(run.launches, ranks=[[DEFAULT], singles, partitions], against=list(run.launches))
+    except ValueError:
+        return None
+
+
+def _affordable_launches(finalists: list[Contender], left_s: float) -> int:
+    """As many launches as the rest of the budget allows, an even number so that both halves are equal."""
+    each_s = 0.6
+    for contender in finalists:
+        if isinstance(contender.result, Measurement):
+            per_run_s = contender.median_us * 1e-6 * max(1, contender.candidate.callers if contender.candidate else 1)
+            each_s += contender.result.load_s + min(1.5, RUNS_PER_LAUNCH * per_run_s) + 0.1
+    fit = int(left_s * 0.95 / each_s)
+    if fit < 2:
+        return 0
+    return min(MAX_LAUNCHES, fit // 2 * 2)
+
+
+def _finalists(run: Run) -> list[Contender]:
+    """The default, the user's options, the best feasible single processors and partitions."""
+    chosen = [run.contenders[DEFAULT]]
+    user = run.contenders.get(USER)
+    if user is not None and isinstance(user.result, Measurement):
+        chosen.append(user)
+    singles = [c for c in run.singles() if c.name != DEFAULT and run.feasible(c)]
+    for contender in [*singles[:FINAL_SINGLES], *run.partitions()[:FINAL_PARTITIONS]]:
+        _measure_held_out(run, contender)
+        if run.feasible(contender):
+            chosen.append(contender)
+    if run.contenders[DEFAULT].held_out is None:
+        _measure_held_out(run, run.contenders[DEFAULT])
+    return chosen
+
+
+def _measure_held_out(run: Run, contender: Contender) -> None:
+    outputs = run_outputs(contender.job, str(run.task.held_out.path), deadline_s=HELD_OUT_DEADLINE_S)
+    if not isinstance(outputs, Failure):
+        contender.held_out = run.task.error(outputs, run.task.held_out)
+
+
+def winner_of(run: Run, decision: Decision | None) -> Contender:
+    """The contender that the plan will hold.
+
+    Raises:
+        MeasurementError: nothing at all could be measured.
+    """
+    if decision is not None:
+        return run.contenders[decision.winner]
+    best = run.best_feasible_single()
+    default = run.contenders[DEFAULT]
+    if best is not None:
+        return best
+    if isinstance(default.result, Failure):
+        raise MeasurementError(f"ONNX Runtime's default cannot run this model: {default.result.message}")
+    return default
+
+
+def verdict_of(run: Run, winner: Contender, decision: Decision | None) -> Verdict:
+    """The answer in one line, with the numbers."""
+    if decision is None:
+        kind = VerdictKind.DEFAULT if winner.name == DEFAULT else VerdictKind.SINGLE_PROCESSOR
+        reason = "screened only: give a larger --budget for launches that can decide"
+        return Verdict(kind=kind, winner=winner.name, reason=reason)
+    single = best_single_name(run)
+    if winner.name.startswith("plan:"):
+        over = decision.over.get(single)
+        gain = f"{text_of(over)} over {single}" if over else ""
+        return Verdict(kind=VerdictKind.PARTITION, winner=str(winner.candidate), reason=gain)
+    kind = VerdictKind.DEFAULT if winner.name == DEFAULT else VerdictKind.SINGLE_PROCESSOR
+    if decision.challenger_gain is not None and decision.challenger.startswith("plan:"):
+        reason = f"partitioning gains {text_of(decision.challenger_gain)}, not distinguishable"
+    elif run.counters.rounds:
+        reason = "no partition that was measured is faster"
+    else:
+        reason = _why_no_partition(run)
+    return Verdict(kind=kind, winner=winner.name, reason=reason)
+
+
+def _why_no_partition(run: Run) -> str:
+    lanes = {(lane.processor, lane.precision) for c in run.singles() if run.feasible(c) for lane in c.lanes}
+    if len(lanes) < 2:
+        return "it is the only processor and precision that meets the tolerance here"
+    return "no partition is predicted to gain more than the noise"
+
+
+def text_of(ratio: Ratio) -> str:
+    """`1.23x (1.20–1.26)`."""
+    return f"{ratio.ratio:.2f}x ({ratio.low:.2f}–{ratio.high:.2f})"
+
+
+def best_single_name(run: Run) -> str:
+    """Name of the fastest feasible whole-model contender: by its launches where it has some, else by screening."""
+    singles = [c for c in run.singles() if run.feasible(c)]
+    decided = [c for c in singles if c.name in run.launches]
+    if decided:
+        return min(decided, key=lambda c: _decided_us(run, c)).name
+    return singles[0].name if singles else DEFAULT
+
+
+def _decided_us(run: Run, contender: Contender) -> float:
+    medians = [r.median_us for r in run.launches[contender.name] if isinstance(r, Measurement)]
+    return float(np.exp(np.mean(np.log(medians)))) if medians else float("inf")
+
+
+def baselines_of(run: Run) -> tuple[Baseline, ...]:
+    """Everything that was measured as a baseline, fastest first."""
+    found = []
+    for contender in run.contenders.values():
+        if contender.name.startswith("plan:"):
+            continue
+        failed = contender.result.message if isinstance(contender.result, Failure) else ""
+        found.append(
+            Baseline(
+                name=contender.name,
+                candidate=contender.candidate,
+                measured=run.timing(contender),
+                error=contender.held_out or contender.error,
+                feasible=run.feasible(contender),
+                failure=failed or ("" if contender.result is not None else "not measured: the budget was spent"),
+            )
+        )
+    return tuple(sorted(found, key=lambda b: b.measured.p50_us if b.measured else float("inf")))
+
+
+def predicted_timing(winner: Contender) -> Timing | None:
+    """The frozen prediction of the winner."""
+    if winner.proposal is None or winner.candidate is None:
+        return None
+    at_once = winner.candidate.callers * winner.candidate.batch
+    each = winner.proposal.predicted_us
+    return Timing(p50_us=each * at_once, p90_us=each * at_once, p99_us=each * at_once, throughput_per_s=1e6 / each)
+
+
+def build_plan(run: Run, winner: Contender, decision: Decision | None) -> tuple[Plan, Path]:
+    """Writes the plan's folder; nothing half-written stays there.
+
+    Raises:
+        MeasurementError: the winner has no stages of its own.
+    """
+    if winner.candidate is None:
+        raise MeasurementError(f"{winner.name} cannot be stored as a plan")
+    graph = run.bench.batched(winner.candidate.batch)
+    folder = run.settings.output or default_folder(run)
+    staging = run.place.work / "plan"
+    ranges = [(stage.start, stage.stop) for stage in winner.candidate.stages]
+    if ranges == [(0, run.kernels)]:
+        ranges = [(0, len(graph.kernels))]
+    whole = [] if len(ranges) == 1 else [(0, run.kernels)]
+    files = extract(graph, [*ranges, *whole], staging)
+    stages = tuple(
+        Stage(
+            file=file.path.name,
+            start=choice.start,
+            stop=choice.stop,
+            lane=choice.lane,
+            inputs=tuple(tensor.name for tensor in file.inputs),
+            outputs=tuple(tensor.name for tensor in file.outputs),
+            operators=file.operators,
+        )
+        for file, choice in zip(files, winner.candidate.stages, strict=False)
+    )
+    over = dict(decision.over) if decision is not None else {}
+    plan = Plan(
+        model=replace(run.task.info, inputs=graph.inputs, outputs=graph.outputs),
+        scenario=run.settings.scenario,
+        stages=stages,
+        callers=winner.candidate.callers,
+        batch=winner.candidate.batch,
+        tolerance=run.settings.tolerance,
+        device=run.place.device,
+        versions=_versions(run),
+        predicted=predicted_timing(winner),
+        measured=run.timing(winner),
+        error=winner.held_out or winner.error,
+        baselines=baselines_of(run),
+        over_default=over.get(DEFAULT),
+        over_best_single=over.get(best_single_name(run)),
+        verdict=verdict_of(run, winner, decision),
+    )
+    write_plan(plan, folder, files=staging, whole=files[-1].path.name)
+    return plan, folder
+
+
+def _versions(run: Run) -> tuple[tuple[str, str], ...]:
+    import autotune
+
+    name, _, version = run.place.discovery.runtime.partition(" ")
+    providers = [(processor.provider, processor.version) for processor in run.place.processors]
+    return (("autotune", autotune.__version__), (name, version), *providers)
+
+
+def default_folder(run: Run) -> Path:
+    """`<home>/plans/<model>-<scenario>-<time>`."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return run.place.home / "plans" / f"{run.task.info.name}-{run.settings.scenario.value}-{stamp}"

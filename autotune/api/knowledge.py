@@ -1,0 +1,375 @@
+"""What the search knows of costs: profiled kernels, a trained predictor, measured segments, cost tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from autotune.api.calibration import SegmentTimes, calibrate
+from autotune.api.run import DEFAULT, Contender, Run
+from autotune.core import Failure, Identity, Kernel, Lane, Measurement, ProfileRecord, Protocol, StageRecord
+from autotune.errors import PredictorError
+from autotune.graph import StageFile
+from autotune.predictor import KernelPredictor, StagePredictor, load_champion
+from autotune.profiler import Job, JobStage, identity, notes, profile_kernels, run_outputs, screen, stage_errors
+from autotune.search import CostTable, ErrorModel, Setting, build_table, segment_ranges
+from autotune.search.costs import Floats, LaneCost
+
+MAX_LANES = 5
+LANE_REACH = 1.6
+"""A second lane of a processor and precision is profiled when its whole-model time is within this factor of the
+best."""
+SEGMENTS = 8
+SEGMENT_ROUNDS = 6
+PROFILE_SHARE = 0.5
+STAGE_DEADLINE_S = 120.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Knowledge:
+    """What is known of the model's costs on this device.
+
+    Args:
+        settings: callers and batch of each table.
+        lanes: lanes of each setting.
+        kernel_us: [K] marginal cost by lane (measured where known, else predicted).
+        stage_cost: entry and exit by lane, before calibration.
+        segments: measured segments by setting and lane.
+        errors: squared output error by kernel and lane.
+        overhead: correction of entry and exit costs, learned from verified plans.
+    """
+
+    settings: list[Setting]
+    lanes: dict[Setting, tuple[Lane, ...]]
+    kernel_us: dict[Lane, Floats]
+    stage_cost: dict[Lane, LaneCost]
+    segments: dict[tuple[Setting, Lane], SegmentTimes]
+    errors: ErrorModel
+    overhead: float = 1.0
+    spread: dict[Lane, float] = field(default_factory=dict)
+
+    def tables(self, run: Run, *, low_precision: bool) -> list[CostTable]:
+        """One cost table per setting, calibrated on the measured segments."""
+        graph = run.task.graph
+        model_bytes = (sum(t.bytes for t in graph.inputs), sum(t.bytes for t in graph.outputs))
+        tables = []
+        for setting in self.settings:
+            kernel_us, costs = {}, {}
+            for lane in self.lanes[setting]:
+                if not (low_precision or lane.precision.is_reference):
+                    continue
+                kernel_us[lane], costs[lane] = calibrate(
+                    self.kernel_us[lane],
+                    self.stage_cost[lane],
+                    self.segments.get((setting, lane)),
+                    cuts=graph.cuts,
+                    model_bytes=model_bytes,
+                    overhead=self.overhead,
+                )
+            if kernel_us:
+                tables.append(
+                    build_table(
+                        setting=setting,
+                        kernel_us=kernel_us,
+                        lane_costs=costs,
+                        cuts=graph.cuts,
+                        model_bytes=model_bytes,
+                        error=self.errors.tables(),
+                        parts=len(self.errors.parts),
+                    )
+                )
+        return tables
+
+
+def gather(run: Run) -> Knowledge:
+    """Profiles what is not known yet, trains, measures segments, and returns all of it."""
+    settings, lanes = choose_lanes(run)
+    used = tuple(dict.fromkeys(lane for setting in settings for lane in lanes[setting]))
+    with run.budget.phase("profile"):
+        profile_model(run, used)
+    with run.budget.phase("train"):
+        kernel_us = kernel_costs(run, used)
+    errors = ErrorModel(
+        [use.kernel for use in run.task.graph.kernels], [part.name for part in run.task.graph.output_parts]
+    )
+    knowledge = Knowledge(
+        settings=settings, lanes=lanes, kernel_us=kernel_us, stage_cost={}, segments={}, errors=errors
+    )
+    with run.budget.phase("profile"):
+        _measure_segments(run, knowledge)
+    with run.budget.phase("train"):
+        knowledge.stage_cost = stage_costs(run, used)
+    return knowledge
+
+
+def choose_lanes(run: Run) -> tuple[list[Setting], dict[Setting, tuple[Lane, ...]]]:
+    """Settings worth a table and, for each, the lanes that could be part of a good plan.
+
+    In SingleStream there is one setting. In Offline a partition runs with as many callers as there are cores.
+    """
+    by_setting: dict[Setting, list[Contender]] = {}
+    for contender in run.singles():
+        candidate = contender.candidate
+        if candidate is None or candidate.batch > 1 or contender.name == DEFAULT or contender.error is None:
+            continue
+        by_setting.setdefault(Setting(callers=candidate.callers), []).append(contender)
+    chosen: dict[Setting, tuple[Lane, ...]] = {}
+    for setting, contenders in by_setting.items():
+        best: dict[tuple[str, str], float] = {}
+        lanes: list[Lane] = []
+        for contender in contenders:
+            lane = contender.lanes[0]
+            key = (lane.processor, str(lane.precision))
+            best.setdefault(key, contender.median_us)
+            if contender.median_us <= LANE_REACH * best[key] and len(lanes) < MAX_LANES:
+                lanes.append(lane)
+        chosen[setting] = tuple(lanes)
+    fastest = sorted(by_setting, key=lambda setting: by_setting[setting][0].median_us)
+    kept = fastest[:1]
+    return kept, {setting: chosen[setting] for setting in kept}
+
+
+def lane_identity(run: Run, lane: Lane, protocol: Protocol) -> Identity:
+    """The identity under which a lane's measurements are stored."""
+    place = run.place
+    return identity(place.device, place.processor(lane.processor), place.discovery, protocol)
+
+
+def profile_model(run: Run, lanes: Sequence[Lane]) -> None:
+    """Measures the model's kernels on the lanes, except those that the store has already."""
+    kernels = {use.kernel.signature: use.kernel for use in run.task.graph.kernels if use.kernel.buildable}
+    run.store.add_model(
+        run.task.info.sha256, run.task.info.name, [use.kernel.signature for use in run.task.graph.kernels]
+    )
+    missing: dict[Lane, list[Kernel]] = {}
+    for lane in lanes:
+        known = run.store.known(list(kernels), lane, lane_identity(run, lane, Protocol.MARGINAL))
+        missing[lane] = [kernel for signature, kernel in kernels.items() if signature not in known]
+        run.counters.kernels_needed += len(kernels)
+        run.counters.kernels_known += len(known)
+    total = sum(len(kernels) for kernels in missing.values())
+    done = 0
+    end_share = max(PROFILE_SHARE, run.budget.elapsed_s / run.budget.total_s + 0.1)
+
+    def keep(record: ProfileRecord) -> None:
+        nonlocal done
+        run.store.add([record])
+        done += 1
+        run.counters.device_measurements += 1
+        run.observer.progress("profile", done, total, text=str(record.lane))
+
+    for at, lane in enumerate(lanes):
+        left_s = run.budget.seconds_until(end_share) / max(1, len(lanes) - at)
+        if missing[lane] and left_s > 0:
+            profile_kernels(
+                missing[lane],
+                lane,
+                identity=lane_identity(run, lane, Protocol.MARGINAL),
+                seed=run.settings.seed,
+                deadline_s=max(left_s, 1.0),
+                on_record=keep,
+            )
+    if done < total:
+        run.warnings.append(
+            f"the budget allowed {done} of {total} unknown kernels to be profiled; the rest is predicted."
+        )
+
+
+def kernel_costs(run: Run, lanes: Sequence[Lane]) -> dict[Lane, Floats]:
+    """[K] marginal cost of the model's kernels by lane: as measured, else predicted, else by FLOPs and bytes."""
+    kernels = [use.kernel for use in run.task.graph.kernels]
+    signatures = [kernel.signature for kernel in kernels]
+    costs = {}
+    predictor: KernelPredictor | None = None
+    tried = False
+    for lane in lanes:
+        wanted = lane_identity(run, lane, Protocol.MARGINAL)
+        records = run.store.kernels(signatures=signatures, lanes=[lane], identity=wanted)
+        measured = {r.kernel.signature: r.result.median_us for r in records if isinstance(r.result, Measurement)}
+        refused = {r.kernel.signature for r in records if isinstance(r.result, Failure)}
+        values = np.array([measured.get(signature, np.nan) for signature in signatures])
+        if np.isnan(values).any():
+            if not tried:
+                predictor, tried = _predictor(run), True
+            values = _fill(values, kernels, lane, predictor)
+        values[[signature in refused for signature in signatures]] = np.inf
+        costs[lane] = values if np.isfinite(values).any() else _fill(np.full(len(kernels), np.nan), kernels, lane, None)
+    return costs
+
+
+def _predictor(run: Run) -> KernelPredictor | None:
+    """The champion of this device, or one trained now on all its records."""
+    champion = load_champion(run.place.home, run.place.device)
+    if champion is not None:
+        run.predictor_version = champion.version
+        return champion.predictor
+    records = run.store.kernels(device=run.place.device.id)
+    try:
+        predictor = KernelPredictor(device=run.place.device, seed=run.settings.seed)
+        predictor.fit(records)
+    except PredictorError:
+        return None
+    return predictor
+
+
+def _fill(values: Floats, kernels: Sequence[Kernel], lane: Lane, predictor: KernelPredictor | None) -> Floats:
+    gaps = np.isnan(values)
+    filled = values.copy()
+    if predictor is not None:
+        missing = [kernel for kernel, gap in zip(kernels, gaps, strict=True) if gap]
+        filled[gaps] = predictor.predict_us(missing, lane)
+        return filled
+    work = np.array([kernel.flops / 5e4 + (kernel.bytes_read + kernel.bytes_written) / 1e4 + 1.0 for kernel in kernels])
+    level = np.nanmedian(values / work) if not gaps.all() else 1.0
+    filled[gaps] = work[gaps] * level
+    return filled
+
+
+def stage_costs(run: Run, lanes: Sequence[Lane]) -> dict[Lane, LaneCost]:
+    """Entry and exit costs by lane, fitted on all stages measured on this device."""
+    known = {
+        (record.kernel.signature, str(record.lane)): record.result.median_us
+        for record in run.store.kernels(device=run.place.device.id)
+        if isinstance(record.result, Measurement)
+    }
+
+    def kernel_us(signatures: Sequence[str], lane: Lane) -> Floats:
+        return np.array([known.get((signature, str(lane)), np.nan) for signature in signatures])
+
+    predictor = StagePredictor.fit(run.store.stages(device=run.place.device.id), kernel_us)
+    found = {}
+    for lane in lanes:
+        cost = predictor.coefficients(lane)
+        found[lane] = LaneCost(
+            call_us=cost.call_us, per_byte_in_us=cost.per_byte_in_us, per_byte_out_us=cost.per_byte_out_us
+        )
+    return found
+
+
+def _measure_segments(run: Run, knowledge: Knowledge) -> None:
+    """Times a few segments of the model on every lane, and what each adds to the output error below float32."""
+    graph = run.task.graph
+    weight = np.mean([np.where(np.isfinite(us), us, 0.0) for us in knowledge.kernel_us.values()], axis=0)
+    ranges = segment_ranges(graph.cuts, weight, count=SEGMENTS)
+    if len(ranges) < 2 or run.budget.left_s < 0.3 * run.budget.total_s:
+        return
+    files = run.bench.files(ranges)
+    feeds = _segment_feeds(run, files)
+    if feeds is None:
+        return
+    for setting in knowledge.settings:
+        for lane in knowledge.lanes[setting]:
+            _time_segments(run, knowledge, setting, lane, files, feeds)
+    reference = _reference_lane(knowledge)
+    low = {(lane.processor, lane.precision): lane for lane in knowledge.kernel_us if not lane.precision.is_reference}
+    for lane in low.values():
+        found = stage_errors(
+            files,
+            reference,
+            lane,
+            str(run.task.search_samples.path),
+            outputs=run.task.outputs,
+            parts=graph.output_parts,
+            deadline_s=STAGE_DEADLINE_S,
+        )
+        errors = [dict.fromkeys(knowledge.errors.parts, 1.0) if isinstance(e, Failure) else e for e in found]
+        for same in (k for k in knowledge.kernel_us if (k.processor, k.precision) == (lane.processor, lane.precision)):
+            knowledge.errors.measured(same, ranges, errors)
+
+
+def _reference_lane(knowledge: Knowledge) -> Lane:
+    """The float32 lane in use with the least cost, for the stages around the one whose error is measured."""
+    reference = [lane for lane in knowledge.kernel_us if lane.precision.is_reference]
+    if not reference:
+        return Lane(processor="cpu")
+    return min(reference, key=lambda lane: float(knowledge.kernel_us[lane].sum()))
+
+
+def _segment_feeds(run: Run, files: Sequence[StageFile]) -> list[Path] | None:
+    """One npz per segment with the tensors that reach it, computed by the CPU provider."""
+    wanted = tuple(dict.fromkeys(tensor.name for file in files for tensor in file.outputs))
+    job = Job(
+        name="segments",
+        stages=tuple(JobStage(file=str(file.path), lane=Lane(processor="cpu")) for file in files),
+        outputs=wanted,
+        feeds=str(run.task.feeds),
+    )
+    single = run.place.work / "one_sample.npz"
+    with np.load(run.task.feeds) as sample:
+        tensors = {name: sample[name] for name in sample.files}
+    np.savez(single, **{name: array[None] for name, array in tensors.items()})
+    found = run_outputs(job, str(single), deadline_s=STAGE_DEADLINE_S)
+    if isinstance(found, Failure):
+        run.observer.event("note", {"text": f"segments cannot be run: {found.message}"})
+        return None
+    tensors |= dict(zip(wanted, found[0], strict=True))
+    paths = []
+    for at, file in enumerate(files):
+        path = run.place.work / f"segment{at}.npz"
+        np.savez(path, **{tensor.name: tensors[tensor.name] for tensor in file.inputs})
+        paths.append(path)
+    return paths
+
+
+def _time_segments(
+    run: Run, knowledge: Knowledge, setting: Setting, lane: Lane, files: Sequence[StageFile], feeds: Sequence[Path]
+) -> None:
+    jobs = [
+        run.bench.segment_job(file, lane, feeds=path, callers=setting.callers)
+        for file, path in zip(files, feeds, strict=True)
+    ]
+    run.observer.progress("segments", 0, 0, text=str(lane))
+    results = screen(
+        jobs, rounds=SEGMENT_ROUNDS, round_s=0.01, seed=run.settings.seed, deadline_s=max(STAGE_DEADLINE_S, 1.0)
+    )
+    run.counters.device_measurements += len(jobs)
+    whole = next(
+        (
+            c
+            for c in run.singles()
+            if c.lanes == (lane,)
+            and c.candidate is not None
+            and (c.candidate.callers, c.candidate.batch) == (setting.callers, 1)
+            and c.name != DEFAULT
+        ),
+        None,
+    )
+    if whole is None:
+        return
+    spans = tuple((file.start, file.stop) for file in files)
+    times = tuple(r.median_us if isinstance(r, Measurement) else np.nan for r in results)
+    knowledge.segments[setting, lane] = SegmentTimes(spans=spans, times_us=times, whole_us=whole.median_us)
+    if setting.callers == 1:
+        _store_stages(run, lane, files, results, whole)
+
+
+def _store_stages(
+    run: Run, lane: Lane, files: Sequence[StageFile], results: Sequence[Measurement | Failure], whole: Contender
+) -> None:
+    graph = run.task.graph
+    signatures = [use.kernel.signature for use in graph.kernels]
+    entries = [
+        (file.start, file.stop, sum(t.bytes for t in file.inputs), sum(t.bytes for t in file.outputs), result)
+        for file, result in zip(files, results, strict=True)
+    ]
+    if whole.result is not None:
+        ends = (sum(t.bytes for t in graph.inputs), sum(t.bytes for t in graph.outputs))
+        entries.append((0, len(signatures), *ends, whole.result))
+    run.store.add_stages(
+        StageRecord(
+            model_sha256=run.task.info.sha256,
+            start=start,
+            stop=stop,
+            kernels=tuple(signatures[start:stop]),
+            bytes_in=bytes_in,
+            bytes_out=bytes_out,
+            lane=lane,
+            result=result,
+            identity=lane_identity(run, lane, Protocol.SCREENING),
+            notes=notes(),
+        )
+        for start, stop, bytes_in, bytes_out, result in entries
+    )

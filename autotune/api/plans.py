@@ -1,0 +1,187 @@
+"""What one does with a plan: run it, measure it again, export it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autotune.api.run import timing_of
+from autotune.api.workplace import Guarded, open_workplace
+from autotune.core import DEFAULT_LANE, Failure, Measurement, Observer, Plan, Ratio, Scenario, SilentObserver, Timing
+from autotune.profiler import Job, JobStage, decide, device_lock
+from autotune.runtime import export_ort_config, load_plan, python_snippet, read_plan
+from autotune.search import speedup
+
+
+def run_plan(folder: Path, inputs: Sequence[Path], *, fallback: bool = False) -> list[dict[str, np.ndarray]]:
+    """Runs a plan on given inputs.
+
+    Args:
+        folder: the plan.
+        inputs: npz files or test_data_set folders.
+        fallback: whether a whole-model session may stand in for what is missing here.
+
+    Returns:
+        One mapping from output name to array per sample.
+
+    Raises:
+        PlanError: the plan is damaged or does not fit this device.
+        InputError: the inputs do not fit the plan.
+    """
+    from autotune import models
+
+    with load_plan(folder, fallback=fallback) as loaded:
+        names = [tensor.name for tensor in loaded.plan.model.outputs]
+        samples = models.load_inputs(inputs, loaded.plan.model.inputs)
+        return [dict(zip(names, loaded.run(None, sample), strict=True)) for sample in samples]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchRow:
+    """One line of a benchmark: a name, its timing, and how many times faster the plan is."""
+
+    name: str
+    timing: Timing | None
+    plan_speedup: Ratio | None
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchResult:
+    """Plan and baselines measured side by side, the plan first."""
+
+    plan: Plan
+    launches: int
+    rows: tuple[BenchRow, ...]
+
+
+def bench_plan(
+    folder: Path,
+    *,
+    launches: int = 6,
+    inputs: Sequence[Path] = (),
+    home: Path | None = None,
+    observer: Observer | None = None,
+    wait_s: float = 600.0,
+) -> BenchResult:
+    """Measures a plan again beside ONNX Runtime's default and the best single lanes it was compared with.
+
+    Args:
+        folder: the plan.
+        launches: fresh processes; at least 2.
+        inputs: real inputs for timing; random ones otherwise.
+        home: folder with the device's lock.
+        observer: is told of the progress.
+        wait_s: seconds to wait for another measuring process.
+
+    Raises:
+        PlanError: the plan is damaged or does not fit this device.
+        DeviceBusyError: another process measures on this device.
+    """
+    watcher = Guarded(observer or SilentObserver())
+    plan = read_plan(folder)
+    load_plan(folder).close()
+    with ExitStack() as stack:
+        place = stack.enter_context(open_workplace(home))
+        stack.enter_context(
+            device_lock(
+                place.home,
+                wait_s=wait_s,
+                on_wait=lambda pid: watcher.progress("wait", 0, 0, text=f"waiting for pid {pid}"),
+            )
+        )
+        feeds = place.work / "feeds.npz"
+        np.savez(feeds, **_sample(plan, inputs))
+        jobs = _jobs(plan, folder, feeds)
+        results = decide(
+            jobs,
+            launches=max(2, launches),
+            deadline_s=600.0,
+            on_launch=lambda done: watcher.progress("bench", done, launches),
+        )
+    rows = [_row(plan, job, found, results[0]) for job, found in zip(jobs, results, strict=True)]
+    return BenchResult(plan=plan, launches=max(2, launches), rows=tuple(rows))
+
+
+def _sample(plan: Plan, inputs: Sequence[Path]) -> Mapping[str, np.ndarray]:
+    from autotune import models
+    from autotune.graph import random_inputs
+
+    if inputs:
+        return models.load_inputs(inputs, plan.model.inputs)[0]
+    return random_inputs(plan.model.inputs, seed=0)
+
+
+def _jobs(plan: Plan, folder: Path, feeds: Path) -> list[Job]:
+    from autotune.runtime import whole_model
+
+    outputs = tuple(tensor.name for tensor in plan.model.outputs)
+
+    def job(name: str, stages: tuple[JobStage, ...], callers: int) -> Job:
+        return Job(
+            name=name,
+            stages=stages,
+            outputs=outputs,
+            feeds=str(feeds),
+            callers=callers,
+            scenario=plan.scenario,
+        )
+
+    stages = tuple(JobStage(file=str(folder / stage.file), lane=stage.lane) for stage in plan.stages)
+    whole = str(whole_model(folder))
+    callers = len(plan.device.cores) if plan.scenario is Scenario.OFFLINE else 1
+    found = [job("plan", stages, plan.callers), job("default", (JobStage(file=whole, lane=DEFAULT_LANE),), callers)]
+    singles = [
+        baseline
+        for baseline in plan.baselines
+        if baseline.feasible and baseline.candidate is not None and baseline.name not in ("default",)
+    ]
+    for baseline in singles[:2]:
+        candidate = baseline.candidate
+        if candidate is not None and candidate.batch == plan.batch:
+            stage = JobStage(file=whole, lane=candidate.stages[0].lane)
+            found.append(job(baseline.name, (stage,), candidate.callers))
+    return found
+
+
+def _row(
+    plan: Plan, job: Job, found: Sequence[Measurement | Failure], reference: Sequence[Measurement | Failure]
+) -> BenchRow:
+    good = [result for result in found if isinstance(result, Measurement)]
+    if not good:
+        message = next((result.message for result in found if isinstance(result, Failure)), "no launch finished")
+        return BenchRow(name=job.name, timing=None, plan_speedup=None, failure=message)
+    merged = Measurement(
+        samples_us=tuple(sample for result in good for sample in result.samples_us),
+        load_s=good[0].load_s,
+        peak_bytes=max(result.peak_bytes for result in good),
+    )
+    candidate = plan.candidate if job.name == "plan" else None
+    ratio = None if job.name == "plan" else speedup(found, reference)
+    return BenchRow(name=job.name, timing=timing_of(merged, candidate), plan_speedup=ratio)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportResult:
+    """An exported plan and the lines of Python that use it."""
+
+    path: Path
+    snippet: str
+
+
+def export_plan(folder: Path, target: Path) -> ExportResult:
+    """Writes what other languages need to run a plan with plain ONNX Runtime.
+
+    Args:
+        folder: the plan.
+        target: folder to write to.
+
+    Raises:
+        PlanError: the plan is damaged.
+    """
+    path = export_ort_config(folder, target)
+    return ExportResult(path=path, snippet=python_snippet(path))

@@ -1,0 +1,156 @@
+"""Profiling as a job of its own: the kernels of a model, or of the zoo, on every lane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from autotune.api.clock import Budget
+from autotune.api.settings import SearchSettings
+from autotune.api.task import load_model
+from autotune.api.workplace import Guarded, Workplace, open_workplace
+from autotune.core import Failure, Kernel, Lane, Observer, ProfileRecord, Protocol, SilentObserver
+from autotune.datasets import Store, synthetic_kernels
+from autotune.processors import lanes_of
+from autotune.profiler import device_lock, identity, noise_check, profile_kernels
+
+DEFAULT_BUDGET_S = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneProfile:
+    """What was measured on one lane."""
+
+    lane: str
+    known: int
+    measured: int
+    failed: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileResult:
+    """What a profiling job measured.
+
+    Args:
+        device: the device's name.
+        store: where the records are.
+        models: whose kernels were asked for.
+        kernels: number of different kernels, synthetic ones among them.
+        lanes: what was measured on each lane.
+        spread: relative spread of a fixed workload before the start.
+        seconds: time spent.
+        warnings: what the user should know.
+    """
+
+    device: str
+    store: str
+    models: tuple[str, ...]
+    kernels: int
+    lanes: tuple[LaneProfile, ...]
+    spread: float
+    seconds: float
+    warnings: tuple[str, ...]
+
+
+def profile(
+    models: Sequence[str | Path],
+    settings: SearchSettings | None = None,
+    *,
+    synthetic: int = 0,
+    lanes: Sequence[str] = (),
+    observer: Observer | None = None,
+) -> ProfileResult:
+    """Measures the kernels of some models on the lanes of this device; what is known already is not measured again.
+
+    Args:
+        models: names of the zoo or ONNX files.
+        settings: home, budget, processors, shapes.
+        synthetic: further kernels drawn around those of the models.
+        lanes: lanes to measure, as text; empty measures every lane of every processor.
+        observer: is told of the progress.
+
+    Raises:
+        AutotuneError: see `autotune.errors`.
+    """
+    settings = settings or SearchSettings(budget_s=DEFAULT_BUDGET_S)
+    watcher = Guarded(observer or SilentObserver())
+    budget = Budget(settings.budget_s)
+    with ExitStack() as stack:
+        place = stack.enter_context(open_workplace(settings.home, settings.processors))
+        store = stack.enter_context(Store(place.store_url))
+        kernels = _kernels(models, settings, place, store)
+        if synthetic:
+            drawn = synthetic_kernels(list(kernels.values()), count=synthetic, seed=settings.seed)
+            kernels |= {kernel.signature: kernel for kernel in drawn}
+        stack.enter_context(
+            device_lock(
+                place.home,
+                wait_s=settings.wait_s,
+                on_wait=lambda pid: watcher.progress("wait", 0, 0, text=f"waiting for pid {pid}"),
+            )
+        )
+        noise = noise_check()
+        chosen = [Lane.parse(text) for text in lanes] or _lanes(place)
+        found = []
+        for at, lane in enumerate(chosen):
+            found.append(
+                _profile_lane(place, store, kernels, lane, budget.left_s / (len(chosen) - at), settings.seed, watcher)
+            )
+    return ProfileResult(
+        device=place.device.name,
+        store=place.store_url,
+        models=tuple(str(model) for model in models),
+        kernels=len(kernels),
+        lanes=tuple(found),
+        spread=noise.spread,
+        seconds=budget.elapsed_s,
+        warnings=tuple(noise.warnings),
+    )
+
+
+def _lanes(place: Workplace) -> list[Lane]:
+    return [lane for processor in place.processors for lane in lanes_of(processor, cores=place.device.cores)]
+
+
+def _kernels(
+    models: Sequence[str | Path], settings: SearchSettings, place: Workplace, store: Store
+) -> dict[str, Kernel]:
+    kernels: dict[str, Kernel] = {}
+    for at, model in enumerate(models):
+        work = place.work / f"model{at}"
+        work.mkdir()
+        graph, name, _ = load_model(model, settings, work)
+        store.add_model(graph.sha256, name, [use.kernel.signature for use in graph.kernels])
+        kernels |= {use.kernel.signature: use.kernel for use in graph.kernels if use.kernel.buildable}
+    return kernels
+
+
+def _profile_lane(
+    place: Workplace,
+    store: Store,
+    kernels: dict[str, Kernel],
+    lane: Lane,
+    left_s: float,
+    seed: int,
+    observer: Guarded,
+) -> LaneProfile:
+    tag = identity(place.device, place.processor(lane.processor), place.discovery, Protocol.MARGINAL)
+    known = store.known(list(kernels), lane, tag)
+    missing = [kernel for signature, kernel in kernels.items() if signature not in known]
+    measured = failed = 0
+
+    def keep(record: ProfileRecord) -> None:
+        nonlocal measured, failed
+        store.add([record])
+        failed += isinstance(record.result, Failure)
+        measured += 1
+        observer.progress("profile", measured, len(missing), text=str(lane))
+
+    if missing and left_s > 0:
+        profile_kernels(missing, lane, identity=tag, seed=seed, deadline_s=left_s, on_record=keep)
+    return LaneProfile(
+        lane=str(lane), known=len(known), measured=measured - failed, failed=failed, missing=len(missing) - measured
+    )

@@ -1,0 +1,153 @@
+"""What a search returns, and its JSON contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autotune.api.finish import best_single_name
+from autotune.api.run import Run
+from autotune.core import Baseline, OutputError, Plan, Ratio, Timing
+from autotune.core.codec import encode
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """What a search found.
+
+    Args:
+        plan: the plan, `plan.verdict` first of all.
+        folder: where it lies.
+        best_single_processor: name of the best feasible single-processor baseline.
+        verified: every candidate that was measured: hash, predicted and measured microseconds, feasible.
+        cost: seconds by phase and what was spent besides.
+        curve: (tolerance, predicted microseconds) of the best plan at other tolerances.
+        reused: kernels known before, kernels needed, version of the predictor.
+        warnings: what the user should know.
+        interrupted: whether it was stopped before its end.
+        mlflow_run_id: the run in MLflow, None where it is not tracked.
+    """
+
+    plan: Plan
+    folder: Path
+    best_single_processor: str
+    verified: tuple[dict[str, object], ...]
+    cost: dict[str, float]
+    curve: tuple[tuple[float, float], ...]
+    reused: tuple[int, int, str]
+    warnings: tuple[str, ...]
+    interrupted: bool
+    mlflow_run_id: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `autotune search --json` prints."""
+        plan = self.plan
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "models": [
+                {
+                    "name": plan.model.name,
+                    "sha256": plan.model.sha256,
+                    "shapes": {tensor.name: list(tensor.shape or ()) for tensor in plan.model.inputs},
+                    "source": plan.model.source,
+                }
+            ],
+            "scenario": str(plan.scenario),
+            "device": encode(plan.device),
+            "plan": str(self.folder),
+            "mlflow_run_id": self.mlflow_run_id,
+            "verdict": encode(plan.verdict),
+            "baselines": [_baseline(baseline) for baseline in plan.baselines],
+            "best_single_processor": self.best_single_processor,
+            "tuned": {
+                "predicted": _predicted(plan.predicted),
+                "measured": _timing(plan.measured),
+                "error": _error(plan.error),
+                "lanes": list(dict.fromkeys(str(stage.lane) for stage in plan.stages)),
+                "stages": [
+                    {
+                        "start": stage.start,
+                        "stop": stage.stop,
+                        "lane": str(stage.lane),
+                        "operators": stage.operators,
+                        "file": stage.file,
+                    }
+                    for stage in plan.stages
+                ],
+                "callers": plan.callers,
+                "batch": plan.batch,
+            },
+            "speedup": {"over_default": _ratio(plan.over_default), "over_best_single": _ratio(plan.over_best_single)},
+            "verified": list(self.verified),
+            "cost": self.cost,
+            "tolerance": plan.tolerance,
+            "tolerance_curve": [{"tolerance": t, "predicted_ms": us / 1e3} for t, us in self.curve],
+            "reused": {"kernels_known": self.reused[0], "kernels": self.reused[1], "predictor": self.reused[2]},
+            "warnings": list(self.warnings),
+            "interrupted": self.interrupted,
+        }
+
+
+def _timing(timing: Timing | None) -> dict[str, Any] | None:
+    if timing is None:
+        return None
+    return {
+        "latency_ms": {"p50": timing.p50_us / 1e3, "p90": timing.p90_us / 1e3, "p99": timing.p99_us / 1e3},
+        "throughput_per_s": timing.throughput_per_s,
+        "load_s": timing.load_s,
+        "peak_bytes": timing.peak_bytes,
+    }
+
+
+def _predicted(timing: Timing | None) -> dict[str, float] | None:
+    if timing is None:
+        return None
+    return {"latency_ms": timing.p50_us / 1e3, "throughput_per_s": timing.throughput_per_s}
+
+
+def _error(error: OutputError | None) -> dict[str, Any] | None:
+    return None if error is None else encode(error)  # type: ignore[no-any-return]
+
+
+def _ratio(ratio: Ratio | None) -> dict[str, float] | None:
+    return None if ratio is None else {"ratio": ratio.ratio, "low": ratio.low, "high": ratio.high}
+
+
+def _baseline(baseline: Baseline) -> dict[str, Any]:
+    timing = _timing(baseline.measured)
+    return {
+        "name": baseline.name,
+        "latency_ms": timing["latency_ms"] if timing else None,
+        "throughput_per_s": timing["throughput_per_s"] if timing else None,
+        "error": _error(baseline.error),
+        "feasible": baseline.feasible,
+        "failure": baseline.failure,
+    }
+
+
+def result_of(run: Run, plan: Plan, folder: Path) -> SearchResult:
+    """The result of a finished run."""
+    spent = run.budget.spent_s
+    counters = run.counters
+    cost: dict[str, float] = {f"{name}_s": spent.get(name, 0.0) for name in ("profile", "train", "search", "verify")}
+    cost |= {
+        "total_s": run.budget.elapsed_s,
+        "device_measurements": counters.device_measurements,
+        "table_candidates": counters.table_candidates,
+        "trials": counters.trials,
+    }
+    return SearchResult(
+        plan=plan,
+        folder=folder,
+        best_single_processor=best_single_name(run),
+        verified=tuple(run.verified),
+        cost=cost,
+        curve=tuple(run.curve),
+        reused=(counters.kernels_known, counters.kernels_needed, run.predictor_version),
+        warnings=tuple(run.warnings),
+        interrupted=run.interrupted,
+        mlflow_run_id=run.mlflow_run_id,
+    )

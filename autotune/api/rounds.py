@@ -1,0 +1,233 @@
+"""Rounds of proposing, measuring and learning."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from autotune.api.knowledge import Knowledge
+from autotune.api.run import ACCEPT_MARGIN, SEARCH_MARGIN, Contender, Run
+from autotune.core import Failure, Measurement
+from autotune.profiler import run_outputs, screen
+from autotune.search import CostTable, Explorer, Proposal, cheapest_chain, exact_chain
+
+MAX_ROUNDS = 4
+PER_ROUND = 4
+SCREEN_ROUNDS = 6
+ROUND_SHARE = 0.6
+NOISE = 0.015
+"""Relative gain under which a prediction is not worth another round."""
+SEARCH_S = 8.0
+CURVE = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+OUTPUTS_DEADLINE_S = 120.0
+
+
+def search_rounds(run: Run, knowledge: Knowledge) -> None:
+    """Proposes, measures, corrects the models; stops when nothing above the noise is left to gain."""
+    explorer = Explorer(
+        name=study_name(run), storage=run.place.home / "studies" / f"{study_name(run)}.log", seed=run.settings.seed
+    )
+    budget = (run.settings.tolerance * SEARCH_MARGIN) ** 2
+    for number in range(1, MAX_ROUNDS + 1):
+        tables = knowledge.tables(run, low_precision=run.low_precision_allowed)
+        if not tables or len(tables[0].lanes) < 2:
+            run.observer.event("note", {"text": "only one lane can run this model: there is nothing to partition."})
+            break
+        run.counters.table_candidates += sum(table.triples for table in tables)
+        with run.budget.phase("search"):
+            run.observer.progress("search", number, MAX_ROUNDS, text="exact seeds and Optuna trials")
+            until = (
+                run.budget.until(1.0)
+                if run.budget.left_s < SEARCH_S
+                else run.budget.until(min(1.0, (run.budget.elapsed_s + SEARCH_S) / run.budget.total_s))
+            )
+            proposals = explorer.explore(tables, budget=budget, trials=run.settings.trials, until=until)
+            run.counters.trials += explorer.trials
+            explorer.trials = 0
+        fresh = _worth_measuring(run, proposals)
+        if not fresh or run.budget.elapsed_s > ROUND_SHARE * run.budget.total_s:
+            break
+        run.counters.rounds = number
+        with run.budget.phase("verify"):
+            measured = _measure(run, knowledge, tables, fresh, number)
+        for contender in measured:
+            if isinstance(contender.result, Measurement) and contender.proposal is not None:
+                explorer.measured(contender.proposal, contender.result.median_us)
+        _learn_overhead(run, knowledge, tables)
+        best = run.best_feasible_single()
+        fields = {"step": number, "best_single_us": best.median_us if best else 0.0, "proposed": len(fresh)}
+        found = run.partitions()
+        run.observer.event("metrics", fields | {"best_partition_us": found[0].median_us if found else 0.0})
+    run.curve = tolerance_curve(run, knowledge)
+
+
+def study_name(run: Run) -> str:
+    """Equal for searches whose trials may be mixed."""
+    parts = [
+        run.task.info.sha256,
+        run.place.device.id,
+        run.place.discovery.runtime,
+        str(run.settings.scenario),
+        str(run.settings.tolerance),
+        str(run.low_precision_allowed),
+        *(processor.name for processor in run.place.processors),
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _worth_measuring(run: Run, proposals: Sequence[Proposal]) -> list[Proposal]:
+    """Unmeasured partitions that could beat the best so far, far enough from each other to teach something."""
+    single = run.best_feasible_single()
+    partitions = run.partitions()
+    best = min(single.median_us if single else float("inf"), partitions[0].median_us if partitions else float("inf"))
+    fresh = [
+        proposal
+        for proposal in proposals
+        if not proposal.candidate.is_single_lane
+        and f"plan:{proposal.candidate.hash}" not in run.contenders
+        and proposal.predicted_us < best * (1 - NOISE)
+    ]
+    return fresh[:PER_ROUND]
+
+
+def _measure(
+    run: Run, knowledge: Knowledge, tables: Sequence[CostTable], proposals: Sequence[Proposal], number: int
+) -> list[Contender]:
+    """Output error first (cheap and decisive), then time, interleaved with the best single processor."""
+    fit: list[Contender] = []
+    for proposal in proposals:
+        name = f"plan:{proposal.candidate.hash}"
+        contender = Contender(
+            name=name,
+            job=run.bench.job(proposal.candidate, name),
+            candidate=proposal.candidate,
+            proposal=proposal,
+            round=number,
+        )
+        run.contenders[name] = contender
+        _measure_error(run, knowledge, tables, contender)
+        if isinstance(contender.result, Failure):
+            continue
+        if run.feasible(contender) and _within(run, contender):
+            fit.append(contender)
+    if not fit:
+        return []
+    reference = run.best_feasible_single()
+    jobs = [reference.job] if reference is not None else []
+    jobs += [contender.job for contender in fit]
+    run.observer.progress("verify", 0, len(fit), text=f"round {number}")
+    results = screen(
+        jobs,
+        rounds=SCREEN_ROUNDS,
+        round_s=0.02,
+        seed=run.settings.seed + number,
+        deadline_s=max(30.0, run.budget.left_s),
+    )
+    run.counters.device_measurements += len(jobs)
+    drift = _drift(reference, results[0]) if reference is not None else 1.0
+    for contender, result in zip(fit, results[len(jobs) - len(fit) :], strict=True):
+        contender.result = _without_drift(result, drift)
+        _tell(run, contender)
+    return fit
+
+
+def _drift(reference: Contender, again: Measurement | Failure) -> float:
+    """How much slower the machine is now than when the reference was first screened."""
+    if not isinstance(again, Measurement) or not isinstance(reference.result, Measurement):
+        return 1.0
+    return again.median_us / reference.result.median_us
+
+
+def _without_drift(result: Measurement | Failure, drift: float) -> Measurement | Failure:
+    if isinstance(result, Failure):
+        return result
+    samples = tuple(sample / drift for sample in result.samples_us)
+    return Measurement(samples_us=samples, load_s=result.load_s, peak_bytes=result.peak_bytes)
+
+
+def _within(run: Run, contender: Contender) -> bool:
+    """Whether a partition's error leaves a margin on the inputs of the search."""
+    return contender.error is not None and contender.error.relative_rms <= ACCEPT_MARGIN * run.settings.tolerance
+
+
+def _measure_error(run: Run, knowledge: Knowledge, tables: Sequence[CostTable], contender: Contender) -> None:
+    outputs = run_outputs(contender.job, str(run.task.search_samples.path), deadline_s=OUTPUTS_DEADLINE_S)
+    if isinstance(outputs, Failure):
+        contender.result = outputs
+        return
+    contender.error = run.task.error(outputs, run.task.search_samples)
+    table = next((t for t in tables if set(contender.lanes) <= set(t.lanes)), None)
+    if table is None or contender.candidate is None or not contender.below_float32:
+        return
+    low = [lane for lane in contender.lanes if not lane.precision.is_reference]
+    found = run.task.part_errors(outputs, run.task.search_samples)
+    knowledge.errors.verified(table.candidate_error(contender.candidate), found, low)
+
+
+def _tell(run: Run, contender: Contender) -> None:
+    if contender.proposal is None or contender.candidate is None:
+        return
+    measured_us = contender.median_us if isinstance(contender.result, Measurement) else None
+    run.verified.append(
+        {
+            "plan_hash": contender.candidate.hash,
+            "predicted": contender.proposal.predicted_us,
+            "measured": measured_us,
+            "feasible": run.feasible(contender),
+        }
+    )
+    run.observer.event(
+        "candidate",
+        {
+            "name": str(contender.candidate),
+            "hash": contender.candidate.hash,
+            "stages": len(contender.candidate.stages),
+            "predicted_ms": contender.proposal.predicted_us / 1e3,
+            "p50_ms": measured_us / 1e3 if measured_us is not None else None,
+            "throughput_per_s": 1e6 / measured_us if measured_us is not None else None,
+            "relative_rms": contender.error.relative_rms if contender.error else None,
+            "feasible": run.feasible(contender),
+            "round": contender.round,
+        },
+    )
+
+
+def _learn_overhead(run: Run, knowledge: Knowledge, tables: Sequence[CostTable]) -> None:
+    """Verified plans correct the level of entry and exit costs, half a step at a time."""
+    ratios = []
+    for contender in run.contenders.values():
+        if contender.round == 0 or contender.candidate is None or not isinstance(contender.result, Measurement):
+            continue
+        table = next((t for t in tables if set(contender.lanes) <= set(t.lanes)), None)
+        if table is None:
+            continue
+        candidate = contender.candidate
+        inside = sum(
+            float(table.kernel_us[s.start : s.stop, table.lanes.index(s.lane)].sum()) for s in candidate.stages
+        )
+        crossing = table.candidate_us(candidate) - inside
+        if crossing > 0:
+            ratios.append((contender.median_us - inside) / crossing)
+    if ratios:
+        step = float(np.clip(np.median(ratios), 0.25, 4.0)) ** 0.5
+        knowledge.overhead = float(np.clip(knowledge.overhead * step, 0.1, 10.0))
+
+
+def tolerance_curve(run: Run, knowledge: Knowledge) -> list[tuple[float, float]]:
+    """(tolerance, predicted time of the best plan) for looser and tighter tolerances, any precision allowed."""
+    tables = knowledge.tables(run, low_precision=True)
+    found = []
+    for tolerance in CURVE:
+        best = float("inf")
+        for table in tables:
+            worst = int(table.error.max(axis=1).sum(axis=0).argmax())
+            weights = np.eye(table.error.shape[2])[worst]
+            optimum = exact_chain(table, weights=weights, budget=(tolerance * SEARCH_MARGIN) ** 2)
+            free = cheapest_chain(table, price=np.zeros(table.error.shape[2]))
+            best = min(best, optimum.predicted_us if optimum is not None else table.candidate_us(free))
+        if np.isfinite(best):
+            found.append((tolerance, best))
+    return found

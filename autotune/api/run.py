@@ -1,0 +1,168 @@
+"""The state of one search while it goes on: what is known so far, and what it cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from autotune.api.clock import Budget
+from autotune.api.settings import PrecisionPolicy, SearchSettings
+from autotune.api.task import Task
+from autotune.api.workplace import Guarded, Workplace
+from autotune.core import Candidate, Failure, Lane, Measurement, OutputError, Scenario, StageChoice, Timing
+from autotune.datasets import Store
+from autotune.profiler import Job
+from autotune.search import Bench, LaunchTimes, Proposal
+
+SEARCH_MARGIN = 0.8
+"""Share of the tolerance that predictions may use: a plan tuned on some inputs errs more on others."""
+ACCEPT_MARGIN = 0.9
+"""Share of the tolerance that a partition's measured error may use on the inputs of the search."""
+DEFAULT = "default"
+USER = "user"
+
+
+@dataclass(slots=True, kw_only=True)
+class Contender:
+    """A baseline or a candidate and what was found out about it.
+
+    Args:
+        name: `default`, `single:<lane>`, `policy:<NAME>`, `user`, or `plan:<hash>`.
+        job: how it is run.
+        candidate: what it is; None where ONNX Runtime or the user decides.
+        proposal: the frozen prediction, None for a baseline.
+        result: screening result, None until measured.
+        error: output error on the inputs of the search.
+        held_out: output error on the inputs held out, None until measured.
+        round: in which round it was proposed; 0 for baselines.
+    """
+
+    name: str
+    job: Job
+    candidate: Candidate | None
+    proposal: Proposal | None = None
+    result: Measurement | Failure | None = None
+    error: OutputError | None = None
+    held_out: OutputError | None = None
+    round: int = 0
+
+    @property
+    def median_us(self) -> float:
+        """Screened median, inf where there is none."""
+        return self.result.median_us if isinstance(self.result, Measurement) else float("inf")
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """Lanes that it uses."""
+        return tuple(stage.lane for stage in self.candidate.stages) if self.candidate else ()
+
+    @property
+    def below_float32(self) -> bool:
+        """Whether a lane of it computes below float32."""
+        return any(not lane.precision.is_reference for lane in self.lanes)
+
+
+@dataclass(slots=True, kw_only=True)
+class Counters:
+    """What the search spent besides seconds."""
+
+    device_measurements: int = 0
+    table_candidates: int = 0
+    trials: int = 0
+    kernels_known: int = 0
+    kernels_needed: int = 0
+    rounds: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """One search while it goes on."""
+
+    settings: SearchSettings
+    place: Workplace
+    task: Task
+    bench: Bench
+    store: Store
+    budget: Budget
+    observer: Guarded
+    counters: Counters = field(default_factory=Counters)
+    contenders: dict[str, Contender] = field(default_factory=dict)
+    launches: LaunchTimes = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    curve: list[tuple[float, float]] = field(default_factory=list)
+    predictor_version: str = ""
+    interrupted: bool = False
+    verified: list[dict[str, object]] = field(default_factory=list)
+    mlflow_run_id: str | None = None
+
+    @property
+    def kernels(self) -> int:
+        """Number of kernels of the model."""
+        return len(self.task.graph.kernels)
+
+    @property
+    def offline(self) -> bool:
+        """Whether throughput is asked for."""
+        return self.settings.scenario is Scenario.OFFLINE
+
+    @property
+    def low_precision_allowed(self) -> bool:
+        """Whether a plan may compute below float32."""
+        policy = self.settings.precision
+        return policy is PrecisionPolicy.ANY or (policy is PrecisionPolicy.AUTO and self.task.real_inputs)
+
+    def whole(self, lane: Lane, *, callers: int = 1, batch: int = 1) -> Candidate:
+        """The candidate that runs the whole model on one lane."""
+        stage = StageChoice(start=0, stop=self.kernels, lane=lane)
+        return Candidate(stages=(stage,), callers=callers, batch=batch)
+
+    def feasible(self, contender: Contender) -> bool:
+        """Whether its outputs are near enough to the reference and its precisions allowed, as far as is known."""
+        if contender.error is None:
+            return False
+        if contender.below_float32 and (not self.low_precision_allowed or self._no_signal(contender)):
+            return False
+        errors = [error for error in (contender.error, contender.held_out) if error is not None]
+        return all(error.relative_rms <= self.settings.tolerance for error in errors)
+
+    @staticmethod
+    def _no_signal(contender: Contender) -> bool:
+        return contender.error is not None and bool(contender.error.no_signal)
+
+    def singles(self) -> list[Contender]:
+        """Whole-model contenders that were measured, fastest first (the default among them)."""
+        found = [c for c in self.contenders.values() if c.candidate is not None and c.candidate.is_single_lane]
+        return sorted((c for c in found if isinstance(c.result, Measurement)), key=lambda c: c.median_us)
+
+    def partitions(self) -> list[Contender]:
+        """Measured feasible partitions, fastest first."""
+        found = [c for c in self.contenders.values() if c.candidate is not None and not c.candidate.is_single_lane]
+        ready = (c for c in found if isinstance(c.result, Measurement) and self.feasible(c))
+        return sorted(ready, key=lambda c: c.median_us)
+
+    def best_feasible_single(self) -> Contender | None:
+        """The fastest feasible whole-model contender by screening."""
+        return next((c for c in self.singles() if self.feasible(c)), None)
+
+    def timing(self, contender: Contender) -> Timing | None:
+        """Its timing: from the deciding launches where it took part, else from screening."""
+        results = self.launches.get(contender.name, ())
+        good = [result for result in results if isinstance(result, Measurement)]
+        if good:
+            samples = tuple(sample for result in good for sample in result.samples_us)
+            load_s = sorted(result.load_s for result in good)[len(good) // 2]
+            peak = max(result.peak_bytes for result in good)
+            return timing_of(Measurement(samples_us=samples, load_s=load_s, peak_bytes=peak), contender.candidate)
+        return timing_of(contender.result, contender.candidate) if isinstance(contender.result, Measurement) else None
+
+
+def timing_of(result: Measurement, candidate: Candidate | None) -> Timing:
+    """Timing of a measurement; with several callers or a batch latency follows from throughput (Little's law)."""
+    at_once = candidate.callers * candidate.batch if candidate is not None else 1
+    return Timing(
+        p50_us=result.median_us * at_once,
+        p90_us=result.percentile_us(90) * at_once,
+        p99_us=result.percentile_us(99) * at_once,
+        throughput_per_s=1e6 / result.median_us,
+        load_s=result.load_s,
+        peak_bytes=result.peak_bytes,
+    )

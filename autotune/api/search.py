@@ -1,0 +1,156 @@
+"""The whole job: from a model to a verified plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from autotune.api.baselines import measure_baselines, read_user_options
+from autotune.api.clock import Budget
+from autotune.api.finish import baselines_of, build_plan, conclude, decide_run, winner_of
+from autotune.api.knowledge import gather
+from autotune.api.result import SearchResult, result_of
+from autotune.api.rounds import search_rounds
+from autotune.api.run import DEFAULT, Run
+from autotune.api.settings import SearchSettings
+from autotune.api.task import prepare_task
+from autotune.api.workplace import Guarded, Workplace, open_workplace
+from autotune.core import Observer, SilentObserver
+from autotune.errors import MeasurementError
+from autotune.profiler import device_lock, noise_check
+from autotune.search import Bench, Decision
+
+LOCK_WAIT_SHARE = 1.0
+
+
+def search(
+    model: str | Path, settings: SearchSettings | None = None, *, observer: Observer | None = None
+) -> SearchResult:
+    """Finds a plan for a model on this device, verified by measurement.
+
+    Args:
+        model: a name of the zoo or the path of an ONNX file.
+        settings: what is asked for; None takes the defaults.
+        observer: is told of the progress.
+
+    Raises:
+        AutotuneError: what is wrong with the model, the inputs, the settings or the device; see `autotune.errors`.
+        KeyboardInterrupt: interrupted before the first baseline was measured; later, the best so far is returned.
+    """
+    settings = settings or SearchSettings()
+    budget = Budget(settings.budget_s)
+    if settings.baseline is not None:
+        read_user_options(settings.baseline)
+    with ExitStack() as stack:
+        place = stack.enter_context(open_workplace(settings.home, settings.processors))
+        run = _prepare(stack, place, model, settings, budget, observer or SilentObserver())
+        decision = _work(run)
+        return _finish(run, decision)
+
+
+def _prepare(
+    stack: ExitStack, place: Workplace, model: str | Path, settings: SearchSettings, budget: Budget, observer: Observer
+) -> Run:
+    from autotune.datasets import Store
+
+    observers = Guarded(observer, *_tracker(stack, place, settings))
+    observers.progress("load", 0, 0, text=str(model))
+    task = prepare_task(model, settings, place.work)
+    store = stack.enter_context(Store(place.store_url))
+    waiting: Callable[[int], None] = lambda pid: observers.progress("wait", 0, 0, text=f"waiting for pid {pid}")  # noqa: E731
+    stack.enter_context(device_lock(place.home, wait_s=settings.wait_s, on_wait=waiting))
+    bench = Bench(task.graph, work=place.work / "stages", feeds=task.feeds, scenario=settings.scenario)
+    run = Run(
+        settings=settings,
+        place=place,
+        task=task,
+        bench=bench,
+        store=store,
+        budget=budget,
+        observer=observers,
+        warnings=list(task.warnings),
+    )
+    run.warnings += noise_check(seconds=min(1.0, 0.02 * settings.budget_s)).warnings
+    run.warnings += [f"{broken.name}: {broken.reason}. {broken.cure}" for broken in place.discovery.broken]
+    _announce(run)
+    return run
+
+
+def _tracker(stack: ExitStack, place: Workplace, settings: SearchSettings) -> list[Observer]:
+    if not settings.track:
+        return []
+    from autotune.tracking import MlflowObserver
+
+    tracker = MlflowObserver(place.home)
+    stack.callback(tracker.close)
+    return [tracker]
+
+
+def _announce(run: Run) -> None:
+    settings, place = run.settings, run.place
+    run.observer.event(
+        "search_started",
+        {
+            "model": run.task.info.name,
+            "sha256": run.task.info.sha256,
+            "scenario": str(settings.scenario),
+            "tolerance": settings.tolerance,
+            "budget_s": settings.budget_s,
+            "device": place.device.name,
+            "device_id": place.device.id,
+            "runtime": place.discovery.runtime,
+            "seed": settings.seed,
+            "processors": ", ".join(processor.name for processor in place.processors),
+        },
+    )
+
+
+def _work(run: Run) -> Decision | None:
+    """Baselines, knowledge, rounds, decision; an interrupt ends it with what is there."""
+    try:
+        with run.budget.phase("verify"):
+            measure_baselines(run)
+        if run.budget.left_s > 0.15 * run.budget.total_s and len(run.contenders) > 1:
+            knowledge = gather(run)
+            search_rounds(run, knowledge)
+        with run.budget.phase("verify"):
+            return decide_run(run)
+    except KeyboardInterrupt:
+        if run.contenders.get(DEFAULT) is None or run.contenders[DEFAULT].result is None:
+            raise
+        run.interrupted = True
+        run.warnings.append("interrupted: this is the best plan verified until then.")
+        return conclude(run)
+
+
+def _finish(run: Run, decision: Decision | None) -> SearchResult:
+    winner = winner_of(run, decision)
+    plan, folder = build_plan(run, winner, decision)
+    for baseline in baselines_of(run):
+        run.observer.event(
+            "baseline",
+            {
+                "name": baseline.name,
+                "p50_ms": baseline.measured.p50_us / 1e3 if baseline.measured else None,
+                "throughput_per_s": baseline.measured.throughput_per_s if baseline.measured else None,
+                "relative_rms": baseline.error.relative_rms if baseline.error else None,
+                "feasible": baseline.feasible,
+            },
+        )
+    if plan.verdict is None:
+        raise MeasurementError("the search ended without a verdict")
+    run.observer.event(
+        "plan",
+        {
+            "folder": str(folder),
+            "verdict": str(plan.verdict.kind),
+            "winner": plan.verdict.winner,
+            "speedup_over_default": plan.over_default.ratio if plan.over_default else None,
+            "speedup_over_best_single": plan.over_best_single.ratio if plan.over_best_single else None,
+            "predicted_ms": plan.predicted.p50_us / 1e3 if plan.predicted else None,
+            "measured_ms": plan.measured.p50_us / 1e3 if plan.measured else None,
+        },
+    )
+    run.observer.event("search_finished", {"seconds": dict(run.budget.spent_s), "interrupted": run.interrupted})
+    return result_of(run, plan, folder)

@@ -1,0 +1,116 @@
+"""What a search is asked for, as one value."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from autotune.core import Scenario
+from autotune.errors import UsageError
+
+DEFAULT_BUDGET_S = 150.0
+DEFAULT_TOLERANCE = 1e-3
+DEFAULT_TRIALS = 400
+
+Metric = Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], float]
+"""(reference outputs, found outputs) of one sample -> error, compared with the tolerance instead of `relative_rms`."""
+
+
+class PrecisionPolicy(StrEnum):
+    """Which precisions a plan may use."""
+
+    AUTO = "auto"
+    """Below float32 only where real inputs show that the outputs bear it."""
+    ANY = "any"
+    """Below float32 also on random inputs."""
+    FLOAT32 = "float32"
+    """Never below float32."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """What a search is asked for.
+
+    Args:
+        scenario: how requests arrive.
+        tolerance: largest `relative_rms` of any output.
+        precision: which precisions a plan may use.
+        shapes: full shapes of inputs, by name.
+        dims: values of symbolic dimensions, by name.
+        inputs: npz files or test_data_set folders with real inputs.
+        processors: names of the processors to use; empty uses all.
+        baseline: JSON file with the user's own session options, to be beaten too.
+        budget_s: seconds for everything.
+        trials: Optuna trials per round.
+        output: folder for the plan; None puts it into the home folder.
+        seed: of everything random.
+        metric: the program's own error instead of `relative_rms`.
+        home: folder for records and predictors; None uses AUTOTUNE_HOME or the platform's.
+        track: whether the run is logged to MLflow.
+        wait_s: seconds to wait for another measuring process on this device.
+    """
+
+    scenario: Scenario = Scenario.SINGLE_STREAM
+    tolerance: float = DEFAULT_TOLERANCE
+    precision: PrecisionPolicy = PrecisionPolicy.AUTO
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    dims: Mapping[str, int] = field(default_factory=dict)
+    inputs: tuple[Path, ...] = ()
+    processors: tuple[str, ...] = ()
+    baseline: Path | None = None
+    budget_s: float = DEFAULT_BUDGET_S
+    trials: int = DEFAULT_TRIALS
+    output: Path | None = None
+    seed: int = 0
+    metric: Metric | None = None
+    home: Path | None = None
+    track: bool = True
+    wait_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.tolerance) and self.tolerance >= 0):
+            raise UsageError(
+                f"the tolerance must be a number >= 0, got {self.tolerance}; the default is {DEFAULT_TOLERANCE}"
+            )
+        if not (math.isfinite(self.budget_s) and self.budget_s > 0):
+            raise UsageError(f"the budget must be more than 0 s, got {self.budget_s}; for instance --budget 2min")
+        if self.trials < 0:
+            raise UsageError(f"the number of trials must be >= 0, got {self.trials}")
+
+
+_UNITS_S = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `90`, `90s`, `2min`, `1m30s`, `1h`.
+
+    Raises:
+        UsageError: `text` is no duration.
+    """
+    compact = text.strip().lower().replace(" ", "")
+    if re.fullmatch(r"\d+(\.\d+)?", compact):
+        return float(compact)
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|sec|s|min|m|h)", compact)
+    if not parts or "".join(number + unit for number, unit in parts) != compact:
+        raise UsageError(f"{text!r} is not a duration; write for instance 90s, 2min or 1m30s")
+    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+
+def parse_scenario(text: str) -> Scenario:
+    """The scenario of an MLPerf name or of a hint (`latency`, `throughput`), in any case.
+
+    Raises:
+        UsageError: neither.
+    """
+    names = {scenario.value.lower(): scenario for scenario in Scenario}
+    names |= {"latency": Scenario.SINGLE_STREAM, "throughput": Scenario.OFFLINE}
+    key = text.strip().lower().replace("-", "").replace("_", "")
+    if key not in names:
+        raise UsageError(f"unknown scenario {text!r}; known: SingleStream (hint latency), Offline (hint throughput)")
+    return names[key]

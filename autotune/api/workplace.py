@@ -1,0 +1,91 @@
+"""What every command stands on: home folder, device, processors, store."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from autotune.core import Device, Observer, Processor
+from autotune.errors import StoreError
+from autotune.processors import Discovery, discover, this_device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """Home folder, device and processors of one command.
+
+    Args:
+        home: records, predictors, plans, tracking.
+        work: temporary folder of this command.
+        device: this machine.
+        discovery: all processors found.
+        processors: those in use.
+    """
+
+    home: Path
+    work: Path
+    device: Device
+    discovery: Discovery
+    processors: tuple[Processor, ...]
+
+    @property
+    def store_url(self) -> str:
+        """Where profile records are kept."""
+        return f"sqlite:///{self.home / 'profiles.db'}"
+
+    def processor(self, name: str) -> Processor:
+        """The processor of this name."""
+        return self.discovery.get(name)
+
+
+@contextmanager
+def open_workplace(home: Path | None, processors: Sequence[str] = ()) -> Iterator[Workplace]:
+    """Home folder, device and processors; the temporary folder is removed at the end.
+
+    Raises:
+        StoreError: the home folder cannot be written.
+        MissingProcessorError: a processor was asked for that is not here.
+    """
+    from autotune.datasets import home as default_home
+
+    place = home if home is not None else default_home()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        probe = place / ".writable"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise StoreError(
+            f"the home folder {place} cannot be written ({error}); set AUTOTUNE_HOME to another."
+        ) from error
+    discovery = discover(cache=place / "cache")
+    chosen = tuple(discovery.get(name) for name in processors) or discovery.processors
+    with tempfile.TemporaryDirectory(prefix="autotune-", ignore_cleanup_errors=True) as work:
+        yield Workplace(home=place, work=Path(work), device=this_device(), discovery=discovery, processors=chosen)
+
+
+class Guarded:
+    """An observer that cannot stop the work: what it raises is dropped.
+
+    Args:
+        inner: the observers to pass things on to.
+    """
+
+    def __init__(self, *inner: Observer) -> None:
+        self._inner = inner
+
+    def _each(self, call: Callable[[Observer], None]) -> None:
+        for observer in self._inner:
+            with suppress(Exception):  # an observer must never stop a search
+                call(observer)
+
+    def progress(self, phase: str, done: int, total: int, *, text: str = "") -> None:
+        """Passed on."""
+        self._each(lambda observer: observer.progress(phase, done, total, text=text))
+
+    def event(self, name: str, fields: dict[str, object]) -> None:  # type: ignore[override]
+        """Passed on."""
+        self._each(lambda observer: observer.event(name, fields))

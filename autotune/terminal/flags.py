@@ -1,0 +1,97 @@
+"""Flags as text to values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from autotune.api.settings import DEFAULT_BUDGET_S, PrecisionPolicy, SearchSettings, parse_duration, parse_scenario
+from autotune.core import Scenario
+from autotune.errors import UnknownNameError, UsageError
+
+
+def parse_shapes(flags: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """`NAME=1,3,320,320` by name.
+
+    Raises:
+        UsageError: a flag that is none.
+    """
+    shapes = {}
+    for flag in flags:
+        name, equals, text = flag.rpartition("=")
+        try:
+            shape = tuple(int(part) for part in text.split(","))
+        except ValueError:
+            shape = ()
+        if not (name and equals and shape) or min(shape) < 1:
+            raise UsageError(f"--shape {flag!r} is not NAME=1,3,320,320 with dimensions of at least 1")
+        shapes[name] = shape
+    return shapes
+
+
+def parse_dims(flags: Sequence[str]) -> dict[str, int]:
+    """`height=640` by name.
+
+    Raises:
+        UsageError: a flag that is none.
+    """
+    dims = {}
+    for flag in flags:
+        name, equals, text = flag.rpartition("=")
+        if not (name and equals and text.isdigit() and int(text) > 0):
+            raise UsageError(f"--dim {flag!r} is not NAME=640 with a whole number of at least 1")
+        dims[name] = int(text)
+    return dims
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Comma-separated names."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def parse_precision(text: str) -> PrecisionPolicy:
+    """`auto`, `any` or `float32`.
+
+    Raises:
+        UnknownNameError: another word.
+    """
+    known = [policy.value for policy in PrecisionPolicy]
+    if text not in known:
+        raise UnknownNameError("precision", text, known=known)
+    return PrecisionPolicy(text)
+
+
+def search_settings(
+    *,
+    scenario: str,
+    tolerance: float,
+    precision: str,
+    shapes: Sequence[str],
+    dims: Sequence[str],
+    inputs: Sequence[str],
+    processors: str,
+    baseline: str,
+    budget: str,
+    trials: int,
+    output: str,
+    seed: int,
+) -> SearchSettings:
+    """The settings that the flags of `autotune search` mean.
+
+    Raises:
+        UsageError: a flag that cannot be meant.
+    """
+    return SearchSettings(
+        scenario=parse_scenario(scenario) if scenario else Scenario.SINGLE_STREAM,
+        tolerance=tolerance,
+        precision=parse_precision(precision),
+        shapes=parse_shapes(shapes),
+        dims=parse_dims(dims),
+        inputs=tuple(Path(path) for path in inputs),
+        processors=parse_names(processors),
+        baseline=Path(baseline) if baseline else None,
+        budget_s=parse_duration(budget) if budget else DEFAULT_BUDGET_S,
+        trials=trials,
+        output=Path(output) if output else None,
+        seed=seed,
+    )

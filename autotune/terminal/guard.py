@@ -1,0 +1,32 @@
+"""Errors to messages and exit codes: 0 done, 1 failed, 2 wrong usage."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from autotune.errors import AutotuneError
+
+INTERRUPTED = 130
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Prints the message of an error of ours on stderr and exits with its code; no traceback."""
+    try:
+        yield
+    except AutotuneError as error:
+        print(f"autotune: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from error
+    except KeyboardInterrupt as error:
+        print("autotune: interrupted before anything was measured.", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from error
+    except BrokenPipeError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from error
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        print(f"autotune: {error.strerror or error}{place}. Free some space or set AUTOTUNE_HOME.", file=sys.stderr)
+        raise SystemExit(1) from error

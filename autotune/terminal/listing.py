@@ -1,0 +1,134 @@
+"""Listings of the smaller commands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autotune.api import BenchResult, ProfileResult, RetrainResult
+from autotune.api.workplace import Workplace
+from autotune.errors import StoreError
+from autotune.terminal.tables import console, milliseconds, ratio_text, rows_table
+
+Sample = Mapping[str, np.ndarray]
+
+
+def print_processors(place: Workplace) -> None:
+    """Processors, then what is broken and how to mend it."""
+    out = console()
+    device = place.device
+    out.print(
+        f"{device.name}, {len(device.cores)} cores, {device.memory_bytes / 2**30:.0f} GiB, {place.discovery.runtime}",
+        soft_wrap=True,
+    )
+    cores = ",".join(map(str, device.cores))
+    rows = [
+        (p.name, p.device, p.version, ", ".join(p.precisions), cores if p.device == "cpu" else "–", p.registration)
+        for p in place.discovery.processors
+    ]
+    out.print(rows_table("", ("processor", "device", "version", "precisions", "cores", "registered"), rows))
+    for broken in place.discovery.broken:
+        out.print(f"not usable: {broken.name}: {broken.reason}. {broken.cure}", soft_wrap=True)
+
+
+def print_profile(result: ProfileResult) -> None:
+    """What was measured on each lane."""
+    out = console()
+    out.print(
+        f"{result.kernels} kernels of {', '.join(result.models)} on {result.device}, {result.seconds:.0f} s, "
+        f"noise {result.spread:.1%}",
+        soft_wrap=True,
+    )
+    rows = [(lane.lane, lane.known, lane.measured, lane.failed, lane.missing) for lane in result.lanes]
+    out.print(rows_table("", ("lane", "known", "measured", "failed", "left"), rows))
+    for warning in result.warnings:
+        out.print(f"note: {warning}", soft_wrap=True)
+
+
+def print_retrain(result: RetrainResult) -> None:
+    """Accuracy before and after, on models left out."""
+    out = console()
+    out.print(f"predictor {result.version}: {result.records} records, {result.seconds:.0f} s", soft_wrap=True)
+    before = {row.lane: row for row in result.before.rows if row.predictor == "xgboost"} if result.before else {}
+    rows = []
+    for row in result.after.rows:
+        old = before.get(row.lane) if row.predictor == "xgboost" else None
+        rows.append(
+            (
+                row.lane,
+                row.predictor,
+                f"{old.within_10:.0%}" if old else "–",
+                f"{row.within_10:.0%}",
+                f"{row.mape:.1%}",
+                f"{row.spearman:.3f}",
+                f"{row.ceiling_10:.0%}" if row.ceiling_10 is not None else "–",
+            )
+        )
+    headings = ("lane", "predictor", "±10 % before", "±10 % now", "MAPE", "Spearman", "noise ceiling ±10 %")
+    out.print(rows_table("models left out", headings, rows))
+
+
+def print_bench(result: BenchResult) -> None:
+    """Plan and baselines side by side."""
+    out = console()
+    rows = []
+    for row in result.rows:
+        rate = f"{row.timing.throughput_per_s:.4g}" if row.timing else "–"
+        rows.append((row.name, milliseconds(row.timing), rate, ratio_text(row.plan_speedup), row.failure[:60]))
+    headings = ("", "p50 ms", "per s", "plan is faster by", "")
+    out.print(rows_table(f"{result.plan.model.name}, {result.launches} launches", headings, rows))
+
+
+def save_outputs(samples: Sequence[Sample], path: Path) -> None:
+    """Writes outputs as npz, samples stacked along a new first axis.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    try:
+        np.savez(path, **{name: np.stack([sample[name] for sample in samples]) for name in samples[0]})
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error}") from error
+
+
+def outputs_json(samples: Sequence[Sample], path: str) -> dict[str, Any]:
+    """Shapes and a summary of the outputs."""
+    described = [
+        {name: {"shape": list(array.shape), "dtype": str(array.dtype)} for name, array in sample.items()}
+        for sample in samples
+    ]
+    return {"schema_version": 1, "samples": described, "output": path or None}
+
+
+def print_outputs(samples: Sequence[Sample], path: str) -> None:
+    """Shapes and a summary of the outputs."""
+    out = console()
+    for at, sample in enumerate(samples):
+        for name, array in sample.items():
+            summary = f"mean {array.mean():.4g}, std {array.std():.4g}" if array.dtype.kind in "fiu" else ""
+            out.print(f"sample {at}: {name} {array.dtype}{list(array.shape)} {summary}", soft_wrap=True)
+    if path:
+        out.print(f"written: {path}", soft_wrap=True)
+
+
+def _record_counts() -> Counter[tuple[str, str]]:
+    from autotune.datasets import Store, home
+
+    with Store(f"sqlite:///{home() / 'profiles.db'}") as store:
+        return Counter((record.identity.device, str(record.lane)) for record in store.kernels())
+
+
+def records_json() -> dict[str, Any]:
+    """Counts by device and lane."""
+    counts = [{"device": d, "lane": lane, "kernels": count} for (d, lane), count in sorted(_record_counts().items())]
+    return {"schema_version": 1, "records": counts}
+
+
+def print_records() -> None:
+    """Counts by device and lane."""
+    rows = [(device, lane, count) for (device, lane), count in sorted(_record_counts().items())]
+    console().print(rows_table("profile records", ("device", "lane", "kernels"), rows))

@@ -1,0 +1,53 @@
+"""The report of a search."""
+
+from __future__ import annotations
+
+from autotune.api.result import SearchResult
+from autotune.terminal.tables import baseline_table, console, milliseconds, ratio_text, stage_table, verdict_line
+
+
+def print_search(result: SearchResult) -> None:
+    """Verdict, tables, predicted beside measured, what a looser tolerance would buy, where the plan lies."""
+    plan = result.plan
+    out = console()
+    if plan.verdict is not None:
+        out.print(verdict_line(plan.verdict, plan), style="bold", soft_wrap=True)
+    known, needed, version = result.reused
+    source = f" ({plan.model.source})" if plan.model.source else ""
+    out.print(f"{plan.model.name}{source}, {plan.scenario}, {plan.device.name}", soft_wrap=True)
+    out.print(
+        f"over ONNX Runtime's default {ratio_text(plan.over_default)}, over the best single processor "
+        f"({result.best_single_processor}) {ratio_text(plan.over_best_single)}",
+        soft_wrap=True,
+    )
+    out.print()
+    out.print(baseline_table(plan))
+    out.print()
+    out.print(stage_table(plan))
+    out.print()
+    if plan.predicted is not None:
+        out.print(f"predicted {milliseconds(plan.predicted)} ms, measured {milliseconds(plan.measured)} ms")
+    if plan.error is not None:
+        worst = f", worst in {plan.error.worst_output}" if plan.error.worst_output else ""
+        out.print(
+            f"output error {plan.error.relative_rms:.2e} relative RMS, {plan.error.max_abs:.2e} at most "
+            f"(tolerance {plan.tolerance:g}{worst})",
+            soft_wrap=True,
+        )
+    if len({round(us) for _, us in result.curve}) > 1:
+        curve = ", ".join(f"{tolerance:g}: {us / 1e3:.3g} ms" for tolerance, us in result.curve)
+        out.print(f"predicted at other tolerances: {curve}", soft_wrap=True)
+    if needed:
+        predictor = f"; predictor {version}" if version else ""
+        out.print(f"{known} of {needed} kernels known{predictor}")
+    cost = result.cost
+    out.print(
+        f"{cost['total_s']:.0f} s, {cost['device_measurements']:.0f} measurements on the device, "
+        f"{cost['table_candidates']:.0f} stages priced, {cost['trials']:.0f} trials"
+    )
+    for warning in result.warnings:
+        out.print(f"note: {warning}", soft_wrap=True)
+    out.print()
+    out.print(f"plan: {result.folder}", soft_wrap=True)
+    out.print(f"use:  autotune.load_plan({str(result.folder)!r}).run(None, inputs)", soft_wrap=True)
+    out.print(f"      autotune bench {result.folder}", soft_wrap=True)

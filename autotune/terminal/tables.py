@@ -1,0 +1,96 @@
+"""Results for people: the verdict first, then tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from autotune.core import Baseline, OutputError, Plan, Ratio, Scenario, Timing, Verdict, VerdictKind
+
+WIDTH_WHEN_PIPED = 120
+
+
+def console() -> Console:
+    """Standard output; wide enough when it is no terminal."""
+    found = Console(highlight=False, markup=False, soft_wrap=False)
+    return found if found.is_terminal else Console(highlight=False, markup=False, width=WIDTH_WHEN_PIPED)
+
+
+def milliseconds(timing: Timing | None) -> str:
+    """Median in ms with three significant digits."""
+    return f"{timing.p50_us / 1e3:.3g}" if timing else "–"
+
+
+def ratio_text(ratio: Ratio | None) -> str:
+    """`1.23x (1.20–1.26)`."""
+    return f"{ratio.ratio:.2f}x ({ratio.low:.2f}–{ratio.high:.2f})" if ratio else "–"
+
+
+def error_text(error: OutputError | None) -> str:
+    """Relative RMS of the worst output."""
+    return f"{error.relative_rms:.1e}" if error else "–"
+
+
+def verdict_line(verdict: Verdict, plan: Plan) -> str:
+    """The first line of a result."""
+    if verdict.kind is VerdictKind.PARTITION:
+        return f"Use {len(plan.stages)} stages: {verdict.reason}."
+    if verdict.kind is VerdictKind.DEFAULT:
+        return f"Use ONNX Runtime's default: {verdict.reason}."
+    lane = plan.stages[0].lane
+    setting = lane.concurrency
+    parts = [f"Use {lane.processor} alone", str(lane.precision)]
+    parts += [f"{setting.threads} thread{'s' if setting.threads > 1 else ''}"] if setting.threads else []
+    parts += [f"{setting.streams} streams"] if setting.streams > 1 else []
+    parts += [] if setting.spinning is None else ["spinning" if setting.spinning else "no spinning"]
+    parts += [f"{plan.callers} callers"] if plan.callers > 1 else []
+    parts += [f"batch {plan.batch}"] if plan.batch > 1 else []
+    return f"{', '.join(parts)}: {verdict.reason}."
+
+
+def baseline_table(plan: Plan) -> Table:
+    """Plan and baselines side by side."""
+    offline = plan.scenario is Scenario.OFFLINE
+    table = Table(title="measured", title_justify="left", box=None, pad_edge=False)
+    for heading in ("", "p50 ms", "p90 ms", "per s", "error", ""):
+        table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
+    table.add_row(*_row("plan", plan.measured, plan.error, ""))
+    for baseline in plan.baselines:
+        table.add_row(*_row(baseline.name, baseline.measured, baseline.error, _remark(baseline)))
+    table.caption = "Offline: throughput decides; latency follows from callers and batch" if offline else None
+    return table
+
+
+def _remark(baseline: Baseline) -> str:
+    if baseline.failure:
+        return baseline.failure.splitlines()[0][:50]
+    return "" if baseline.feasible else "not within the tolerance"
+
+
+def _row(name: str, timing: Timing | None, error: OutputError | None, remark: str) -> tuple[str, ...]:
+    if timing is None:
+        return (name, "–", "–", "–", error_text(error), remark)
+    p50, p90 = f"{timing.p50_us / 1e3:.3g}", f"{timing.p90_us / 1e3:.3g}"
+    return (name, p50, p90, f"{timing.throughput_per_s:.4g}", error_text(error), remark)
+
+
+def stage_table(plan: Plan) -> Table:
+    """What runs where."""
+    table = Table(title="stages", title_justify="left", box=None, pad_edge=False)
+    for heading in ("kernels", "operators", "lane"):
+        table.add_column(heading, no_wrap=True)
+    for stage in plan.stages:
+        table.add_row(f"{stage.start}–{stage.stop}", str(stage.operators), str(stage.lane))
+    return table
+
+
+def rows_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """A plain table."""
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    for at, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if at == 0 else "right")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    return table
