@@ -3,20 +3,34 @@
 xgboost, scikit-learn, pandas and SciPy are imported where they are first used.
 """
 
+from autotune.predictor.evaluation import Accuracy, Evaluation, evaluate
 from autotune.predictor.features import FEATURES, Feature, features
 from autotune.predictor.kernel_predictor import KernelPredictor
-from autotune.predictor.lane_model import TreeSettings
+from autotune.predictor.learner import LEARNERS, learner
+from autotune.predictor.registry import Champion, load_champion, promote, register, versions
 from autotune.predictor.stage_predictor import StageCost, StagePredictor
+from autotune.predictor.storage import load, save
 from autotune.predictor.training import MIN_RECORDS, Groups
 
 __all__ = [
     "FEATURES",
+    "LEARNERS",
     "MIN_RECORDS",
+    "Accuracy",
+    "Champion",
+    "Evaluation",
     "Feature",
     "Groups",
     "KernelPredictor",
     "StageCost",
     "StagePredictor",
-    "TreeSettings",
+    "evaluate",
     "features",
+    "learner",
+    "load",
+    "load_champion",
+    "promote",
+    "register",
+    "save",
+    "versions",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,46 +12,64 @@ import numpy.typing as npt
 from autotune.core import Device, Kernel, Lane, Prediction, ProfileRecord
 from autotune.errors import PredictorError
 from autotune.predictor.features import KernelRows
-from autotune.predictor.lane_model import LaneModel, TreeSettings, calibration_of, fit_parts, out_of_fold
-from autotune.predictor.training import Groups, LaneRecords, TrainingSet, folds_of, predictions, require, training_set
+from autotune.predictor.lane_model import LaneModel, borrowed, fit_lane
+from autotune.predictor.learner import Learner, learner
+from autotune.predictor.training import Groups, predictions, require, training_set
 
 Vector = npt.NDArray[np.float64]
 
 
 class KernelPredictor:
-    """XGBoost on log(latency / roofline), a model per lane; scikit-learn's verbs.
+    """A model per lane; scikit-learn's verbs.
 
-    One model per lane rather than one for the device: lanes run different code, and with hundreds of records each the
-    shared one was less accurate (benchmarks/predictor). Fitting is deterministic for a seed and a set of records,
-    whatever their order.
+    One model per lane rather than one for the device: lanes run different code. Fitting is deterministic for a seed and
+    a set of records. Predicting is thread-safe.
 
     Args:
-        seed: of the trees.
+        seed: of what is random in learning.
         device: checks the records and gives the number of cores; None takes them from the records and this process.
-        settings: of the trees.
+        learner: gradient-boosted trees unless given; the baselines are others of `LEARNERS`.
     """
 
-    kind = "xgboost"
-
-    def __init__(self, *, seed: int = 0, device: Device | None = None, settings: TreeSettings | None = None) -> None:
+    def __init__(self, *, seed: int = 0, device: Device | None = None, learner: Learner | None = None) -> None:
         self.seed = seed
         self.device = device
-        self.settings = settings or TreeSettings()
+        self.learner = learner or _default_learner()
         self.cores = len(device.cores) if device is not None else os.cpu_count() or 1
         self.device_id = device.id if device is not None else ""
         self.data_hash = ""
-        self.models: dict[Lane, LaneModel] = {}
+        self._models: dict[Lane, LaneModel] = {}
         self._rows = KernelRows()
+
+    @classmethod
+    def restored(
+        cls, models: Sequence[LaneModel], *, learner: Learner, seed: int, cores: int, device_id: str, data_hash: str
+    ) -> KernelPredictor:
+        """A fitted predictor from its parts (`autotune.predictor.load`)."""
+        predictor = cls(seed=seed, learner=learner)
+        predictor.cores, predictor.device_id, predictor.data_hash = cores, device_id, data_hash
+        predictor._models = {model.lane: model for model in models}
+        return predictor
+
+    @property
+    def models(self) -> Mapping[Lane, LaneModel]:
+        """What was learnt, by lane."""
+        return self._models
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
         """Lanes with records of their own."""
-        return tuple(self.models)
+        return tuple(self._models)
+
+    @property
+    def records(self) -> int:
+        """Kernels × lanes that it learnt from."""
+        return sum(model.records for model in self._models.values())
 
     def fit(
         self, records: Sequence[ProfileRecord], groups: Groups | None = None, *, calibrate: bool = True
     ) -> KernelPredictor:
-        """Learn from records; earlier learning is forgotten.
+        """Learn from records; what was learnt before is forgotten.
 
         Args:
             records: of one device; failures are skipped, repeats joined by their median.
@@ -63,53 +81,38 @@ class KernelPredictor:
         """
         data = training_set(records, self.device)
         require(data)
+        options = {"cores": self.cores, "seed": self.seed}
         with ThreadPoolExecutor(max_workers=min(len(data.lanes), self.cores)) as pool:
-            fitted = list(pool.map(lambda part: self._fit_lane(part, groups, calibrate), data.lanes))
-        self._take(data, fitted)
+            waiting = [
+                pool.submit(fit_lane, part, self.learner, groups, **options, calibrated=calibrate)
+                for part in data.lanes
+            ]
+            fitted = [future.result() for future in waiting]
+        self.device_id, self.data_hash = data.device, data.hash
+        self._models = {model.lane: model for model in fitted}
         return self
 
-    def _fit_lane(self, part: LaneRecords, groups: Groups | None, calibrate: bool) -> LaneModel:
-        unique, inverse = KernelRows().take(part.kernels)
-        rows = unique[inverse]
-        prior, booster = fit_parts(rows, part.latency_us, part.lane, self.cores, settings=self.settings, seed=self.seed)
-        model = LaneModel(
-            lane=part.lane, identity=part.identity, records=len(rows), prior=prior, booster=booster,
-            calibration=calibration_of(np.zeros(1), rows[:1]),
-        )  # fmt: skip
-        if calibrate:
-            folds = folds_of(part.signatures, groups, self.settings.folds)
-            residuals = out_of_fold(
-                rows, part.latency_us, folds, part.lane, self.cores, settings=self.settings, seed=self.seed
-            )
-        else:
-            residuals = np.log(part.latency_us / model.predict_us(rows, self.cores))
-        return LaneModel(
-            lane=part.lane, identity=part.identity, records=len(rows), prior=prior, booster=booster,
-            calibration=calibration_of(residuals, rows),
-        )  # fmt: skip
-
-    def _take(self, data: TrainingSet, fitted: list[LaneModel]) -> None:
-        self.device_id = data.device
-        self.data_hash = data.hash
-        self.models = {model.lane: model for model in fitted}
+    def knows(self, lane: Lane) -> bool:
+        """Whether it can predict this lane, by its own records or by those of a similar one."""
+        return any((known.processor, known.precision) == (lane.processor, lane.precision) for known in self._models)
 
     def model_for(self, lane: Lane) -> LaneModel:
-        """The model of a lane, or of the most similar one of its processor and precision.
+        """The model of a lane, or that of the most similar one of its processor and precision (wider intervals).
 
         Raises:
             PredictorError: nothing was learnt of its processor at its precision.
         """
-        if lane in self.models:
-            return self.models[lane]
-        wanted = (lane.processor, lane.precision)
-        similar = [model for model in self.models.values() if (model.lane.processor, model.lane.precision) == wanted]
-        if not similar:
-            known = ", ".join(map(str, self.models)) or "none (fit first)"
+        if lane in self._models:
+            return self._models[lane]
+        if not self.knows(lane):
+            known = ", ".join(map(str, self._models)) or "nothing (fit first)"
             raise PredictorError(
                 f"nothing is known of the lane {lane}; learnt: {known}. "
                 f"Run `autotune profile --processors {lane.processor}`."
             )
-        return min(similar, key=lambda model: (_distance(model.lane, lane), str(model.lane)))
+        wanted = (lane.processor, lane.precision)
+        similar = [model for known, model in self._models.items() if (known.processor, known.precision) == wanted]
+        return borrowed(min(similar, key=lambda model: (_distance(model.lane, lane), str(model.lane))), lane)
 
     def predict_us(self, kernels: Sequence[Kernel], lane: Lane) -> Vector:
         """Median latency in µs, one per kernel; equal kernel objects are predicted once."""
@@ -131,6 +134,10 @@ class KernelPredictor:
             table[:, column] = self.model_for(lane).predict_us(unique, self.cores)
         result: Vector = table[inverse]
         return result
+
+
+def _default_learner() -> Learner:
+    return learner("boosted")
 
 
 def _distance(left: Lane, right: Lane) -> float:

@@ -89,12 +89,15 @@ class StagePredictor:
 
         Args:
             records: of one device; failures are skipped.
-            kernel_us: marginal costs (measured where known, else predicted) of kernels given by signature.
+            kernel_us: marginal costs (measured where known, else predicted) of kernels given by signature; a stage with
+                one that is NaN or infinite teaches nothing and is skipped.
         """
         rows: dict[Lane, list[tuple[float, float, float, float]]] = {}
         for record in records:
             if isinstance(record.result, Measurement):
                 total = float(np.sum(kernel_us(record.kernels, record.lane)))
+                if not np.isfinite(total):
+                    continue
                 row = (total, float(record.bytes_in), float(record.bytes_out), record.result.median_us)
                 rows.setdefault(record.lane, []).append(row)
         pooled: dict[str, StageCost] = {}

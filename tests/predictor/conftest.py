@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import random
 import zlib
-from collections.abc import Callable, Sequence
-
-import pytest
+from collections.abc import Sequence
 
 from autotune.core import (
     Device,
@@ -104,7 +102,7 @@ def true_latency_us(kernel: Kernel, lane: Lane) -> float:
     """Roofline × tile effects × a quirk of the lane; no noise."""
     threads, bf16 = lane.concurrency.threads or CORES, lane.precision == "bf16"
     openvino = lane.processor.startswith("openvino")
-    rate = (70e3 if openvino else 50e3) * threads**0.85 * (2.4 if bf16 else 1.0)  # FLOPs per µs
+    rate = (70e3 if openvino else 50e3) * math.pow(threads, 0.85) * (2.4 if bf16 else 1.0)  # FLOPs per µs
     out = (kernel.outputs[0].shape or (1,))[1]
     rate *= out / (math.ceil(out / (32 if openvino else 16)) * (32 if openvino else 16))
     rate *= {"depthwise": 0.15, "elementwise": 0.3}.get(kernel.family, 1.0)

@@ -1,0 +1,104 @@
+"""Gradient-boosted trees on what the roofline leaves over; the predictor that the search uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from autotune.core import Lane
+from autotune.core.codec import decode, encode
+from autotune.predictor.features import Matrix, lane_table
+from autotune.predictor.prior import Roofline, fit_roofline
+from autotune.predictor.training import MIN_RECORDS
+
+if TYPE_CHECKING:
+    import xgboost as xgb
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoostedTrees:
+    """XGBoost on log(latency / roofline) of one lane.
+
+    Args:
+        rounds: number of trees.
+        depth: of each tree.
+        rate: learning rate.
+    """
+
+    rounds: int = 200
+    depth: int = 6
+    rate: float = 0.08
+
+    @property
+    def name(self) -> str:
+        """Its name in the registry."""
+        return "boosted"
+
+    def fit(self, rows: Matrix, latency_us: Vector, lane: Lane, cores: int, *, seed: int) -> BoostedLane:
+        """Roofline first; trees where there are at least `MIN_RECORDS` rows."""
+        prior = fit_roofline(rows, latency_us)
+        if len(rows) < MIN_RECORDS:
+            return BoostedLane(prior=prior, booster=None)
+        import xgboost as xgb
+
+        log_prior = prior.log_us(rows)
+        table = lane_table(rows, lane, cores, log_prior)
+        data = xgb.QuantileDMatrix(table, label=np.log(latency_us) - log_prior, max_bin=128, nthread=1)
+        booster = xgb.train(self._parameters(seed), data, num_boost_round=self.rounds)
+        booster.set_param({"nthread": cores})
+        return BoostedLane(prior=prior, booster=booster)
+
+    def _parameters(self, seed: int) -> dict[str, Any]:
+        """XGBoost's parameters; one thread, since lanes and folds are trained side by side."""
+        return {
+            "objective": "reg:squarederror", "tree_method": "hist", "max_depth": self.depth, "eta": self.rate,
+            "subsample": 0.8, "colsample_bynode": 0.5, "min_child_weight": 3, "lambda": 1.0, "base_score": 0.0,
+            "max_bin": 128, "nthread": 1, "seed": seed, "verbosity": 0,
+        }  # fmt: skip
+
+    def restore(self, state: Mapping[str, Any], files: Mapping[str, bytes], cores: int) -> BoostedLane:
+        """From XGBoost's UBJSON and the roofline's constants."""
+        import xgboost as xgb
+
+        prior = decode(Roofline, state["prior"])
+        if not state["trees"]:
+            return BoostedLane(prior=prior, booster=None)
+        booster = xgb.Booster()
+        try:
+            booster.load_model(bytearray(files["ubj"]))
+        except xgb.core.XGBoostError as error:
+            raise ValueError(f"the trees cannot be read: {error!s:.200}") from error
+        booster.set_param({"nthread": cores})
+        return BoostedLane(prior=prior, booster=booster)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoostedLane:
+    """A roofline and trees on top.
+
+    Args:
+        prior: the lane's roofline.
+        booster: None where there were too few records for any.
+    """
+
+    prior: Roofline
+    booster: xgb.Booster | None
+
+    def log_us(self, rows: Matrix, lane: Lane, cores: int) -> Vector:
+        """Natural logarithm of the latency in µs, per row of kernel features."""
+        log_prior = self.prior.log_us(rows)
+        if self.booster is None or not len(rows):
+            return log_prior
+        result: Vector = log_prior + self.booster.inplace_predict(lane_table(rows, lane, cores, log_prior))
+        return result
+
+    def dump(self) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """Roofline as JSON, trees as UBJSON."""
+        files = {} if self.booster is None else {"ubj": bytes(self.booster.save_raw(raw_format="ubj"))}
+        return {"prior": encode(self.prior), "trees": self.booster is not None}, files

@@ -1,0 +1,217 @@
+"""How good predictors are on models that they have not seen, beside the baselines and the noise of measuring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from autotune.core import Device, Lane, Measurement, ProfileRecord
+from autotune.core.codec import encode
+from autotune.errors import PredictorError
+from autotune.predictor.kernel_predictor import KernelPredictor
+from autotune.predictor.learner import LEARNERS, learner
+from autotune.predictor.training import Groups, Signatures, folds_of, training_set
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Vector = npt.NDArray[np.float64]
+
+RETEST = "test_retest"
+"""Name of the noise ceiling: a second measurement as if it were a prediction of the first."""
+MAX_FOLDS = 5
+"""Up to so many models each is left out alone; more share folds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """How one learner does on one lane, all models left out in turn.
+
+    Args:
+        learner: name in `LEARNERS`, or `test_retest`.
+        lane: the lane's text, `all` for all of them together.
+        count: kernels that were predicted.
+        within_5: share predicted within ±5 % of the measurement.
+        within_10: share within ±10 %.
+        mape: mean absolute relative error.
+        spearman: rank correlation; 0 where fewer than three kernels were predicted.
+        coverage: share inside the 90 % interval, None where intervals were not asked for.
+    """
+
+    learner: str
+    lane: str
+    count: int
+    within_5: float
+    within_10: float
+    mape: float
+    spearman: float
+    coverage: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Accuracy per learner and lane.
+
+    Args:
+        device: the device's identifier.
+        folds: what was left out together, as text.
+        rows: learners × lanes, then the same over all lanes.
+    """
+
+    device: str
+    folds: tuple[str, ...]
+    rows: tuple[Accuracy, ...]
+
+    def get(self, learner: str = "boosted", lane: Lane | str = "all") -> Accuracy:
+        """One row.
+
+        Raises:
+            KeyError: there is none, for instance no kernel was measured twice.
+        """
+        for row in self.rows:
+            if (row.learner, row.lane) == (learner, str(lane)):
+                return row
+        raise KeyError(f"{learner} on {lane}")
+
+    def frame(self) -> pd.DataFrame:
+        """All rows as a table."""
+        import pandas as pd
+
+        return pd.DataFrame([encode(row) for row in self.rows])
+
+    def card(self) -> dict[str, Any]:
+        """As JSON values, for the predictor's card."""
+        return {"folds": list(self.folds), "rows": [encode(row) for row in self.rows]}
+
+
+def evaluate(
+    records: Sequence[ProfileRecord],
+    groups: Groups | None = None,
+    device: Device | None = None,
+    *,
+    learners: Sequence[str] = tuple(LEARNERS),
+    coverage: bool = False,
+    seed: int = 0,
+) -> Evaluation:
+    """Leave models out, learn from the rest, predict them.
+
+    A kernel of a model that is left out is never learnt from, though another model has it too; kernels of no model
+    (synthetic ones) are always learnt from and never predicted. Without two models, kernels are left out one by one.
+
+    Args:
+        records: of one device; kernels measured more than once give the noise ceiling.
+        groups: model name -> signatures of its kernels.
+        device: the device.
+        learners: which to compare.
+        coverage: calibrate intervals and count how often they hold (takes four times as long).
+        seed: of the learners.
+
+    Raises:
+        PredictorError: too few records to learn from what remains.
+    """
+    data = training_set(records, device)
+    folds = _folds(sorted({s for part in data.lanes for s in part.signatures}), groups)
+    signatures = Signatures()
+    found: dict[tuple[str, str], list[_Pair]] = {}
+    trained = 0
+    for fold in folds.values():
+        rest = [record for record in records if signatures.of(record.kernel) not in fold]
+        for name in learners:
+            predictor = KernelPredictor(seed=seed, device=device, learner=learner(name))
+            try:
+                predictor.fit(rest, groups, calibrate=coverage)
+            except PredictorError:
+                continue
+            trained += 1
+            for part in data.lanes:
+                held = [i for i, signature in enumerate(part.signatures) if signature in fold]
+                if held and part.lane in predictor.lanes:
+                    kernels = [part.kernels[i] for i in held]
+                    predicted = predictor.predict(kernels, part.lane)
+                    pairs = zip(part.latency_us[held].tolist(), predicted, strict=True)
+                    found.setdefault((name, str(part.lane)), []).extend(
+                        _Pair(us, p.median_us, p.low_us, p.high_us) for us, p in pairs
+                    )
+    if not trained:
+        raise PredictorError(
+            f"{data.count} records of {len(folds)} models are too few: with one of them left out, nothing can be "
+            "learnt from the rest. Profile more models, or synthetic kernels (`autotune profile --synthetic 200`)."
+        )
+    found |= _retest(records)
+    names = (*learners, RETEST)
+    rows = [_accuracy(name, lane, pairs, coverage) for (name, lane), pairs in sorted(found.items())]
+    for name in names:
+        together = [pair for (other, _), pairs in found.items() if other == name for pair in pairs]
+        if together:
+            rows.append(_accuracy(name, "all", together, coverage))
+    return Evaluation(device=data.device, folds=tuple(folds), rows=tuple(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    measured_us: float
+    predicted_us: float
+    low_us: float = 0.0
+    high_us: float = 0.0
+
+
+def _folds(signatures: Sequence[str], groups: Groups | None) -> dict[str, set[str]]:
+    """What is left out together: a model, several where there are many, or kernels where there are no two models."""
+    present = set(signatures)
+    models = {name: present & set(own) for name, own in sorted((groups or {}).items())}
+    models = {name: own for name, own in models.items() if own}
+    if len(models) < 2:
+        numbers = folds_of(signatures, None, MAX_FOLDS)
+        return {
+            f"fold {n}": {s for s, at in zip(signatures, numbers, strict=True) if at == n}
+            for n in range(MAX_FOLDS)
+            if (numbers == n).any()
+        }
+    if len(models) <= 2 * MAX_FOLDS:
+        return models
+    joined: dict[str, set[str]] = {}
+    names = sorted(models, key=lambda name: (-len(models[name]), name))
+    for first in range(MAX_FOLDS):
+        together = names[first::MAX_FOLDS]
+        joined["+".join(together)] = set().union(*(models[name] for name in together))
+    return joined
+
+
+def _retest(records: Sequence[ProfileRecord]) -> dict[tuple[str, str], list[_Pair]]:
+    signatures = Signatures()
+    repeats: dict[tuple[str, Lane, object], list[float]] = {}
+    for record in records:
+        if isinstance(record.result, Measurement):
+            key = (signatures.of(record.kernel), record.lane, record.identity)
+            repeats.setdefault(key, []).append(record.result.median_us)
+    found: dict[tuple[str, str], list[_Pair]] = {}
+    for (_, lane, _), medians in repeats.items():
+        for first, second in pairwise(medians):
+            found.setdefault((RETEST, str(lane)), []).append(_Pair(first, second))
+    return found
+
+
+def _accuracy(name: str, lane: str, pairs: Sequence[_Pair], coverage: bool) -> Accuracy:
+    from scipy.stats import rankdata
+
+    measured = np.array([pair.measured_us for pair in pairs])
+    predicted = np.array([pair.predicted_us for pair in pairs])
+    error = np.abs(predicted / measured - 1)
+    ranks = np.vstack([rankdata(measured), rankdata(predicted)])
+    varied = len(pairs) > 2 and bool((np.ptp(ranks, axis=1) > 0).all())
+    inside = float(np.mean([pair.low_us <= pair.measured_us <= pair.high_us for pair in pairs]))
+    return Accuracy(
+        learner=name,
+        lane=lane,
+        count=len(pairs),
+        within_5=float(np.mean(error <= 0.05)),
+        within_10=float(np.mean(error <= 0.10)),
+        mape=float(np.mean(error)),
+        spearman=float(np.corrcoef(ranks)[0, 1]) if varied else 0.0,
+        coverage=inside if coverage and name != RETEST else None,
+    )

@@ -1,0 +1,75 @@
+"""What a predictor learns with: one interface, one registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from autotune.core import Lane
+from autotune.errors import UnknownNameError
+from autotune.predictor.features import Matrix
+
+Vector = npt.NDArray[np.float64]
+
+
+class Regressor(Protocol):
+    """What was learnt of one lane."""
+
+    def log_us(self, rows: Matrix, lane: Lane, cores: int) -> Vector:
+        """Natural logarithm of the latency in µs, per row of kernel features."""
+
+    def dump(self) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """JSON values, and files by suffix, from which `Learner.restore` makes an equal one."""
+
+
+class Learner(Protocol):
+    """Makes regressors; holds no state of its own."""
+
+    @property
+    def name(self) -> str:
+        """Its name in `LEARNERS`."""
+
+    def fit(self, rows: Matrix, latency_us: Vector, lane: Lane, cores: int, *, seed: int) -> Regressor:
+        """Learn one lane; deterministic for a seed."""
+
+    def restore(self, state: Mapping[str, Any], files: Mapping[str, bytes], cores: int) -> Regressor:
+        """The inverse of `Regressor.dump`; ValueError, KeyError or TypeError where that is not possible."""
+
+
+def _boosted() -> Learner:
+    from autotune.predictor.boosted import BoostedTrees
+
+    return BoostedTrees()
+
+
+def _linear() -> Learner:
+    from autotune.predictor.linear import FlopsLinear
+
+    return FlopsLinear()
+
+
+def _forest() -> Learner:
+    from autotune.predictor.forest import ForestPerFamily
+
+    return ForestPerFamily()
+
+
+LEARNERS: dict[str, Callable[[], Learner]] = {
+    "boosted": _boosted,
+    "flops_linear": _linear,
+    "forest_per_family": _forest,
+}
+
+
+def learner(name: str) -> Learner:
+    """The learner with this name.
+
+    Raises:
+        UnknownNameError: there is none; lists the known ones.
+    """
+    if name not in LEARNERS:
+        raise UnknownNameError("learner", name, known=LEARNERS)
+    return LEARNERS[name]()

@@ -1,0 +1,106 @@
+"""Versions of the predictors of this home folder, and which one is in use.
+
+<home>/predictors/v0001/card.json …     one folder per version, never changed
+<home>/predictors/champion-<device>     a file with the version in use on that device
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autotune.core import Device
+from autotune.errors import PredictorError, StoreError
+from autotune.predictor.kernel_predictor import KernelPredictor
+from autotune.predictor.storage import load, read_card, save
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Champion:
+    """The predictor in use: its version (`v0003`), itself, and its card."""
+
+    version: str
+    predictor: KernelPredictor
+    card: Mapping[str, Any]
+
+
+def folder_of(home: str | Path, version: str = "") -> Path:
+    """Where versions lie, or one of them."""
+    return Path(home) / "predictors" / version
+
+
+def versions(home: str | Path) -> tuple[str, ...]:
+    """All versions, oldest first."""
+    place = folder_of(home)
+    if not place.is_dir():
+        return ()
+    return tuple(sorted(entry.name for entry in place.iterdir() if re.fullmatch(r"v\d{4,}", entry.name)))
+
+
+def register(
+    predictor: KernelPredictor,
+    home: str | Path,
+    *,
+    accuracy: Mapping[str, Any] | None = None,
+    champion: bool = True,
+) -> str:
+    """Save a predictor as the next version; with `champion` it is the one in use from now on. Returns the version.
+
+    Raises:
+        PredictorError: it is not fitted, or the folder cannot be written.
+    """
+    from filelock import FileLock
+
+    place = folder_of(home)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PredictorError(f"{place} cannot be written ({error}): set AUTOTUNE_HOME to another folder.") from error
+    with FileLock(place / ".lock"):
+        taken = versions(home)
+        version = f"v{int(taken[-1][1:]) + 1 if taken else 1:04d}"
+        save(predictor, place / version, accuracy=accuracy)
+        if champion:
+            promote(version, home)
+    return version
+
+
+def promote(version: str, home: str | Path) -> None:
+    """Put a registered version in use on its device.
+
+    Raises:
+        PredictorError: there is no such version, or it is damaged.
+        StoreError: the alias cannot be written.
+    """
+    card = read_card(folder_of(home, version))
+    alias = _alias(home, card["device"])
+    draft = alias.with_name(f"{alias.name}.{os.getpid()}.part")
+    try:
+        draft.write_text(version + "\n", encoding="utf-8")
+        draft.replace(alias)
+    except OSError as error:
+        raise StoreError(f"{alias} cannot be written ({error}): free space or set AUTOTUNE_HOME.") from error
+
+
+def load_champion(home: str | Path, device: Device | str) -> Champion | None:
+    """The predictor in use on a device; None where there is none, or none that this version can read.
+
+    A predictor only saves time: one that is damaged or older than the code is as good as none, and the next
+    `retrain` replaces it. `load` says why it can't be read.
+    """
+    wanted = device.id if isinstance(device, Device) else device
+    alias = _alias(home, wanted)
+    try:
+        version = alias.read_text(encoding="utf-8").strip()
+        folder = folder_of(home, version)
+        return Champion(version=version, predictor=load(folder, device=wanted), card=read_card(folder))
+    except (OSError, ValueError, PredictorError):
+        return None
+
+
+def _alias(home: str | Path, device: str) -> Path:
+    return folder_of(home) / f"champion-{device}"
