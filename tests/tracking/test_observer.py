@@ -1,0 +1,106 @@
+"""The observer never stops a search, whatever happens to MLflow."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from autotune.core import Observer
+from autotune.tracking import MlflowObserver
+from autotune.tracking.destination import Destination
+from autotune.tracking.outbox import Outbox
+from autotune.tracking.spool import read_spool, spool_folder
+
+
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name.startswith("autotune")]
+
+
+def test_a_dead_server_is_one_warning_and_every_event_is_kept(
+    home: Path, dead_server: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    observer: Observer = MlflowObserver(home)
+    assert isinstance(observer, MlflowObserver)
+    observer.event("search_started", {"model": "yolo"})
+    assert observer.run_id(wait_s=60) is None
+    for step in range(50):
+        observer.event("metrics", {"step": step})
+    observer.event("search_finished", {"seconds": {}})
+    observer.close(timeout_s=60)
+    assert len(warnings_in(caplog)) == 1
+    assert dead_server in warnings_in(caplog)[0]
+    (path,) = spool_folder(home).glob("*.jsonl")
+    content = read_spool(path)
+    assert [event.name for event in content.events] == ["search_started", *["metrics"] * 50, "search_finished"]
+    assert content.delivered == 0
+
+
+def test_a_home_that_cannot_be_written_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("")
+    observer = MlflowObserver(tmp_path / "file")
+    observer.event("search_started", {"model": "yolo"})
+    assert observer.run_id(wait_s=60) is None
+    observer.close(timeout_s=60)
+    assert len(warnings_in(caplog)) == 1
+
+
+def test_a_field_that_json_does_not_know_becomes_text(home: Path, dead_server: str) -> None:
+    observer = MlflowObserver(home)
+    observer.event("search_started", {"model": Path("a.onnx"), "what": object})
+    observer.close(timeout_s=60)
+    (path,) = spool_folder(home).glob("*.jsonl")
+    assert read_spool(path).events[0].fields == {"model": "a.onnx", "what": str(object)}
+
+
+def test_what_a_hanging_server_holds_up_is_kept_when_the_time_is_over(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    released = threading.Event()
+
+    def hang(_destination: Destination) -> None:
+        released.wait(60)
+        raise ConnectionError("hung up")
+
+    monkeypatch.setattr("autotune.tracking.outbox.connect", hang)
+    observer = MlflowObserver(home)
+    observer.event("search_started", {"model": "yolo"})
+    assert observer.run_id(wait_s=0.3) is None
+    observer.event("metrics", {"step": 1})
+    observer.close(timeout_s=0.1)
+    (path,) = spool_folder(home).glob("*.jsonl")
+    assert [event.name for event in read_spool(path).events] == ["search_started", "metrics"]
+    released.set()
+    observer._thread.join(60)
+    assert path.exists()
+    assert any("took longer" in text for text in warnings_in(caplog))
+
+
+def test_nothing_is_written_while_something_is_measured(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measuring, wrong = threading.Event(), threading.Event()
+    delivered = threading.Event()
+
+    def deliver(_outbox: Outbox, *, now: bool = False) -> None:
+        (wrong if measuring.is_set() else delivered).set()
+
+    monkeypatch.setattr(Outbox, "deliver", deliver)
+    observer = MlflowObserver(home)
+    observer.progress("verify", 0, 4)
+    measuring.set()
+    observer.event("candidate", {"name": "a"})
+    observer.event("candidate", {"name": "b"})
+    while not observer._queue.empty():  # taken by the thread
+        pass
+    measuring.clear()
+    observer.progress("verify", 4, 4)
+    assert delivered.wait(60)
+    observer.close(timeout_s=60)
+    assert not wrong.is_set()
+
+
+def test_a_second_close_does_nothing(home: Path, dead_server: str) -> None:
+    observer = MlflowObserver(home)
+    observer.close(timeout_s=60)
+    observer.close(timeout_s=60)
+    assert list(spool_folder(home).glob("*")) == []

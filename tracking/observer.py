@@ -1,0 +1,119 @@
+"""The observer that keeps a search in MLflow without ever stopping or slowing it."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from autotune.tracking.destination import destination_of
+from autotune.tracking.events import Event, freeze
+from autotune.tracking.outbox import Outbox
+from autotune.tracking.replay import replay_spool
+from autotune.tracking.spool import Spool, owned, spool_folder
+
+logger = logging.getLogger(__name__)
+
+MEASURING_PHASES = frozenset({"profile", "verify"})
+"""Phases of `progress` in which nothing is written: a busy core would spoil what is measured."""
+
+
+class MlflowObserver:
+    """A search in MLflow: a run with parameters, metrics per round, plan, plots; nested runs of what is measured.
+
+    `progress` and `event` only put something on a queue; a daemon thread writes it, between the phases that measure.
+    Whatever fails is logged once as a warning. What MLflow does not take stays in the home folder's `tracking-spool`
+    and is logged by the next search, or by `replay_spool`.
+
+    Args:
+        home: where the data base, the files and the spool are.
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, home: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._home = home
+        self._clock = clock
+        self._queue: queue.SimpleQueue[Event | str] = queue.SimpleQueue()
+        self._spool = Spool(spool_folder(home) / f"{uuid.uuid4().hex}.jsonl")
+        self._outbox = Outbox(destination_of(home), self._spool, warn=self._warn)
+        self._warned: set[str] = set()
+        self._measuring = False
+        self._closed = False
+        self._ended = False
+        self._thread = threading.Thread(target=self._work, name="autotune-tracking", daemon=True)
+        self._thread.start()
+
+    def progress(self, phase: str, done: int, total: int, *, text: str = "") -> None:  # noqa: ARG002 - the protocol's
+        """Notes whether something is being measured."""
+        measuring = phase in MEASURING_PHASES and (total <= 0 or done < total)
+        over = self._measuring and not measuring
+        self._measuring = measuring
+        if over:
+            self._queue.put("wake")
+
+    def event(self, name: str, fields: Mapping[str, object]) -> None:
+        """Puts what happened on the queue, as it is now."""
+        try:
+            event = freeze(name, fields, time_ms=self._now_ms())
+        except (TypeError, ValueError, RecursionError) as error:
+            self._warn(f"the event {name!r} cannot be kept: {error}")
+            return
+        if name == "search_finished":
+            self._ended = True
+            self._measuring = False
+        self._queue.put(event)
+
+    def run_id(self, *, wait_s: float = 3.0) -> str | None:
+        """MLflow's id of this search's run; None where it has none within `wait_s` seconds."""
+        return self._outbox.run_id(wait_s)
+
+    def close(self, *, timeout_s: float = 15.0) -> None:
+        """Writes what is left, for at most `timeout_s` seconds; the rest stays in the spool."""
+        if self._closed:
+            return
+        self._closed = True
+        self._measuring = False
+        self._queue.put("stop")
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._warn(f"MLflow took longer than {timeout_s:g} s; the rest is logged by the next search")
+            self._save_queue()
+            self._queue.put("stop")
+
+    def _work(self) -> None:
+        try:
+            with owned(self._spool.path):
+                replay_spool(self._home, warn=self._warn)
+                self._serve()
+        except Exception as error:  # noqa: BLE001 - the edge of the thread: tracking must never stop a search
+            self._warn(f"tracking stopped: {type(error).__name__}: {error}")
+            self._outbox.give_up()
+
+    def _serve(self) -> None:
+        while (item := self._queue.get()) != "stop":
+            if isinstance(item, Event):
+                self._outbox.add(item)
+            if not self._measuring:
+                self._outbox.deliver()
+        self._outbox.finish(None if self._ended else "FAILED", time_ms=self._now_ms())
+
+    def _save_queue(self) -> None:
+        while True:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if isinstance(item, Event):
+                self._outbox.save(item)
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+    def _warn(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            logger.warning("tracking: %s", text)

@@ -1,0 +1,34 @@
+"""Figures of a search, where matplotlib is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def save_predicted_against_measured(pairs: Sequence[tuple[str, float, float]], path: Path) -> bool:
+    """Draws predicted against measured latency of the verified candidates, on equal logarithmic axes.
+
+    Args:
+        pairs: (name, predicted, measured), milliseconds.
+        path: where the figure goes.
+
+    Returns:
+        Whether it was drawn: False with fewer than two pairs or without matplotlib.
+    """
+    shown = [(predicted, measured) for _, predicted, measured in pairs if predicted > 0 and measured > 0]
+    if len(shown) < 2 or importlib.util.find_spec("matplotlib") is None:
+        return False
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.add_subplot()
+    low, high = 0.9 * min(map(min, shown)), 1.1 * max(map(max, shown))
+    axes.plot([low, high], [low, high], color="grey", linewidth=1, label="equal")
+    axes.scatter([measured for _, measured in shown], [predicted for predicted, _ in shown], label="candidates")
+    axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
+    axes.set(xlabel="measured (ms)", ylabel="predicted before measuring (ms)", title="Verified candidates")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    return True
