@@ -43,7 +43,6 @@ class MlflowObserver:
         self._warned: set[str] = set()
         self._measuring = False
         self._closed = False
-        self._ended = False
         self._thread = threading.Thread(target=self._work, name="autotune-tracking", daemon=True)
         self._thread.start()
 
@@ -63,7 +62,6 @@ class MlflowObserver:
             self._warn(f"the event {name!r} cannot be kept: {error}")
             return
         if name == "search_finished":
-            self._ended = True
             self._measuring = False
         self._queue.put(event)
 
@@ -99,7 +97,7 @@ class MlflowObserver:
                 self._outbox.add(item)
             if not self._measuring:
                 self._outbox.deliver()
-        self._outbox.finish(None if self._ended else "FAILED", time_ms=self._now_ms())
+        self._outbox.finish("FAILED", time_ms=self._now_ms())
 
     def _save_queue(self) -> None:
         while True:

@@ -63,13 +63,13 @@ class Outbox:
             self._settled.set()
             self._warn(f"{self._destination.uri} cannot be used now ({_line(error)}); the next search logs this one")
 
-    def finish(self, status: str | None, *, time_ms: int) -> None:
+    def finish(self, status: str, *, time_ms: int) -> None:
         """Delivers the rest, ends a run left open with `status`; forgets the spool if all is written."""
         self.deliver(now=True)
         if self._waiting:
             return
         try:
-            if status is not None and self._writer is not None:
+            if self._writer is not None:
                 self._writer.end(status, time_ms=time_ms)
             if self._delivered == self._spool.count:
                 self._spool.remove()

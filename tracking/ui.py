@@ -135,7 +135,7 @@ class UiServer:
         raise TimeoutError(f"no answer within {deadline_s:g} s")
 
 
-def serve_ui(home: Path, *, port: int | None = None, on_ready: Callable[[str], None] = print) -> str:
+def serve_ui(home: Path, port: int | None = None, *, on_ready: Callable[[str], None] | None = None) -> str:
     """Shows the home folder's searches until Ctrl-C; the server and its processes end with this call.
 
     Where `MLFLOW_TRACKING_URI` names a tracking server, that server shows them: its address is returned at once.
@@ -143,7 +143,7 @@ def serve_ui(home: Path, *, port: int | None = None, on_ready: Callable[[str], N
     Args:
         home: whose searches.
         port: where it listens; None takes a free one.
-        on_ready: is told the address once it answers.
+        on_ready: is told the address once it answers; by default it is printed.
 
     Returns:
         The address.
@@ -152,6 +152,7 @@ def serve_ui(home: Path, *, port: int | None = None, on_ready: Callable[[str], N
         UsageError: the port is in use.
         StoreError: the server did not start.
     """
+    on_ready = on_ready or _print_address
     destination = destination_of(home)
     if destination.is_server:
         on_ready(destination.uri)
@@ -167,6 +168,10 @@ def serve_ui(home: Path, *, port: int | None = None, on_ready: Callable[[str], N
         server.stop()
         restore()
     raise StoreError(f"mlflow server ended by itself with exit code {code}")
+
+
+def _print_address(address: str) -> None:
+    print(address, flush=True)
 
 
 def _environment() -> dict[str, str]:

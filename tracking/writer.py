@@ -31,6 +31,7 @@ class RunWriter:
         self.run_id = run_id
         self.is_open = bool(run_id)
         self._device = ""
+        self._is_search = False
         self._pairs: list[tuple[str, float, float]] = []
         self._handlers: Mapping[str, Callable[[Event], None]] = {
             "search_started": self._search_started,
@@ -45,6 +46,7 @@ class RunWriter:
     def remember(self, event: Event) -> None:
         """Takes note of an event that an earlier writer of this run has already written."""
         if event.name == "search_started":
+            self._is_search = True
             self._device = _device_id(event.fields)
         if event.name == "candidate":
             predicted, measured = event.fields.get("predicted_ms"), event.fields.get("p50_ms")
@@ -65,8 +67,9 @@ class RunWriter:
         self.remember(event)
 
     def end(self, status: str, *, time_ms: int) -> None:
-        """Ends a run that its search did not end: `FAILED` or `KILLED`."""
+        """Ends a run that is still open: a search with `status` (`FAILED`, `KILLED`), a training alone as finished."""
         if self.is_open:
+            status = status if self._is_search else "FINISHED"
             self._client.set_terminated(self.run_id, status=status, end_time=time_ms)
             self.is_open = False
 

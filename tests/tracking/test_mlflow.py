@@ -103,7 +103,7 @@ def test_what_a_dead_server_did_not_take_is_logged_when_it_is_back(
     assert replay_spool(home) == 0
 
 
-def test_a_search_that_ends_without_saying_so_has_failed_and_the_next_one_goes_on(home: Path) -> None:
+def test_an_unfinished_search_has_failed_an_interrupted_one_is_killed_a_training_is_finished(home: Path) -> None:
     first = MlflowObserver(home)
     first.event("search_started", {"model": "a"})
     first.close(timeout_s=120)
@@ -111,6 +111,13 @@ def test_a_search_that_ends_without_saying_so_has_failed_and_the_next_one_goes_o
     second.event("search_started", {"model": "b"})
     second.event("search_finished", {"seconds": {}, "interrupted": True})
     second.close(timeout_s=120)
+    training = MlflowObserver(home)
+    training.event("predictor", {"version": "v1", "folder": home, "accuracy": {}, "device": "abc"})
+    training.close(timeout_s=120)
     client = connect(destination_of(home))
     runs = client.search_runs([client.get_experiment_by_name("autotune").experiment_id])
-    assert {run.info.run_name: run.info.status for run in runs} == {"a": "FAILED", "b": "KILLED"}
+    assert {run.info.run_name: run.info.status for run in runs} == {
+        "a": "FAILED",
+        "b": "KILLED",
+        "retrain": "FINISHED",
+    }
