@@ -31,9 +31,9 @@ class BoostedTrees:
         rate: learning rate.
     """
 
-    rounds: int = 200
-    depth: int = 6
-    rate: float = 0.08
+    rounds: int = 150
+    depth: int = 4
+    rate: float = 0.1
 
     @property
     def name(self) -> str:

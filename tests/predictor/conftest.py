@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 import zlib
 from collections.abc import Sequence
+from types import ModuleType
+
+import pytest
 
 from autotune.core import (
     Device,
@@ -124,7 +128,13 @@ def identity_of(lane: Lane, *, device: str = DEVICE.id, version: str = "1.0") ->
 
 
 def record(
-    kernel: Kernel, lane: Lane, *, noise: float = 0.02, launch: int = 0, device: str = DEVICE.id
+    kernel: Kernel,
+    lane: Lane,
+    *,
+    noise: float = 0.02,
+    launch: int = 0,
+    device: str = DEVICE.id,
+    version: str = "1.0",
 ) -> ProfileRecord:
     """A measurement of the invented device; `launch` draws other noise."""
     rng = random.Random(zlib.crc32(f"{kernel.signature}{lane}{launch}".encode()))
@@ -134,7 +144,7 @@ def record(
         kernel=kernel,
         lane=lane,
         result=Measurement(samples_us=samples),
-        identity=identity_of(lane, device=device),
+        identity=identity_of(lane, device=device, version=version),
         notes=Notes(time="2026-01-01T00:00:00Z", code_version="0"),
     )
 
@@ -150,6 +160,12 @@ def failed(kernel: Kernel, lane: Lane) -> ProfileRecord:
     )
 
 
-def profile(kernels: Sequence[Kernel], lanes: Sequence[Lane] = LANES, **options: float) -> list[ProfileRecord]:
+def profile(kernels: Sequence[Kernel], lanes: Sequence[Lane] = LANES, *, noise: float = 0.02) -> list[ProfileRecord]:
     """Every kernel on every lane."""
-    return [record(kernel, lane, **options) for lane in lanes for kernel in kernels]  # type: ignore[arg-type]
+    return [record(kernel, lane, noise=noise) for lane in lanes for kernel in kernels]
+
+
+@pytest.fixture(scope="session")
+def invented() -> ModuleType:
+    """This module: kernels, lanes and records of the invented device."""
+    return sys.modules[__name__]

@@ -1,0 +1,102 @@
+"""Stage costs: what is paid once per stage comes back out of measured stages."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from autotune.core import Failure, FailureKind, Lane, Measurement, Notes, StageRecord
+from autotune.predictor import StagePredictor
+from autotune.predictor.stage_predictor import DEFAULT_COSTS, StageCost
+
+CPU, OPENVINO = Lane.parse("cpu/f32/t2"), Lane.parse("openvino:cpu/bf16/t2")
+TRUTH = {
+    CPU: StageCost(scale=1.0, call_us=8.0, per_byte_in_us=2e-5, per_byte_out_us=2e-5, relative_spread=0),
+    OPENVINO: StageCost(scale=0.9, call_us=120.0, per_byte_in_us=1e-4, per_byte_out_us=2e-4, relative_spread=0),
+}
+
+
+def kernel_us(signatures: Sequence[str], lane: Lane) -> np.ndarray:
+    return np.array([float(signature) for signature in signatures])
+
+
+def stages(invented: ModuleType, lane: Lane, *, count: int, noise: float, seed: int = 0) -> list[StageRecord]:
+    rng = random.Random(seed)
+    found = []
+    for number in range(count):
+        kernels = tuple(str(rng.uniform(20, 300)) for _ in range(rng.choice((5, 10, 20, 80))))
+        bytes_in, bytes_out = rng.randrange(10**4, 10**6), rng.randrange(10**4, 10**6)
+        clean = float(TRUTH[lane].predict_us(kernel_us(kernels, lane).sum(), bytes_in, bytes_out))
+        samples = tuple(clean * np.exp(rng.gauss(0, noise)) for _ in range(3))
+        found.append(
+            StageRecord(
+                model_sha256="m", start=number, stop=number + len(kernels), kernels=kernels, bytes_in=bytes_in,
+                bytes_out=bytes_out, lane=lane, result=Measurement(samples_us=samples),
+                identity=invented.identity_of(lane), notes=Notes(time="", code_version=""),
+            )
+        )  # fmt: skip
+    return found
+
+
+@pytest.mark.parametrize("lane", [CPU, OPENVINO], ids=str)
+def test_finds_the_coefficients(invented: ModuleType, lane: Lane) -> None:
+    predictor = StagePredictor.fit(stages(invented, lane, count=40, noise=0.01), kernel_us)
+    found, truth = predictor.coefficients(lane), TRUTH[lane]
+    assert found.scale == pytest.approx(truth.scale, abs=0.05)
+    assert found.call_us == pytest.approx(truth.call_us, abs=30)
+    fresh = stages(invented, lane, count=40, noise=0, seed=1)
+    measured = [record.result.median_us for record in fresh if isinstance(record.result, Measurement)]
+    sums = [kernel_us(record.kernels, lane).sum() for record in fresh]
+    predicted = predictor.predict_us(sums, [r.bytes_in for r in fresh], [r.bytes_out for r in fresh], lane)
+    assert np.median(np.abs(predicted / measured - 1)) < 0.02
+
+
+def test_a_disturbed_stage_does_not_bend_a_lane(invented: ModuleType) -> None:
+    records = stages(invented, CPU, count=30, noise=0.01)
+    clean = StagePredictor.fit(records, kernel_us).coefficients(CPU)
+    wild = [stages(invented, CPU, count=1, noise=0, seed=s)[0] for s in (5, 6)]
+    disturbed = [
+        StageRecord(**{f: getattr(r, f) for f in StageRecord.__slots__} | {"result": Measurement(samples_us=(1e5,))})
+        for r in wild
+    ]
+    bent = StagePredictor.fit(records + disturbed, kernel_us).coefficients(CPU)
+    assert bent.scale == pytest.approx(clean.scale, rel=0.03)
+
+
+def test_without_records_there_are_defaults() -> None:
+    predictor = StagePredictor.fit([], kernel_us)
+    assert predictor.coefficients(CPU) == DEFAULT_COSTS["cpu"]
+    assert predictor.coefficients(OPENVINO) == DEFAULT_COSTS["openvino"]
+    assert predictor.coefficients(Lane.parse("qnn:npu/f16")).records == 0
+
+
+def test_a_lane_never_seen_takes_its_processors_coefficients(invented: ModuleType) -> None:
+    predictor = StagePredictor.fit(stages(invented, OPENVINO, count=30, noise=0.01), kernel_us)
+    other = predictor.coefficients(Lane.parse("openvino:cpu/f32/t1"))
+    assert other == predictor.pooled["openvino:cpu"]
+    assert other.records == 30
+
+
+def test_a_single_stage_moves_the_defaults_only_a_little(invented: ModuleType) -> None:
+    found = StagePredictor.fit(stages(invented, CPU, count=1, noise=0), kernel_us).coefficients(CPU)
+    assert found.scale == pytest.approx(1.0, abs=0.2)
+    assert found.records == 1
+
+
+def test_failures_and_unknown_kernels_teach_nothing(invented: ModuleType) -> None:
+    record = stages(invented, CPU, count=1, noise=0)[0]
+    values = {field: getattr(record, field) for field in StageRecord.__slots__}
+    failed = StageRecord(**values | {"result": Failure(kind=FailureKind.HANG, message="")})
+    unknown = StageRecord(**values | {"kernels": ("nan", "3.0")})
+    assert StagePredictor.fit([failed, unknown], kernel_us).coefficients(CPU) == DEFAULT_COSTS["cpu"]
+
+
+def test_costs_are_additive_and_never_negative(invented: ModuleType) -> None:
+    found = StagePredictor.fit(stages(invented, CPU, count=8, noise=0.3), kernel_us).coefficients(CPU)
+    assert min(found.scale, found.call_us, found.per_byte_in_us, found.per_byte_out_us) >= 0
+    both, zero = found.predict_us([30.0, 50.0], 10, 10), found.predict_us(0.0, 10, 10)
+    assert both.sum() - zero == pytest.approx(float(found.predict_us(80.0, 10, 10)))
