@@ -8,8 +8,8 @@ from setuptools import setup
 LINKS = ("autotune/datasets", "autotune/models", "autotune/tracking", "autotune/cli.py")
 
 CURE = """
-{missing} in this copy of the source should be links to places at the top level, but are not: it was cloned or unpacked without
-symbolic links. A wheel built from it would lack parts of autotune. To mend a clone:
+{missing} in this copy of the source should lead to places at the top level, but do not: it was cloned
+or unpacked without symbolic links. A wheel built from it would lack parts of autotune. To mend a clone:
 
     git config core.symlinks true
     git checkout HEAD -- {links}
