@@ -52,10 +52,10 @@ def calibrate(
         overhead: further factor on entry and exit, learned from verified plans.
     """
     if segments is None or not np.isfinite(segments.times_us).all():
-        return kernel_us, _scaled(cost, overhead)
+        return kernel_us * cost.scale, _scaled(cost, overhead)
     level = _cut_level(cost, segments, cuts) * overhead
     fitted = _scaled(cost, level)
-    result = np.where(np.isfinite(kernel_us), kernel_us, np.nan)
+    result = np.where(np.isfinite(kernel_us), kernel_us * cost.scale, np.nan)
     last = len(cuts) - 1
     spent = 0.0
     for (start, stop), time_us in zip(segments.spans, segments.times_us, strict=True):

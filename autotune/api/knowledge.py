@@ -183,8 +183,6 @@ def kernel_costs(run: Run, lanes: Sequence[Lane]) -> dict[Lane, Floats]:
     kernels = [use.kernel for use in run.task.graph.kernels]
     signatures = [kernel.signature for kernel in kernels]
     costs = {}
-    predictor: KernelPredictor | None = None
-    tried = False
     for lane in lanes:
         wanted = lane_identity(run, lane, Protocol.MARGINAL)
         records = run.store.kernels(signatures=signatures, lanes=[lane], identity=wanted)
@@ -192,30 +190,28 @@ def kernel_costs(run: Run, lanes: Sequence[Lane]) -> dict[Lane, Floats]:
         refused = {r.kernel.signature for r in records if isinstance(r.result, Failure)}
         values = np.array([measured.get(signature, np.nan) for signature in signatures])
         if np.isnan(values).any():
-            if not tried:
-                predictor, tried = _predictor(run), True
-            values = _fill(values, kernels, lane, predictor)
+            values = _fill(values, kernels, lane, _predictor(run, lane))
         values[[signature in refused for signature in signatures]] = np.inf
         costs[lane] = values if np.isfinite(values).any() else _fill(np.full(len(kernels), np.nan), kernels, lane, None)
     return costs
 
 
-def _predictor(run: Run) -> KernelPredictor | None:
-    """The champion of this device, or one trained now on all its records."""
+def _predictor(run: Run, lane: Lane) -> KernelPredictor | None:
+    """The champion of this device if it knows the lane, else one trained now on all the device's records."""
     champion = load_champion(run.place.home, run.place.device)
-    if champion is not None:
+    if champion is not None and champion.predictor.knows(lane):
         run.predictor_version = champion.version
         return champion.predictor
-    records = run.store.kernels(device=run.place.device.id)
+    predictor = KernelPredictor(device=run.place.device, seed=run.settings.seed)
     try:
-        predictor = KernelPredictor(device=run.place.device, seed=run.settings.seed)
-        predictor.fit(records)
+        predictor.fit(run.store.kernels(device=run.place.device.id), calibrate=False)
     except PredictorError:
         return None
-    return predictor
+    return predictor if predictor.knows(lane) else None
 
 
 def _fill(values: Floats, kernels: Sequence[Kernel], lane: Lane, predictor: KernelPredictor | None) -> Floats:
+    """Fills the gaps with predictions; without a predictor by FLOPs and bytes, at the level of what was measured."""
     gaps = np.isnan(values)
     filled = values.copy()
     if predictor is not None:
@@ -244,7 +240,10 @@ def stage_costs(run: Run, lanes: Sequence[Lane]) -> dict[Lane, LaneCost]:
     for lane in lanes:
         cost = predictor.coefficients(lane)
         found[lane] = LaneCost(
-            call_us=cost.call_us, per_byte_in_us=cost.per_byte_in_us, per_byte_out_us=cost.per_byte_out_us
+            scale=cost.scale,
+            call_us=cost.call_us,
+            per_byte_in_us=cost.per_byte_in_us,
+            per_byte_out_us=cost.per_byte_out_us,
         )
     return found
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from autotune.api.workplace import Guarded, open_workplace
+from autotune.api.workplace import Guarded, Workplace, open_workplace
 from autotune.core import Observer, SilentObserver
 from autotune.datasets import Store
 from autotune.predictor import Evaluation, KernelPredictor, evaluate, load_champion, register
@@ -18,16 +21,18 @@ class RetrainResult:
     Args:
         version: the new predictor's version.
         folder: where it lies.
-        records: number of records it was trained on.
-        before: accuracy of the predictor in use before, on the same left-out models; None where there was none.
-        after: accuracy of the new one, by model left out, beside baselines and noise ceiling.
+        records: kernels × lanes that it was trained on.
+        previous: version in use before, empty where there was none.
+        before: rows of the accuracy of the one before, as it was registered.
+        after: accuracy of the new one by model left out, beside the baselines and the noise ceiling.
         seconds: time spent.
     """
 
     version: str
     folder: Path
     records: int
-    before: Evaluation | None
+    previous: str
+    before: tuple[Mapping[str, Any], ...]
     after: Evaluation
     seconds: float
 
@@ -46,36 +51,38 @@ def retrain(
     Raises:
         PredictorError: too few records; says how many are needed.
     """
-    import time
-
     begin = time.monotonic()
     watcher = Guarded(observer or SilentObserver())
     with open_workplace(home) as place:
         with Store(place.store_url) as store:
-            records = store.kernels(device=place.device.id)
-            groups = store.models()
-        predictor = KernelPredictor(device=place.device, seed=seed).fit(records)
-        watcher.progress("train", 0, 0, text=f"evaluating on {len(records)} records, models left out")
+            records = store.kernels(device=place.device.id, latest=False)
+            groups = dict(store.models().values())
+        watcher.progress("train", 0, 0, text=f"{len(records)} records")
+        predictor = KernelPredictor(device=place.device, seed=seed).fit(records, groups)
+        watcher.progress("evaluate", 0, 0, text="models left out, one after the other")
         after = evaluate(records, groups, place.device, seed=seed)
         champion = load_champion(place.home, place.device)
-        before = champion.accuracy if champion is not None else None
-        entry = register(predictor, place.home, accuracy=after)
+        version = register(predictor, place.home, accuracy=after.card())
+        folder = place.home / "predictors" / version
         if track:
-            _mirror(place.home, entry.version, entry.folder, place.device.id, after)
+            _mirror(place, version, folder, after)
+    before = champion.card.get("accuracy", {}).get("rows", []) if champion is not None else []
     return RetrainResult(
-        version=entry.version,
-        folder=entry.folder,
-        records=len(records),
-        before=before,
+        version=version,
+        folder=folder,
+        records=predictor.records,
+        previous=champion.version if champion is not None else "",
+        before=tuple(before),
         after=after,
         seconds=time.monotonic() - begin,
     )
 
 
-def _mirror(home: Path, version: str, folder: Path, device: str, accuracy: Evaluation) -> None:
+def _mirror(place: Workplace, version: str, folder: Path, accuracy: Evaluation) -> None:
     from autotune.tracking import MlflowObserver
 
-    tracker = MlflowObserver(home)
-    numbers = {f"within10_{row.lane}": row.within_10 for row in accuracy.rows}
-    tracker.event("predictor", {"version": version, "folder": str(folder), "device": device, "accuracy": numbers})
+    tracker = MlflowObserver(place.home)
+    numbers = {f"within_10 {row.learner} {row.lane}": row.within_10 for row in accuracy.rows}
+    fields = {"version": version, "folder": str(folder), "device": place.device.id, "accuracy": numbers}
+    Guarded(tracker).event("predictor", fields)
     tracker.close()

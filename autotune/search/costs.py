@@ -40,11 +40,13 @@ class LaneCost:
         call_us: once per stage.
         per_byte_in_us: per byte that comes in.
         per_byte_out_us: per byte that goes out.
+        scale: of the sum of the kernels' marginal costs.
     """
 
     call_us: float
     per_byte_in_us: float
     per_byte_out_us: float
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import numpy as np
 from autotune.api import BenchResult, ProfileResult, RetrainResult
 from autotune.api.workplace import Workplace
 from autotune.errors import StoreError
+from autotune.predictor.evaluation import RETEST
 from autotune.terminal.tables import console, milliseconds, ratio_text, rows_table
 
 Sample = Mapping[str, np.ndarray]
@@ -53,22 +54,27 @@ def print_retrain(result: RetrainResult) -> None:
     """Accuracy before and after, on models left out."""
     out = console()
     out.print(f"predictor {result.version}: {result.records} records, {result.seconds:.0f} s", soft_wrap=True)
-    before = {row.lane: row for row in result.before.rows if row.predictor == "xgboost"} if result.before else {}
+    before = {(row["learner"], row["lane"]): float(row["within_10"]) for row in result.before}
+    ceilings = {row.lane: row.within_10 for row in result.after.rows if row.learner == RETEST}
     rows = []
     for row in result.after.rows:
-        old = before.get(row.lane) if row.predictor == "xgboost" else None
+        if row.learner == RETEST:
+            continue
+        old = before.get((row.learner, row.lane))
+        ceiling = ceilings.get(row.lane)
         rows.append(
             (
                 row.lane,
-                row.predictor,
-                f"{old.within_10:.0%}" if old else "–",
+                row.learner,
+                f"{old:.0%}" if old is not None else "–",
                 f"{row.within_10:.0%}",
+                f"{row.within_5:.0%}",
                 f"{row.mape:.1%}",
                 f"{row.spearman:.3f}",
-                f"{row.ceiling_10:.0%}" if row.ceiling_10 is not None else "–",
+                f"{ceiling:.0%}" if ceiling is not None else "–",
             )
         )
-    headings = ("lane", "predictor", "±10 % before", "±10 % now", "MAPE", "Spearman", "noise ceiling ±10 %")
+    headings = ("lane", "learner", "±10 % before", "±10 %", "±5 %", "MAPE", "Spearman", "noise ceiling ±10 %")
     out.print(rows_table("models left out", headings, rows))
 
 

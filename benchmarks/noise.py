@@ -1,0 +1,84 @@
+"""A/A: how often two equal plans are called different by the rule that decides a search.
+
+python benchmarks/noise.py [--comparisons 40] [--launches 6]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from common import write
+
+from autotune import models
+from autotune.core import DEFAULT_LANE, Lane
+from autotune.graph import load
+from autotune.processors import discover, lanes_of, this_device
+from autotune.profiler import Job, JobStage, decide
+from autotune.search import decide_winner, speedup
+
+MODELS = ("squeezenet", "mobilenet_v2", "bert_mini")
+
+
+def jobs_of(name: str, lane: Lane, folder: Path) -> list[Job]:
+    path = folder / f"{name}.onnx"
+    if not path.exists():
+        onnx.save(models.build(name), str(path))
+    graph = load(path)
+    feeds = folder / f"{name}.npz"
+    np.savez(feeds, **models.sample_inputs(name, graph.inputs, count=1)[0])
+    job = Job(
+        name="a",
+        stages=(JobStage(file=str(path), lane=lane),),
+        outputs=tuple(tensor.name for tensor in graph.outputs),
+        feeds=str(feeds),
+    )
+    return [job, replace(job, name="b")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--comparisons", type=int, default=40)
+    parser.add_argument("--launches", type=int, default=6)
+    flags = parser.parse_args()
+    cores = this_device().cores
+    lanes = [DEFAULT_LANE, *(lanes_of(processor, cores=cores)[-1] for processor in discover().processors)]
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for at in range(flags.comparisons):
+            name, lane = MODELS[at % len(MODELS)], lanes[at // len(MODELS) % len(lanes)]
+            results = decide(
+                jobs_of(name, lane, Path(folder)),
+                launches=flags.launches,
+                runs=10,
+                seed=at,
+                deadline_s=300.0,
+                time_cap_s=0.5,
+            )
+            times = dict(zip(("a", "b"), results, strict=True))
+            decision = decide_winner(times, ranks=[["a"], ["b"]], against=["a"])
+            ratio = speedup(results[0], results[1])
+            rows.append(
+                {
+                    "model": name,
+                    "lane": str(lane),
+                    "different": decision.winner != "a",
+                    "ratio": ratio.ratio if ratio else None,
+                }
+            )
+            print(rows[-1], flush=True)
+    different = sum(row["different"] for row in rows)
+    spread = float(np.std([np.log(row["ratio"]) for row in rows if row["ratio"]]))
+    path = write(
+        "noise", rows, comparisons=len(rows), different=different, rate=different / len(rows), spread_of_ratio=spread
+    )
+    print(f"{different} of {len(rows)} called different; {path}")
+
+
+if __name__ == "__main__":
+    main()

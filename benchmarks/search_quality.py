@@ -1,0 +1,116 @@
+"""Zoo × scenarios × tolerances: what the search gains, and whether its predictions hold.
+
+python benchmarks/search_quality.py [--models yolo,resnet50] [--scenarios SingleStream] [--tolerances 1e-3] [--budget 60s]
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import write
+
+from autotune import models
+from autotune.api import SearchSettings, parse_duration, search
+from autotune.core import Scenario
+
+TOLERANCES = "1e-3,3e-3,1e-2"
+
+
+def geometric_mean(values: list[float]) -> float | None:
+    good = [value for value in values if value and value > 0]
+    return math.exp(sum(math.log(value) for value in good) / len(good)) if good else None
+
+
+def one(model: str, scenario: Scenario, tolerance: float, *, budget_s: float, home: Path) -> dict[str, Any]:
+    begin = time.monotonic()
+    settings = SearchSettings(scenario=scenario, tolerance=tolerance, budget_s=budget_s, home=home, track=False)
+    found = search(model, settings).to_json()
+    return {
+        "model": model,
+        "scenario": str(scenario),
+        "tolerance": tolerance,
+        "verdict": found["verdict"],
+        "over_default": found["speedup"]["over_default"],
+        "over_best_single": found["speedup"]["over_best_single"],
+        "best_single": found["best_single_processor"],
+        "tuned": found["tuned"],
+        "baselines": found["baselines"],
+        "verified": found["verified"],
+        "cost": found["cost"],
+        "reused": found["reused"],
+        "wall_s": time.monotonic() - begin,
+    }
+
+
+def spearman(rows: list[dict[str, Any]]) -> float | None:
+    from scipy import stats
+
+    pairs = [(v["predicted"], v["measured"]) for row in rows for v in row["verified"] if v["measured"]]
+    return float(stats.spearmanr(*zip(*pairs, strict=True)).statistic) if len(pairs) > 2 else None
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    errors = [abs(v["predicted"] / v["measured"] - 1) for row in rows for v in row["verified"] if v["measured"]]
+    summary: dict[str, Any] = {
+        "verified_plans": len(errors),
+        "predicted_median_error": float(np.median(errors)) if errors else None,
+        "predicted_spearman": spearman(rows),
+    }
+    for scenario in {row["scenario"] for row in rows}:
+        for tolerance in sorted({row["tolerance"] for row in rows}):
+            chosen = [row for row in rows if (row["scenario"], row["tolerance"]) == (scenario, tolerance)]
+            default = [row["over_default"]["ratio"] for row in chosen if row["over_default"]]
+            single = [row["over_best_single"]["ratio"] for row in chosen if row["over_best_single"]]
+            partitions = [row["over_best_single"]["ratio"] for row in chosen if row["verdict"]["kind"] == "partition"]
+            summary[f"{scenario} {tolerance:g}"] = {
+                "over_default": geometric_mean(default),
+                "over_best_single": geometric_mean(single),
+                "over_best_single_least": min(single) if single else None,
+                "partitions": len(partitions),
+                "partition_gain": geometric_mean(partitions),
+                "seconds": float(np.median([row["wall_s"] for row in chosen])),
+            }
+    return summary
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--models", default=",".join(models.names()))
+    parser.add_argument("--scenarios", default="SingleStream,Offline")
+    parser.add_argument("--tolerances", default=TOLERANCES)
+    parser.add_argument("--budget", default="60s")
+    parser.add_argument("--home", default="")
+    parser.add_argument("--name", default="search_quality")
+    flags = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(flags.home or folder)
+        for model in flags.models.split(","):
+            for scenario in flags.scenarios.split(","):
+                for tolerance in flags.tolerances.split(","):
+                    row = one(
+                        model,
+                        Scenario(scenario),
+                        float(tolerance),
+                        budget_s=parse_duration(flags.budget),
+                        home=home,
+                    )
+                    rows.append(row)
+                    print(
+                        f"{model:14} {scenario:12} {tolerance:>6} {row['verdict']['kind']:16}",
+                        f"default {row['over_default'] and round(row['over_default']['ratio'], 2)}",
+                        f"single {row['over_best_single'] and round(row['over_best_single']['ratio'], 3)}",
+                        f"{row['wall_s']:.0f} s",
+                        flush=True,
+                    )
+                    write(flags.name, rows, **summarise(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Who wins: simpler unless distinguishable."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from autotune.core import Failure, FailureKind, Measurement
+from autotune.search import decide_winner, speedup
+
+
+def launches(level: float, *, count: int = 8, spread: float = 0.002, seed: int = 0) -> list[Measurement | Failure]:
+    rng = np.random.default_rng(seed)
+    return [Measurement(samples_us=(level * float(np.exp(rng.normal(0, spread))),)) for _ in range(count)]
+
+
+RANKS = [["default"], ["single:a", "single:b"], ["plan:1", "plan:2"]]
+
+
+def test_a_clear_gain_wins() -> None:
+    times = {"default": launches(100), "single:a": launches(80, seed=1), "plan:1": launches(60, seed=2)}
+    decision = decide_winner(times, ranks=RANKS, against=["default", "single:a"])
+    assert decision.winner == "plan:1"
+    assert decision.over["default"].ratio == pytest.approx(100 / 60, rel=0.01)
+    assert decision.over["single:a"].low > 1.3
+
+
+def test_the_simpler_plan_wins_when_the_gain_is_within_the_noise() -> None:
+    times = {"default": launches(100), "single:a": launches(80, seed=1), "plan:1": launches(79.9, seed=2, spread=0.02)}
+    decision = decide_winner(times, ranks=RANKS, against=["default"])
+    assert decision.winner == "single:a"
+    assert decision.challenger == "plan:1"
+    assert decision.challenger_gain is not None
+    assert decision.challenger_gain.low < 1
+
+
+def test_the_default_stays_when_nothing_is_faster() -> None:
+    times = {"default": launches(100), "single:a": launches(101, seed=1), "plan:1": launches(120, seed=2)}
+    assert decide_winner(times, ranks=RANKS, against=[]).winner == "default"
+
+
+def test_a_plan_that_failed_in_a_launch_cannot_win() -> None:
+    broken = launches(50, seed=2)
+    broken[2] = Failure(kind=FailureKind.CRASH, message="killed by signal 11")
+    times = {"default": launches(100), "plan:1": broken}
+    assert decide_winner(times, ranks=RANKS, against=[]).winner == "default"
+
+
+def test_the_reported_half_did_not_choose() -> None:
+    lucky: list[Measurement | Failure] = [Measurement(samples_us=(50.0 if at % 2 == 0 else 110.0,)) for at in range(8)]
+    times = {"default": launches(100), "plan:1": lucky}
+    assert decide_winner(times, ranks=RANKS, against=["default"]).winner == "default"
+
+
+def test_equal_plans_are_rarely_called_different() -> None:
+    different = 0
+    for seed in range(200):
+        times = {
+            "default": launches(100, seed=seed, spread=0.02),
+            "plan:1": launches(100, seed=1000 + seed, spread=0.02),
+        }
+        different += decide_winner(times, ranks=RANKS, against=[]).winner != "default"
+    assert different <= 0.05 * 200
+
+
+def test_nothing_finished_is_an_error() -> None:
+    failed: list[Measurement | Failure] = [Failure(kind=FailureKind.HANG, message="deadline")]
+    with pytest.raises(ValueError, match="no job"):
+        decide_winner({"default": failed}, ranks=RANKS, against=[])
+
+
+def test_speedup_needs_a_launch_with_both() -> None:
+    failed: list[Measurement | Failure] = [Failure(kind=FailureKind.HANG, message="deadline")]
+    assert speedup(failed, launches(10, count=1)) is None

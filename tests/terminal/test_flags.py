@@ -1,0 +1,60 @@
+"""Flags mean what they say, or are refused with their value."""
+
+from __future__ import annotations
+
+import pytest
+
+from autotune.api.settings import SearchSettings, parse_duration, parse_scenario
+from autotune.core import Scenario
+from autotune.errors import UsageError
+from autotune.terminal.flags import parse_dims, parse_names, parse_precision, parse_shapes
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("2min", 120), ("2m", 120), ("1m30s", 90), ("0.5h", 1800), ("1 min", 60)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "2 parsecs", "-3s", "1m30", "s"])
+def test_no_duration_is_refused_with_its_value(text: str) -> None:
+    with pytest.raises(UsageError, match="not a duration"):
+        parse_duration(text)
+
+
+def test_hints_are_other_names_of_scenarios() -> None:
+    assert parse_scenario("throughput") is parse_scenario("offline") is Scenario.OFFLINE
+    assert parse_scenario("Latency") is parse_scenario("single-stream") is Scenario.SINGLE_STREAM
+    with pytest.raises(UsageError, match="speed"):
+        parse_scenario("speed")
+
+
+def test_shapes_and_dims() -> None:
+    assert parse_shapes(["images=1,3,320,320", "a=b=2"]) == {"images": (1, 3, 320, 320), "a=b": (2,)}
+    assert parse_dims(["height=640"]) == {"height": 640}
+    assert parse_names(" cpu, openvino:cpu ,") == ("cpu", "openvino:cpu")
+
+
+@pytest.mark.parametrize("flag", ["images", "images=", "=1,2", "images=1,x", "images=1,-1", "images=0"])
+def test_a_wrong_shape_is_refused_with_its_value(flag: str) -> None:
+    with pytest.raises(UsageError, match="shape"):
+        parse_shapes([flag])
+
+
+@pytest.mark.parametrize("flag", ["height", "height=x", "=3", "height=0", "height=-4"])
+def test_a_wrong_dimension_is_refused_with_its_value(flag: str) -> None:
+    with pytest.raises(UsageError, match="dim"):
+        parse_dims([flag])
+
+
+def test_an_unknown_precision_lists_the_known() -> None:
+    with pytest.raises(UsageError, match="auto, any, float32"):
+        parse_precision("int8")
+
+
+@pytest.mark.parametrize("wrong", [{"tolerance": -1.0}, {"tolerance": float("nan")}, {"budget_s": 0.0}, {"trials": -1}])
+def test_settings_refuse_what_cannot_be_meant(wrong: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=str(next(iter(wrong.values())))):
+        SearchSettings(**wrong)  # type: ignore[arg-type]
