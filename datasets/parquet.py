@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,11 @@ class ImportReport:
     known: int
     refused: tuple[RefusedRow, ...]
 
+    def __str__(self) -> str:
+        text = f"{self.added} records added, {self.known} known already, {len(self.refused)} refused"
+        first = self.refused[0] if self.refused else None
+        return text if first is None else f"{text}, the first in row {first.row}: {first.reason}"
+
 
 def card_path(path: Path) -> Path:
     """The card of a Parquet file: `records.parquet` -> `records.card.json`."""
@@ -49,14 +55,14 @@ def card_path(path: Path) -> Path:
 
 
 def export_parquet(
-    store: Store, path: str | Path, *, time: str, device: str | None = None, licence: str = LICENCE
+    store: Store, path: str | Path, *, time: str | None = None, device: str | None = None, licence: str = LICENCE
 ) -> Path:
     """Write all profile records (repeats too) and a card; returns the card's path. Existing files are replaced whole.
 
     Args:
         store: where the records are.
         path: the Parquet file to write.
-        time: ISO 8601, UTC, for the card.
+        time: ISO 8601, UTC, for the card; None: now.
         device: only records of this device (`Device.id`).
         licence: for the card.
 
@@ -71,7 +77,7 @@ def export_parquet(
     if not records:
         raise StoreError(f"{store.place} holds no profile records to export: run `autotune profile` first.")
     table = pa.Table.from_pylist(list(_rows(records)), schema=_arrow_schema())
-    card = _card(records, time=time, licence=licence)
+    card = _card(records, time=time or datetime.now(UTC).isoformat(timespec="seconds"), licence=licence)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(path.name + f".{os.getpid()}.part")

@@ -154,6 +154,16 @@ class Store:
             found = connection.execute(sa.select(schema.models).order_by(schema.models.c.name)).all()
         return {row.sha256: (row.name, tuple(json.loads(row.kernels))) for row in found}
 
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """Model name -> signatures of its kernels, sorted: what an evaluation leaves out together.
+
+        A model stored at several input shapes (several hashes) is one group: its kernels resemble each other.
+        """
+        joined: dict[str, set[str]] = {}
+        for name, signatures in self.models().values():
+            joined.setdefault(name, set()).update(signatures)
+        return {name: tuple(sorted(own)) for name, own in sorted(joined.items())}
+
     def counts(self) -> dict[str, int]:
         """Rows per table, for people: `kernels`, `profiles`, `stages`, `models`."""
         with reading(self._engine) as connection:

@@ -89,6 +89,7 @@ def test_bad_rows_are_refused_with_the_reason_and_good_ones_kept(exported: Path,
         assert "positive samples" in report.refused[0].reason
         assert "sulked" in report.refused[1].reason
         assert "0" * 32 in report.refused[2].reason
+        assert str(report).startswith("1 records added, 0 known already, 4 refused, the first in row 0:")
 
 
 @pytest.mark.parametrize(

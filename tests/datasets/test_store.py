@@ -99,6 +99,13 @@ def test_models_are_replaced_by_a_later_call(store: Store) -> None:
     assert store.models() == {"a" * 64: ("one", ("x", "y")), "b" * 64: ("two", ("z", "z"))}
 
 
+def test_one_model_at_two_shapes_is_one_group(store: Store) -> None:
+    store.add_model("a" * 64, "yolo", ["x", "y"])
+    store.add_model("b" * 64, "yolo", ["z", "y", "z"])
+    store.add_model("c" * 64, "vgg16", ["x"])
+    assert store.groups() == {"vgg16": ("x",), "yolo": ("x", "y", "z")}
+
+
 def test_nothing_is_added_for_nothing(store: Store) -> None:
     store.add([])
     store.add_stages([])
