@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def save_predicted_against_measured(pairs: Sequence[tuple[str, float, float]], p
     shown = [(predicted, measured) for _, predicted, measured in pairs if predicted > 0 and measured > 0]
     if len(shown) < 2 or importlib.util.find_spec("matplotlib") is None:
         return False
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # "building the font cache", on stderr
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 5), layout="constrained")

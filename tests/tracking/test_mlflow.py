@@ -69,6 +69,8 @@ def check(home: Path) -> str:
         "plan/stages",
     ]
     assert [file.path for file in client.list_artifacts(parent.info.run_id, "predictor/3")] == ["predictor/3/card.json"]
+    (figure,) = client.list_artifacts(parent.info.run_id, "plots")
+    assert figure.file_size > 1000
     champion = client.get_model_version_by_alias("autotune-predictor-abc", "champion")
     assert champion.run_id == parent.info.run_id
     assert champion.tags["accuracy.cpu/f32/t2.within_10_"] == "0.9"
