@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 Vector = npt.NDArray[np.float64]
 
+HUBER = 0.1
+"""Log error beyond which a record pulls no harder: a disturbed or nearly zero marginal cost can be off by a factor of
+ten, and with squared errors a few of them cost every kernel around them (tests/predictor/test_kernel_predictor.py)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoostedTrees:
@@ -57,9 +61,9 @@ class BoostedTrees:
     def _parameters(self, seed: int) -> dict[str, Any]:
         """XGBoost's parameters; one thread, since lanes and folds are trained side by side."""
         return {
-            "objective": "reg:squarederror", "tree_method": "hist", "max_depth": self.depth, "eta": self.rate,
-            "subsample": 0.8, "colsample_bynode": 0.5, "min_child_weight": 3, "lambda": 1.0, "base_score": 0.0,
-            "max_bin": 128, "nthread": 1, "seed": seed, "verbosity": 0,
+            "objective": "reg:pseudohubererror", "huber_slope": HUBER, "tree_method": "hist", "max_depth": self.depth,
+            "eta": self.rate, "subsample": 0.8, "colsample_bynode": 0.5, "min_child_weight": 3, "lambda": 1.0,
+            "base_score": 0.0, "max_bin": 128, "nthread": 1, "seed": seed, "verbosity": 0,
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any], files: Mapping[str, bytes], cores: int) -> BoostedLane:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
 import pytest
 
-from autotune.core import Device
+from autotune.core import Device, Measurement
 from autotune.errors import PredictorError
 from autotune.predictor import KernelPredictor, learner
 
@@ -19,6 +20,22 @@ def test_is_nearly_right_about_kernels_it_never_saw(invented: ModuleType) -> Non
     truth = np.array([invented.true_latency_us(kernel, lane) for kernel in unseen])
     error = np.abs(predictor.predict_us(unseen, lane) / truth - 1)
     assert (error < 0.1).mean() > 0.85
+
+
+def test_a_few_wild_measurements_do_not_spoil_their_neighbours(invented: ModuleType) -> None:
+    lane = invented.LANES[0]
+    seen, unseen = invented.draw_kernels(300, 1), invented.draw_kernels(600, 2)[300:]
+    records = invented.profile(seen, [lane])
+    wild = [
+        replace(
+            record, result=Measurement(samples_us=tuple(us * (0.05, 4.0)[at % 2] for us in record.result.samples_us))
+        )
+        for at, record in enumerate(records[::15])
+    ]
+    records[::15] = wild
+    truth = np.array([invented.true_latency_us(kernel, lane) for kernel in unseen])
+    predictor = KernelPredictor().fit(records, calibrate=False)
+    assert (np.abs(predictor.predict_us(unseen, lane) / truth - 1) < 0.1).mean() > 0.8
 
 
 def test_beats_both_baselines_on_unseen_kernels(invented: ModuleType) -> None:
