@@ -1,0 +1,118 @@
+"""Gives every dimension of a model's inputs a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import onnx
+
+from autotune.errors import UnknownNameError, UnresolvedDimensionError, UsageError
+
+BATCH_NAMES = {"batch", "batch_size", "n", "bs", "b", "batchsize"}
+
+
+def model_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """Inputs that are no initializers (old files list both)."""
+    known = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in known]
+
+
+def fix_dimensions(
+    model: onnx.ModelProto,
+    *,
+    shapes: Mapping[str, Sequence[int]],
+    dims: Mapping[str, int],
+    replace: bool = False,
+) -> None:
+    """Writes values into the input shapes of `model`: as asked for, a batch 1, nothing else.
+
+    Args:
+        model: is changed.
+        shapes: full shapes by input.
+        dims: values by symbolic dimension.
+        replace: whether `shapes` may also contradict what the model says (for batches).
+
+    Raises:
+        UsageError: an unknown input or dimension, a wrong rank, a contradiction.
+        UnresolvedDimensionError: dimensions without a value remain; the message holds the flags to paste.
+    """
+    inputs = {value.name: value for value in model_inputs(model.graph)}
+    symbols = {d.dim_param for value in inputs.values() for d in _dimensions(value) if d.dim_param}
+    for name in shapes:
+        if name not in inputs:
+            raise UnknownNameError("input in --shape", name, known=inputs)
+    for name in dims:
+        if name not in symbols:
+            raise UnknownNameError("dimension in --dim", name, known=sorted(symbols))
+    bound = dict(dims)
+    for name, shape in shapes.items():
+        _apply_shape(inputs[name], shape, bound, replace=replace)
+    for value in inputs.values():
+        for at, dim in enumerate(_dimensions(value)):
+            if dim.dim_param in bound:
+                dim.dim_value = bound[dim.dim_param]
+            elif not _known(dim) and at == 0 and (not dim.dim_param or _is_batch(dim.dim_param, inputs)):
+                dim.dim_value = 1
+    if any(not _known(dim) for value in inputs.values() for dim in _dimensions(value)):
+        raise UnresolvedDimensionError(_message(inputs))
+    if bound or shapes:
+        del model.graph.value_info[:]
+        for output in model.graph.output:
+            for dim in _dimensions(output):
+                if replace or not dim.HasField("dim_value"):
+                    dim.Clear()
+
+
+def _dimensions(value: onnx.ValueInfoProto) -> list[onnx.TensorShapeProto.Dimension]:
+    return list(value.type.tensor_type.shape.dim) if value.type.HasField("tensor_type") else []
+
+
+def _known(dim: onnx.TensorShapeProto.Dimension) -> bool:
+    return bool(dim.HasField("dim_value") and dim.dim_value >= 0)
+
+
+def _is_batch(symbol: str, inputs: Mapping[str, onnx.ValueInfoProto]) -> bool:
+    """A first dimension is a batch by its name, or if no input has the symbol anywhere but first."""
+    elsewhere = any(d.dim_param == symbol for value in inputs.values() for d in _dimensions(value)[1:])
+    return symbol.lower() in BATCH_NAMES or not elsewhere
+
+
+def _apply_shape(value: onnx.ValueInfoProto, shape: Sequence[int], bound: dict[str, int], *, replace: bool) -> None:
+    dimensions = _dimensions(value)
+    if not dimensions and value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
+        value.type.tensor_type.shape.SetInParent()
+        dimensions = [value.type.tensor_type.shape.dim.add() for _ in shape]
+    if len(shape) != len(dimensions):
+        raise UsageError(
+            f"--shape {value.name}={_text(shape)} has {len(shape)} dimensions, the input has {len(dimensions)}: "
+            f"{describe(value)}"
+        )
+    for dim, size in zip(dimensions, shape, strict=True):
+        if _known(dim) and dim.dim_value != size and not replace:
+            raise UsageError(f"--shape {value.name}={_text(shape)} contradicts the model, which has {describe(value)}")
+        if dim.dim_param and bound.setdefault(dim.dim_param, size) != size:
+            raise UsageError(f"{dim.dim_param!r} would be both {bound[dim.dim_param]} and {size}")
+    for dim, size in zip(dimensions, shape, strict=True):
+        dim.dim_value = size
+
+
+def _text(shape: Sequence[int]) -> str:
+    return ",".join(map(str, shape))
+
+
+def describe(value: onnx.ValueInfoProto) -> str:
+    """`images[batch,3,height,width]`."""
+    dims = [str(d.dim_value) if _known(d) else d.dim_param or "?" for d in _dimensions(value)]
+    return f"{value.name}[{','.join(dims)}]"
+
+
+def _message(inputs: Mapping[str, onnx.ValueInfoProto]) -> str:
+    open_inputs = [v for v in inputs.values() if any(not _known(d) for d in _dimensions(v))]
+    symbols = sorted({d.dim_param for v in open_inputs for d in _dimensions(v) if not _known(d) and d.dim_param})
+    flags = [f"--dim {symbol}=VALUE" for symbol in symbols]
+    for value in open_inputs:
+        if any(not _known(d) and not d.dim_param for d in _dimensions(value)):
+            dims = [str(d.dim_value) if _known(d) else "VALUE" for d in _dimensions(value)]
+            flags.append(f"--shape {value.name}={','.join(dims)}")
+    listed = ", ".join(describe(value) for value in open_inputs)
+    return f"dimensions without a value: {listed}. Add: {' '.join(flags)}"

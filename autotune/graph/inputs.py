@@ -1,0 +1,81 @@
+"""Random inputs that a model accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+
+from autotune.core import TensorSpec
+from autotune.graph.operators import attribute
+
+if TYPE_CHECKING:
+    from autotune.graph.graph import Graph
+
+DEFAULT_HIGH = 2
+TRANSPARENT = {
+    "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Transpose", "Expand", "Concat", "Clip",
+}  # fmt: skip
+"""Operators that hand indices on without making them larger."""
+
+
+def random_inputs(
+    specs: Sequence[TensorSpec], *, seed: int, high: Mapping[str, int] | None = None
+) -> dict[str, np.ndarray[Any, Any]]:
+    """One random sample: floats standard normal, integers from 0 below `high`, booleans, digits as strings.
+
+    Args:
+        specs: the inputs; unknown dimensions become 1.
+        seed: of the values.
+        high: exclusive upper bounds of integer inputs by name; 2 for those not named.
+    """
+    rng = np.random.default_rng(seed)
+    return {spec.name: _values(spec, rng, (high or {}).get(spec.name, DEFAULT_HIGH)) for spec in specs}
+
+
+def _values(spec: TensorSpec, rng: np.random.Generator, high: int) -> np.ndarray[Any, Any]:
+    shape = tuple(max(dim, 1) if dim < 0 else dim for dim in spec.shape or ())
+    if spec.dtype == "bool":
+        return rng.random(shape) < 0.5
+    if spec.dtype == "string":
+        return rng.integers(0, 10, shape).astype(str).astype(object)
+    if "int" in spec.dtype:
+        return rng.integers(0, max(1, high), shape).astype(_numpy_type(spec.dtype))
+    drawn = rng.standard_normal(shape, dtype=np.float32)
+    if spec.dtype.startswith("complex"):
+        return np.asarray(drawn + 1j * rng.standard_normal(shape), dtype=spec.dtype)
+    return np.asarray(drawn).astype(_numpy_type(spec.dtype))
+
+
+def _numpy_type(dtype: str) -> Any:
+    if dtype in ("bfloat16", "float8", "int4", "uint4"):
+        import ml_dtypes
+
+        return getattr(ml_dtypes, {"float8": "float8_e4m3fn"}.get(dtype, dtype))
+    return np.dtype(dtype)
+
+
+def embedding_limits(graph: Graph) -> dict[str, int]:
+    """Exclusive upper bounds of integer inputs that index a table."""
+    model = graph.model.graph
+    tables = {tensor.name: tuple(tensor.dims) for tensor in model.initializer}
+    found: dict[str, int] = {}
+    for spec in graph.inputs:
+        if "int" in spec.dtype:
+            limit = _limit({spec.name}, model.node, tables)
+            if limit is not None:
+                found[spec.name] = limit
+    return found
+
+
+def _limit(carriers: set[str], nodes: Sequence[onnx.NodeProto], tables: Mapping[str, tuple[int, ...]]) -> int | None:
+    limits = []
+    for node in nodes:
+        if node.op_type in ("Gather", "GatherElements") and node.input[1] in carriers and node.input[0] in tables:
+            axis = attribute(node, "axis", 0)
+            limits.append(tables[node.input[0]][axis if isinstance(axis, int) else 0])
+        elif node.op_type in TRANSPARENT and carriers & set(node.input):
+            carriers |= set(node.output)
+    return min(limits, default=None)

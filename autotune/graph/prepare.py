@@ -1,0 +1,137 @@
+"""From a file to the prepared model: fixed dimensions, folded constants, inferred shapes, weights in one file."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+
+from autotune.errors import ModelFileError, UnsupportedModelError
+from autotune.graph.dims import fix_dimensions
+from autotune.graph.files import bring_external, read_structure, subgraphs
+
+MODEL_FILE = "model.onnx"
+WEIGHTS_FILE = "weights.bin"
+SOURCE_FILE = "source.onnx"
+INLINE_BYTES = 1024
+"""Tensors up to this size stay in the model file, so that shape inference sees shapes and axes."""
+_ERRORS = tuple(
+    getattr(ort.capi.onnxruntime_pybind11_state, name)
+    for name in ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
+)
+
+
+def prepare(
+    path: Path,
+    work: Path,
+    *,
+    shapes: Mapping[str, Sequence[int]],
+    dims: Mapping[str, int],
+    replace: bool = False,
+) -> tuple[onnx.ModelProto, Path]:
+    """Writes the prepared model into `work`; returns it (weights left outside) and the source with fixed dimensions.
+
+    Raises:
+        ModelFileError: the file cannot be used.
+        UnsupportedModelError: it has an operator that ONNX Runtime's CPU provider lacks.
+        UsageError: see `fix_dimensions`.
+    """
+    model = read_structure(path)
+    fix_dimensions(model, shapes=shapes, dims=dims, replace=replace)
+    work.mkdir(parents=True, exist_ok=True)
+    bring_external(path, model, work)
+    source = work / SOURCE_FILE
+    source.write_bytes(model.SerializeToString())
+    _check(source)
+    with tempfile.TemporaryDirectory(dir=work) as draft:
+        _optimise(source, Path(draft) / MODEL_FILE)
+        prepared = onnx.load(str(Path(draft) / MODEL_FILE), load_external_data=False)
+        weights = Path(draft) / WEIGHTS_FILE
+        if weights.exists():
+            weights.replace(work / WEIGHTS_FILE)
+    _name_nodes(prepared)
+    prepared = _infer(prepared)
+    (work / MODEL_FILE).write_bytes(prepared.SerializeToString())
+    return prepared, source
+
+
+def _check(source: Path) -> None:
+    try:
+        onnx.checker.check_model(str(source))
+    except onnx.checker.ValidationError as error:
+        text = str(error).strip().splitlines()[0]
+        if "No Op registered" in text or "No opset import" in text or "Unrecognized" in text:
+            return  # a domain of ONNX Runtime's own: it decides
+        raise ModelFileError(f"{source.name} is not a valid ONNX model: {text}") from error
+
+
+def _optimise(source: Path, target: Path) -> None:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(target)
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS_FILE)
+    options.add_session_config_entry(
+        "session.optimized_model_external_initializers_min_size_in_bytes", str(INLINE_BYTES)
+    )
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    options.intra_op_num_threads = 1
+    try:
+        ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    except _ERRORS as error:
+        text = " ".join(str(error).split())
+        raise UnsupportedModelError(
+            f"ONNX Runtime {ort.__version__} cannot load this model: {text[:400]}. "
+            "Export it with operators that this version has, or upgrade ONNX Runtime."
+        ) from error
+
+
+def _infer(model: onnx.ModelProto) -> onnx.ModelProto:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return onnx.shape_inference.infer_shapes(model, check_type=False, strict_mode=False, data_prop=True)
+        except Exception:  # noqa: BLE001 - inference is a help; what it does not know stays unknown
+            return model
+
+
+def _name_nodes(model: onnx.ModelProto) -> None:
+    """Every node gets a name of its own."""
+    taken: set[str] = set()
+    for at, node in enumerate(model.graph.node):
+        name = node.name or f"{node.op_type}_{at}"
+        while name in taken:
+            name = f"{name}_{at}"
+        node.name = name
+        taken.add(name)
+
+
+def digest(model: onnx.ModelProto, work: Path) -> str:
+    """Hash over structure and weights; equal for equal models wherever they lie."""
+    found = hashlib.sha256()
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    copy.ClearField("doc_string")
+    copy.ClearField("metadata_props")
+    found.update(copy.SerializeToString(deterministic=True))
+    weights = work / WEIGHTS_FILE
+    if weights.exists():
+        with weights.open("rb") as stream:
+            while chunk := stream.read(1 << 22):
+                found.update(chunk)
+    return found.hexdigest()
+
+
+def foreign_domains(model: onnx.ModelProto) -> frozenset[str]:
+    """Domains of model-local functions: kernels that use them cannot be built alone."""
+    return frozenset(function.domain for function in model.functions if function.domain)
+
+
+def has_bodies(model: onnx.ModelProto) -> bool:
+    """Whether the model has control flow."""
+    return any(True for node in model.graph.node for _ in subgraphs(node))
