@@ -51,7 +51,7 @@ def fix_dimensions(
         for at, dim in enumerate(_dimensions(value)):
             if dim.dim_param in bound:
                 dim.dim_value = bound[dim.dim_param]
-            elif not _known(dim) and at == 0 and (not dim.dim_param or _is_batch(dim.dim_param, inputs)):
+            elif not _known(dim) and _is_batch(at, dim.dim_param, inputs):
                 dim.dim_value = 1
     if any(not _known(dim) for value in inputs.values() for dim in _dimensions(value)):
         raise UnresolvedDimensionError(_message(inputs))
@@ -71,10 +71,12 @@ def _known(dim: onnx.TensorShapeProto.Dimension) -> bool:
     return bool(dim.HasField("dim_value") and dim.dim_value >= 0)
 
 
-def _is_batch(symbol: str, inputs: Mapping[str, onnx.ValueInfoProto]) -> bool:
-    """A first dimension is a batch by its name, or if no input has the symbol anywhere but first."""
+def _is_batch(at: int, symbol: str, inputs: Mapping[str, onnx.ValueInfoProto]) -> bool:
+    """A dimension is a batch by its name, or if it stands first and its symbol, if any, stands nowhere but first."""
+    if symbol.lower() in BATCH_NAMES:
+        return True
     elsewhere = any(d.dim_param == symbol for value in inputs.values() for d in _dimensions(value)[1:])
-    return symbol.lower() in BATCH_NAMES or not elsewhere
+    return at == 0 and not (symbol and elsewhere)
 
 
 def _apply_shape(value: onnx.ValueInfoProto, shape: Sequence[int], bound: dict[str, int], *, replace: bool) -> None:

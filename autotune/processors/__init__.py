@@ -1,0 +1,24 @@
+"""Providers found here, lanes, session options, what each supports."""
+
+from autotune.processors.assignment import ProviderShare, assignment, supports
+from autotune.processors.device import this_device
+from autotune.processors.discovery import BrokenProvider, Discovery, discover
+from autotune.processors.lanes import lanes_of
+from autotune.processors.sessions import create_policy_session, create_session, policies, session_options
+from autotune.processors.spec import SessionSpec
+
+__all__ = [
+    "BrokenProvider",
+    "Discovery",
+    "ProviderShare",
+    "SessionSpec",
+    "assignment",
+    "create_policy_session",
+    "create_session",
+    "discover",
+    "lanes_of",
+    "policies",
+    "session_options",
+    "supports",
+    "this_device",
+]
