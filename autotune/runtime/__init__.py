@@ -1,0 +1,17 @@
+"""Runs a plan: light enough for production (imports only NumPy, ONNX Runtime, core, errors, processors)."""
+
+from autotune.runtime.config import export_ort_config, python_snippet
+from autotune.runtime.folder import read_plan, whole_model, write_plan
+from autotune.runtime.loaded import LoadedPlan, load_plan
+from autotune.runtime.stages import StageRunner
+
+__all__ = [
+    "LoadedPlan",
+    "StageRunner",
+    "export_ort_config",
+    "load_plan",
+    "python_snippet",
+    "read_plan",
+    "whole_model",
+    "write_plan",
+]

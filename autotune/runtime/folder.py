@@ -1,0 +1,159 @@
+"""A plan as a folder: `plan.json`, the stages' ONNX files, weights stored once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autotune.core import PLAN_SCHEMA_VERSION, Plan
+from autotune.core.codec import decode, encode
+from autotune.errors import PlanError, SchemaVersionError, StoreError
+
+PLAN_FILE = "plan.json"
+
+
+def write_plan(plan: Plan, folder: Path, *, files: Path, whole: str) -> None:
+    """Writes a plan's folder; the plan that may be there before stays until the new one is complete.
+
+    Args:
+        plan: what to write.
+        folder: where; a folder that holds something else than a plan is refused.
+        files: folder with the stages' ONNX files and their weights; they are moved away from there.
+        whole: name of the file in it that holds the whole model, for falling back.
+
+    Raises:
+        PlanError: `folder` holds something else.
+        StoreError: it cannot be written.
+    """
+    if folder.exists() and not _replaceable(folder):
+        raise PlanError(f"{folder} exists and is no plan: give another --output, or remove it")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise StoreError(f"{folder.parent} cannot be written ({error.strerror}): give another --output") from error
+    try:
+        _fill(plan, draft, files, whole)
+        _put_in_place(draft, folder)
+    except OSError as error:
+        raise StoreError(f"the plan cannot be written to {folder} ({error.strerror}): free some space") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _replaceable(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / PLAN_FILE).exists() or not any(folder.iterdir()))
+
+
+def _fill(plan: Plan, draft: Path, files: Path, whole: str) -> None:
+    names = sorted(path.name for path in files.iterdir() if path.is_file())
+    for name in names:
+        shutil.move(str(files / name), str(draft / name))
+    described = {name: {"bytes": (draft / name).stat().st_size, "sha256": _sha256(draft / name)} for name in names}
+    data = encode(plan) | {"files": described, "whole": whole}
+    with (draft / PLAN_FILE).open("w", encoding="utf-8") as stream:
+        json.dump(data, stream, indent=1, allow_nan=False)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.chmod(0o755)
+
+
+def _put_in_place(draft: Path, folder: Path) -> None:
+    if not folder.exists():
+        draft.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    folder.rename(old / "plan")
+    try:
+        draft.rename(folder)
+    except OSError:
+        (old / "plan").rename(folder)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_data(folder: Path) -> Mapping[str, Any]:
+    """What `plan.json` holds, checked to be a plan of a version that this code reads, with all its files.
+
+    Raises:
+        PlanError: the folder or a file is missing or damaged.
+        SchemaVersionError: a newer autotune wrote it.
+    """
+    path = folder / PLAN_FILE
+    if not path.is_file():
+        raise PlanError(f"{folder} is no plan: it has no {PLAN_FILE}")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        found = int(data["schema_version"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise PlanError(f"{path} is damaged ({error}): search again") from error
+    if found > PLAN_SCHEMA_VERSION:
+        raise SchemaVersionError(str(path), found=found, known=PLAN_SCHEMA_VERSION)
+    files = data.get("files")
+    if not isinstance(files, dict) or data.get("whole") not in files:
+        raise PlanError(f"{path} is damaged: it does not name its files; search again")
+    for name, entry in files.items():
+        _check_file(folder, name, entry)
+    return dict(data)
+
+
+def _check_file(folder: Path, name: str, entry: Any) -> None:
+    if Path(name).name != name:
+        raise PlanError(f"{folder / PLAN_FILE} names the file {name!r}, which lies outside the plan")
+    path = folder / name
+    if not path.is_file():
+        raise PlanError(f"the plan {folder} is damaged: {name} is missing; search again")
+    size = entry.get("bytes") if isinstance(entry, dict) else None
+    if path.stat().st_size != size:
+        raise PlanError(f"the plan {folder} is damaged: {name} has {path.stat().st_size} bytes instead of {size}")
+
+
+def verify(folder: Path, data: Mapping[str, Any]) -> None:
+    """Compares every file with its hash.
+
+    Raises:
+        PlanError: one differs.
+    """
+    for name, entry in data["files"].items():
+        if _sha256(folder / name) != entry.get("sha256"):
+            raise PlanError(f"the plan {folder} is damaged: the contents of {name} have changed; search again")
+
+
+def read_plan(folder: str | Path) -> Plan:
+    """The plan in a folder.
+
+    Raises:
+        PlanError: the folder is no plan, or damaged.
+        SchemaVersionError: a newer autotune wrote it.
+    """
+    return plan_of(Path(folder), read_data(Path(folder)))
+
+
+def plan_of(folder: Path, data: Mapping[str, Any]) -> Plan:
+    """The plan that `read_data` gave."""
+    try:
+        plan = decode(Plan, data)
+    except (ValueError, TypeError) as error:
+        raise PlanError(f"{folder / PLAN_FILE} is damaged: {error}") from error
+    for stage in plan.stages:
+        if stage.file not in data["files"]:
+            raise PlanError(f"{folder / PLAN_FILE} is damaged: {stage.file!r} is not among its files")
+    return plan
+
+
+def whole_model(folder: str | Path) -> Path:
+    """The file with the whole model."""
+    return Path(folder) / str(read_data(Path(folder))["whole"])
