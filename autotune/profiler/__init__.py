@@ -1,0 +1,32 @@
+"""How long it takes: one measurement protocol, isolated worker processes."""
+
+from autotune.profiler.compare import compare, squared_errors
+from autotune.profiler.decide import decide
+from autotune.profiler.executor import WorkerExecutor
+from autotune.profiler.jobs import Job, JobStage
+from autotune.profiler.kernels import profile_kernels
+from autotune.profiler.lock import device_lock
+from autotune.profiler.noise import NoiseReport, noise_check
+from autotune.profiler.outputs import run_outputs, stage_errors
+from autotune.profiler.provenance import identity, notes
+from autotune.profiler.screen import screen
+from autotune.profiler.worker import Worker
+
+__all__ = [
+    "Job",
+    "JobStage",
+    "NoiseReport",
+    "Worker",
+    "WorkerExecutor",
+    "compare",
+    "decide",
+    "device_lock",
+    "identity",
+    "noise_check",
+    "notes",
+    "profile_kernels",
+    "run_outputs",
+    "screen",
+    "squared_errors",
+    "stage_errors",
+]

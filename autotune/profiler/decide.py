@@ -1,0 +1,114 @@
+"""Deciding: the process launch is the replicate."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from autotune.core import Failure, Measurement
+from autotune.profiler.jobs import Job, OpenJob
+from autotune.profiler.serve import failure_of
+from autotune.profiler.worker import Worker
+
+BLOCKS = 4
+LEAST_SAMPLES = 4
+
+
+def decide(
+    jobs: Sequence[Job],
+    *,
+    launches: int = 6,
+    runs: int = 20,
+    drain_s: float = 0.05,
+    seed: int = 0,
+    deadline_s: float,
+    stop: Callable[[], bool] | None = None,
+    on_launch: Callable[[int], None] | None = None,
+    time_cap_s: float = 1.5,
+) -> list[list[Measurement | Failure]]:
+    """Times jobs in fresh processes, all of them in each, interleaved in blocks.
+
+    Sessions in one process agree within 1 %, launches differ by 2–7 %: the launch is what must be repeated.
+
+    Args:
+        jobs: what to time.
+        launches: fresh processes.
+        runs: samples of each job in each launch.
+        drain_s: seconds that a session runs undisturbed before each of its blocks.
+        seed: of the orders.
+        deadline_s: seconds for each launch.
+        stop: asked between launches whether to end early.
+        on_launch: told after each launch how many are done.
+        time_cap_s: most seconds of samples per job and launch.
+
+    Returns:
+        [job][launch]; a job that crashed or hung is a Failure from then on.
+    """
+    results: list[list[Measurement | Failure]] = [[] for _ in jobs]
+    broken: dict[int, Failure] = {}
+    for launch in range(launches):
+        if stop is not None and launch and stop():
+            break
+        found = _launch(jobs, broken, (runs, drain_s, time_cap_s, seed * 1009 + launch), deadline_s)
+        for at in range(len(jobs)):
+            results[at].append(found[at])
+        if on_launch is not None:
+            on_launch(launch + 1)
+    return results
+
+
+def _launch(
+    jobs: Sequence[Job], broken: dict[int, Failure], protocol: tuple[int, float, float, int], deadline_s: float
+) -> dict[int, Measurement | Failure]:
+    """One launch, repeated without the culprit when a job brings the process down."""
+    while True:
+        alive = [at for at in range(len(jobs)) if at not in broken]
+        found: dict[int, Measurement | Failure] = dict(broken)
+        running, died = 0, False
+        with Worker() as worker:
+            for item in worker.stream(decide_here, [jobs[at] for at in alive], *protocol, deadline_s=deadline_s):
+                if isinstance(item, Failure):
+                    broken[alive[running]] = item
+                    died = True
+                elif item[0] == "running":
+                    running = item[1]
+                elif isinstance(item[2], Failure):
+                    broken[alive[item[1]]] = found[alive[item[1]]] = item[2]
+                else:
+                    found[alive[item[1]]] = item[2]
+        if not died:
+            return found
+        if len(broken) == len(jobs):
+            return dict(broken)
+
+
+def decide_here(jobs: Sequence[Job], runs: int, drain_s: float, time_cap_s: float, seed: int) -> Iterator[Any]:
+    """In the worker: what is running, then each job's result."""
+    order = random.Random(seed)
+    open_jobs: dict[int, OpenJob] = {}
+    for at in order.sample(range(len(jobs)), len(jobs)):
+        yield ("running", at)
+        try:
+            open_jobs[at] = OpenJob(jobs[at])
+        except Exception as error:  # noqa: BLE001 - the edge of a worker process
+            yield ("result", at, failure_of(error))
+    samples: dict[int, list[float]] = {at: [] for at in open_jobs}
+    for _ in range(BLOCKS):
+        for at in order.sample(sorted(open_jobs), len(open_jobs)):
+            yield ("running", at)
+            try:
+                opened = open_jobs[at]
+                opened.drain(drain_s)
+                samples[at] += opened.samples_us(
+                    seconds=time_cap_s / BLOCKS, least=LEAST_SAMPLES // BLOCKS, most=max(1, runs // BLOCKS)
+                )
+            except Exception as error:  # noqa: BLE001 - the edge of a worker process
+                open_jobs.pop(at).close()
+                yield ("result", at, failure_of(error))
+    for at, opened in open_jobs.items():
+        yield (
+            "result",
+            at,
+            Measurement(samples_us=tuple(samples[at]), load_s=opened.load_s, peak_bytes=opened.peak_bytes),
+        )

@@ -1,0 +1,176 @@
+"""Something that can be timed or run, and how a worker opens it."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autotune.core import Lane, Scenario
+from autotune.processors import SessionSpec, create_policy_session, create_session
+from autotune.runtime import StageRunner
+
+MAX_DRAIN_RUNS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStage:
+    """One file and the lane that runs it."""
+
+    file: str
+    lane: Lane
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Something that can be timed or run.
+
+    Args:
+        name: unique among the jobs of one measurement.
+        stages: in the order they run.
+        outputs: tensors to give.
+        feeds: npz with one sample, arrays named as the inputs.
+        callers: threads that run it at the same time.
+        batch: samples joined into one run; the files must be made for it.
+        scenario: SingleStream times single runs, Offline bursts.
+        spec: literal session options instead of the lane's; single stage only.
+        policy: a device policy of ONNX Runtime instead; single stage only.
+    """
+
+    name: str
+    stages: tuple[JobStage, ...]
+    outputs: tuple[str, ...]
+    feeds: str
+    callers: int = 1
+    batch: int = 1
+    scenario: Scenario = Scenario.SINGLE_STREAM
+    spec: SessionSpec | None = None
+    policy: str = ""
+
+
+def load_arrays(path: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Arrays of an npz file by name."""
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def open_job(job: Job) -> StageRunner:
+    """The job's sessions."""
+    if job.policy:
+        policy = job.policy
+        return StageRunner(
+            [(stage.file, stage.lane) for stage in job.stages],
+            job.outputs,
+            create=lambda model, _lane, cache=None: create_policy_session(model, policy),  # noqa: ARG005
+        )
+    if job.spec is not None:
+        spec = job.spec
+        return StageRunner([(stage.file, spec) for stage in job.stages], job.outputs, create=create_session)
+    return StageRunner([(stage.file, stage.lane) for stage in job.stages], job.outputs)
+
+
+class OpenJob:
+    """A job whose sessions are open in this process.
+
+    Args:
+        job: what to open.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        before = resident_bytes()
+        begin = time.perf_counter()
+        self._runner = open_job(job)
+        self.load_s = time.perf_counter() - begin
+        self._feeds = load_arrays(job.feeds)
+        if job.batch > 1:
+            self._feeds = {name: np.concatenate([array] * job.batch) for name, array in self._feeds.items()}
+        offline = job.callers > 1 or job.scenario is Scenario.OFFLINE
+        self._pool = ThreadPoolExecutor(job.callers) if offline and job.callers > 1 else None
+        self._offline = offline
+        self.once()
+        self.peak_bytes = BASE_BYTES + max(0, resident_bytes() - before)
+
+    def once(self) -> float:
+        """Seconds of one run."""
+        begin = time.perf_counter()
+        self._runner.run(None, self._feeds)
+        return time.perf_counter() - begin
+
+    def drain(self, seconds: float) -> float:
+        """Runs undisturbed for a while, so that spinning pools of others come to rest; gives the last run's seconds."""
+        end = time.perf_counter() + seconds
+        last = self._burst(1) if self._offline else self.once()
+        runs = 1
+        while time.perf_counter() < end and not (runs >= MAX_DRAIN_RUNS and last > seconds):
+            last = self._burst(1) if self._offline else self.once()
+            runs += 1
+        return last
+
+    def samples_us(self, *, seconds: float, least: int, most: int) -> list[float]:
+        """Microseconds per run (SingleStream) or per sample (Offline)."""
+        if self._offline:
+            return self._bursts_us(seconds, least)
+        found: list[float] = []
+        end = time.perf_counter() + seconds
+        while len(found) < least or (len(found) < most and time.perf_counter() < end):
+            found.append(self.once() * 1e6)
+        return found
+
+    def _bursts_us(self, seconds: float, least: int) -> list[float]:
+        requests = max(2, round(seconds / max(self._burst(1), 1e-6)))
+        per_sample = 1e6 / (requests * self.job.callers * self.job.batch)
+        return [self._burst(requests) * per_sample for _ in range(max(1, least // 3))]
+
+    def _burst(self, requests: int) -> float:
+        """Wall seconds in which every caller runs `requests` times."""
+        if self._pool is None:
+            return sum(self.once() for _ in range(requests))
+        ready = threading.Barrier(self.job.callers + 1)
+        run, feeds = self._runner.run, self._feeds
+
+        def caller() -> None:
+            ready.wait()
+            for _ in range(requests):
+                run(None, feeds)
+
+        futures = [self._pool.submit(caller) for _ in range(self.job.callers)]
+        ready.wait()
+        begin = time.perf_counter()
+        for future in futures:
+            future.result()
+        return time.perf_counter() - begin
+
+    def close(self) -> None:
+        """Lets go of the sessions."""
+        self._runner.close()
+        if self._pool is not None:
+            self._pool.shutdown()
+
+
+def median_of(samples: list[float]) -> float:
+    """Median, for the worker."""
+    return statistics.median(samples)
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        import psutil
+
+        return int(psutil.Process().memory_info().rss)
+
+
+BASE_BYTES = resident_bytes()
+Opener = Callable[[Job], OpenJob]

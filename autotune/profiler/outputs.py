@@ -1,0 +1,122 @@
+"""Runs jobs for their outputs, and finds what each stage adds to the output error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from autotune.core import Failure, Lane
+from autotune.graph import OutputPart, StageFile
+from autotune.processors import create_session
+from autotune.profiler.compare import squared_errors
+from autotune.profiler.jobs import Job, load_arrays, open_job
+from autotune.profiler.serve import failure_of
+from autotune.profiler.worker import Worker
+
+Outputs = list[list[np.ndarray[Any, Any]]]
+
+
+def run_outputs(job: Job, samples: str, *, deadline_s: float) -> Outputs | Failure:
+    """Outputs of a job on several samples, [sample][output].
+
+    Args:
+        job: what to run; with a batch, each sample is repeated to fill it.
+        samples: npz with a leading sample axis.
+        deadline_s: seconds for all of it.
+    """
+    with Worker() as worker:
+        found: Outputs | Failure = worker.call(outputs_here, job, samples, deadline_s=deadline_s)
+    return found
+
+
+def outputs_here(job: Job, samples: str) -> Outputs:
+    """In the worker."""
+    arrays = load_arrays(samples)
+    runner = open_job(job)
+    count = len(next(iter(arrays.values())))
+    found = []
+    for at in range(count):
+        feeds = {name: array[at] for name, array in arrays.items()}
+        if job.batch > 1:
+            feeds = {name: np.concatenate([array] * job.batch) for name, array in feeds.items()}
+        found.append([np.asarray(value) for value in runner.run(None, feeds)])
+    runner.close()
+    return found
+
+
+def stage_errors(
+    files: Sequence[StageFile],
+    reference_lane: Lane,
+    lane: Lane,
+    samples: str,
+    *,
+    outputs: Sequence[str],
+    parts: Sequence[OutputPart],
+    deadline_s: float,
+) -> list[dict[str, float] | Failure]:
+    """Squared relative error per output part when one stage alone runs on a lane and the others on the reference.
+
+    Args:
+        files: stages that cover the model, in order.
+        reference_lane: float32.
+        lane: the lane in question.
+        samples: npz with a leading sample axis.
+        outputs: names of the model's outputs.
+        parts: of the outputs.
+        deadline_s: seconds for all of it.
+
+    Returns:
+        One mapping per stage: part name -> mean over samples.
+    """
+    arguments = (list(files), reference_lane, lane, samples, list(outputs), list(parts))
+    with Worker() as worker:
+        found = list(worker.stream(stage_errors_here, *arguments, deadline_s=deadline_s))
+    ending = found[-1] if found and isinstance(found[-1], Failure) else None
+    while ending is not None and len(found) < len(files):
+        found.append(ending)
+    return found[: len(files)]
+
+
+def stage_errors_here(
+    files: Sequence[StageFile],
+    reference_lane: Lane,
+    lane: Lane,
+    samples: str,
+    outputs: Sequence[str],
+    parts: Sequence[OutputPart],
+) -> Any:
+    """In the worker: yields one mapping or Failure per stage."""
+    arrays = load_arrays(samples)
+    count = len(next(iter(arrays.values())))
+    sessions = [create_session(file.path, reference_lane) for file in files]
+    before: list[list[dict[str, Any]]] = []
+    references: Outputs = []
+    for at in range(count):
+        tensors = {name: array[at] for name, array in arrays.items()}
+        states = []
+        for session in sessions:
+            states.append(dict(tensors))
+            tensors |= _run(session, tensors)
+        before.append(states)
+        references.append([tensors[name] for name in outputs])
+    for position, file in enumerate(files):
+        try:
+            low = create_session(file.path, lane)
+            found: Outputs = []
+            for at in range(count):
+                tensors = dict(before[at][position])
+                tensors |= _run(low, tensors)
+                for session in sessions[position + 1 :]:
+                    tensors |= _run(session, tensors)
+                found.append([tensors[name] for name in outputs])
+            yield squared_errors(references, found, outputs, parts)
+        except Exception as error:  # noqa: BLE001 - the edge of a worker process
+            yield failure_of(error)
+
+
+def _run(session: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+    names = [item.name for item in session.get_outputs()]
+    feeds = {item.name: tensors[item.name] for item in session.get_inputs()}
+    return dict(zip(names, session.run(names, feeds), strict=True))

@@ -1,0 +1,98 @@
+"""Screening: many candidates, interleaved rounds in random order in one worker."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from autotune.core import Failure, Measurement
+from autotune.profiler.jobs import Job, OpenJob, median_of
+from autotune.profiler.serve import failure_of
+from autotune.profiler.worker import Worker
+
+LIVE_JOBS = 5
+MOST_RUNS = 200
+
+
+def screen(
+    jobs: Sequence[Job],
+    *,
+    rounds: int = 8,
+    round_s: float = 0.02,
+    drain_s: float = 0.03,
+    seed: int = 0,
+    deadline_s: float,
+    on_result: Callable[[int, Measurement | Failure], None] | None = None,
+) -> list[Measurement | Failure]:
+    """Times jobs roughly, a few at a time, interleaved; one that crashes or hangs costs itself only.
+
+    Args:
+        jobs: what to time.
+        rounds: samples of each job; a sample is the median of a round's runs.
+        round_s: seconds of a round, at least one run.
+        drain_s: seconds that a session runs undisturbed before each of its rounds.
+        seed: of the order.
+        deadline_s: seconds for each group of jobs.
+        on_result: is told of each result as it comes.
+
+    Returns:
+        One result per job, in order.
+    """
+    results: dict[int, Measurement | Failure] = {}
+    with Worker() as worker:
+        for first in range(0, len(jobs), LIVE_JOBS):
+            waiting = list(range(first, min(first + LIVE_JOBS, len(jobs))))
+            while waiting:
+                found = _group(
+                    worker, [jobs[at] for at in waiting], (rounds, round_s, drain_s, seed + first), deadline_s
+                )
+                for position, result in found.items():
+                    results[waiting[position]] = result
+                    if on_result is not None:
+                        on_result(waiting[position], result)
+                waiting = [at for position, at in enumerate(waiting) if position not in found]
+    return [results[at] for at in range(len(jobs))]
+
+
+def _group(
+    worker: Worker, jobs: Sequence[Job], protocol: tuple[int, float, float, int], deadline_s: float
+) -> dict[int, Measurement | Failure]:
+    """Results of a group; if the worker died, only those it had and the culprit's failure."""
+    found: dict[int, Measurement | Failure] = {}
+    running = 0
+    for item in worker.stream(screen_here, list(jobs), *protocol, deadline_s=deadline_s):
+        if isinstance(item, Failure):
+            found.setdefault(running, item)
+        elif item[0] == "running":
+            running = item[1]
+        else:
+            found[item[1]] = item[2]
+    return found
+
+
+def screen_here(jobs: Sequence[Job], rounds: int, round_s: float, drain_s: float, seed: int) -> Iterator[Any]:
+    """In the worker: what is running, then each job's result."""
+    order = random.Random(seed)
+    open_jobs: dict[int, OpenJob] = {}
+    for at, job in enumerate(jobs):
+        yield ("running", at)
+        try:
+            open_jobs[at] = OpenJob(job)
+        except Exception as error:  # noqa: BLE001 - the edge of a worker process
+            yield ("result", at, failure_of(error))
+    samples: dict[int, list[float]] = {at: [] for at in open_jobs}
+    for _ in range(rounds):
+        for at in order.sample(sorted(open_jobs), len(open_jobs)):
+            yield ("running", at)
+            try:
+                open_jobs[at].drain(drain_s)
+                found = open_jobs[at].samples_us(seconds=round_s, least=1, most=MOST_RUNS)
+                samples[at].append(median_of(found))
+            except Exception as error:  # noqa: BLE001 - the edge of a worker process
+                open_jobs.pop(at).close()
+                yield ("result", at, failure_of(error))
+    for at, opened in open_jobs.items():
+        result = Measurement(samples_us=tuple(samples[at]), load_s=opened.load_s, peak_bytes=opened.peak_bytes)
+        opened.close()
+        yield ("result", at, result)
