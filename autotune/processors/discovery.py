@@ -109,6 +109,54 @@ def discover(*, plugins: bool = True, cache: Path | None = None) -> Discovery:
     return _found[plugins]
 
 
+def resolve(name: str) -> Processor:
+    """The processor of this name without trying it: what a production program needs, in microseconds.
+
+    Raises:
+        MissingProcessorError: its provider is not in this environment, or offers no such device.
+    """
+    for found in _found.values():
+        if any(processor.name == name for processor in found.processors):
+            return found.get(name)
+    if name == "cpu":
+        return Processor(name="cpu", provider="CPUExecutionProvider", device="cpu", version=ort.__version__)
+    short, _, device = name.partition(":")
+    kind = device.rstrip("0123456789")
+    ordinal = int(device[len(kind) :] or 0)
+    for provider in ort.get_available_providers():
+        if provider in BUILTINS and BUILTINS[provider][0] == short and kind in BUILTINS[provider][1]:
+            return Processor(name=name, provider=provider, device=kind, version=ort.__version__, ordinal=ordinal)
+    for plugin in plugins.installed():
+        if plugin.short == short:
+            return _plugin_processor(plugin, name, kind, ordinal)
+    raise MissingProcessorError(
+        f"no processor {name!r} here: `autotune processors` lists what is, and why others are not"
+    )
+
+
+def _plugin_processor(plugin: plugins.PluginPackage, name: str, kind: str, ordinal: int) -> Processor:
+    provider, library = plugins.provider_name(plugin), plugins.library_path(plugin)
+    plugins.register(provider, library)
+    devices = [item for item in ort.get_ep_devices() if item.ep_name == provider and device_kind(item) == kind]
+    if len(devices) <= ordinal:
+        raise MissingProcessorError(f"{plugin.package} offers no {kind} number {ordinal} here")
+    version = str(devices[ordinal].ep_metadata.get("version", ""))
+    return Processor(
+        name=name,
+        provider=provider,
+        device=kind,
+        version=version,
+        registration="plugin",
+        library=library,
+        ordinal=ordinal,
+    )
+
+
+def device_kind(item: Any) -> str:
+    """`cpu`, `gpu` or `npu` of one of ONNX Runtime's devices."""
+    return str(item.device.type).rsplit(".", maxsplit=1)[-1].lower()
+
+
 def runtime_distributions() -> tuple[str, ...]:
     """Distributions that provide the module `onnxruntime`; more than one have overwritten each other."""
     return tuple(sorted(set(packages_distributions().get("onnxruntime", ()))))

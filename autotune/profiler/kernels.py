@@ -138,8 +138,10 @@ class _Bound:
     def __init__(self, model: bytes, kernel: Kernel, lane: Lane, *, shared_pool: bool) -> None:
         self._session = create_session(model, lane, shared_pool=shared_pool)
         self._binding = self._session.io_binding()
-        for name, array in random_inputs(kernel.inputs, seed=0).items():
-            self._binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+        drawn = random_inputs(kernel.inputs, seed=0)
+        self._values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in drawn.items()}
+        for name, value in self._values.items():  # the binding does not keep them alive
+            self._binding.bind_ortvalue_input(name, value)
         for spec in kernel.outputs:
             self._binding.bind_output(spec.name)
         self.estimate_s = min(self.run() for _ in range(3))

@@ -95,7 +95,7 @@ _BY_NAME = (
     'providers=[(s["provider"], s["provider_options"])])'
 )
 _BY_DEVICE = (
-    'devices = [d for d in ort.get_ep_devices() if d.ep_name == s["provider"]]  # register_execution_provider_library first\n'
+    'devices = [d for d in ort.get_ep_devices() if d.ep_name == s["provider"]]  # register the plugin library first\n'
     '    options.add_provider_for_devices(devices[:1], s["provider_options"])\n'
     '    session = ort.InferenceSession(folder + "/" + stage["file"], options)'
 )
