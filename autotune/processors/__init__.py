@@ -2,7 +2,7 @@
 
 from autotune.processors.assignment import ProviderShare, assignment, supports
 from autotune.processors.device import this_device
-from autotune.processors.discovery import BrokenProvider, Discovery, discover
+from autotune.processors.discovery import BrokenProvider, Discovery, discover, resolve
 from autotune.processors.lanes import lanes_of
 from autotune.processors.sessions import create_policy_session, create_session, policies, session_options
 from autotune.processors.spec import SessionSpec
@@ -18,6 +18,7 @@ __all__ = [
     "discover",
     "lanes_of",
     "policies",
+    "resolve",
     "session_options",
     "supports",
     "this_device",

@@ -11,7 +11,7 @@ import onnxruntime as ort
 from autotune.core import Lane, Processor
 from autotune.errors import MissingProcessorError, SessionError
 from autotune.processors import plugins
-from autotune.processors.discovery import discover
+from autotune.processors.discovery import device_kind, discover, resolve
 from autotune.processors.spec import SessionSpec
 
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -37,7 +37,7 @@ def session_options(lane: Lane, processor: Processor | None = None, *, cache: Pa
     Raises:
         MissingProcessorError: the lane's processor is not here.
     """
-    found = processor or discover().get(lane.processor)
+    found = processor or resolve(lane.processor)
     common = {
         "provider": found.provider,
         "registration": found.registration,
@@ -137,8 +137,7 @@ def _plugin_device(spec: SessionSpec) -> Any:
     wanted = [
         device
         for device in ort.get_ep_devices()
-        if device.ep_name == spec.provider
-        and str(device.device.type).rsplit(".", maxsplit=1)[-1].lower() == spec.device
+        if device.ep_name == spec.provider and device_kind(device) == spec.device
     ]
     if len(wanted) <= spec.ordinal:
         raise MissingProcessorError(f"{spec.provider} offers no {spec.device} number {spec.ordinal} here")

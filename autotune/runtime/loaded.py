@@ -11,7 +11,7 @@ import numpy as np
 
 from autotune.core import DEFAULT_LANE, Lane, Plan, TensorSpec
 from autotune.errors import MissingProcessorError, PlanError
-from autotune.processors import discover
+from autotune.processors import resolve, this_device
 from autotune.runtime.folder import plan_of, read_data, verify
 from autotune.runtime.stages import StageRunner
 
@@ -49,20 +49,18 @@ def load_plan(
 
 
 def _missing(plan: Plan) -> str:
-    """Processors and precisions of the plan that are not here."""
-    found = discover()
+    """Processors of the plan that are not here, and instructions that its precisions need."""
     lacking = []
-    for lane in dict.fromkeys(stage.lane for stage in plan.stages):
-        if lane.processor == "cpu":
-            continue
+    for name in dict.fromkeys(stage.lane.processor for stage in plan.stages):
         try:
-            processor = found.get(lane.processor)
+            resolve(name)
         except MissingProcessorError:
-            lacking.append(lane.processor)
-            continue
-        if lane.precision not in processor.precisions:
-            lacking.append(f"{lane.precision} on {lane.processor}")
-    return ", ".join(dict.fromkeys(lacking))
+            lacking.append(name)
+    features = set(plan.device.features) - set(this_device().features)
+    lower = {stage.lane.precision for stage in plan.stages if not stage.lane.precision.is_reference}
+    if lower and any(feature.startswith(("avx512_bf16", "amx", "bf16")) for feature in features):
+        lacking.append(f"a processor that computes in {', '.join(sorted(lower))}")
+    return ", ".join(lacking)
 
 
 class LoadedPlan:
