@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import threading
 from dataclasses import dataclass
+from typing import Any
 
 import onnxruntime as ort
 
@@ -63,3 +64,15 @@ def register(provider: str, library: str) -> None:
         if provider not in _registered and library:
             ort.register_execution_provider_library(provider, library)
             _registered.add(provider)
+
+
+def devices(provider: str) -> list[Any]:
+    """ONNX Runtime's devices of a provider whose library is registered; empty where ONNX Runtime has no such list."""
+    if not hasattr(ort, "get_ep_devices"):
+        return []
+    return [item for item in ort.get_ep_devices() if item.ep_name == provider]
+
+
+def device_kind(item: Any) -> str:
+    """`cpu`, `gpu` or `npu` of one of ONNX Runtime's devices."""
+    return str(item.device.type).rsplit(".", maxsplit=1)[-1].lower()
