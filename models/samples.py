@@ -1,0 +1,183 @@
+"""Inputs on which outputs mean something: photographs for vision, token sequences for text, or what the user gives."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from autotune.core import TensorSpec
+from autotune.errors import InputError
+from autotune.models.registry import get
+
+Array = np.ndarray[Any, Any]
+Sample = dict[str, Array]
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+VOCABULARY = 30_522
+
+
+def sample_inputs(name: str, inputs: Sequence[TensorSpec], *, count: int, seed: int = 0) -> list[Sample]:
+    """Real inputs for a network of the zoo.
+
+    Vision: crops and flips of the two photographs that scikit-learn ships, resized and normalised. Text: token ids
+    with a
+    padded end.
+
+    Args:
+        name: in the zoo.
+        inputs: the model's inputs.
+        count: how many samples.
+        seed: of the crops and tokens.
+    """
+    rng = np.random.default_rng(seed)
+    if get(name).kind == "text":
+        return [_tokens(inputs, rng) for _ in range(count)]
+    photographs = _photographs()
+    return [{spec.name: _crop(photographs[at % 2], spec, rng) for spec in inputs} for at in range(count)]
+
+
+def _photographs() -> list[Array]:
+    from sklearn.datasets import load_sample_images
+
+    return [np.asarray(image, dtype=np.float32) / 255 for image in load_sample_images().images]
+
+
+def _crop(photograph: Array, spec: TensorSpec, rng: np.random.Generator) -> Array:
+    """A random square crop, flipped at random, resized to the input and normalised, repeated for a batch."""
+    shape = spec.shape or (1, 3, 224, 224)
+    high, wide = photograph.shape[:2]
+    side = int(rng.integers(min(high, wide) // 2, min(high, wide)))
+    top, left = int(rng.integers(0, high - side + 1)), int(rng.integers(0, wide - side + 1))
+    part = photograph[top : top + side, left : left + side]
+    if rng.random() < 0.5:
+        part = part[:, ::-1]
+    image = (_resize(part, shape[2], shape[3]) - MEAN) / STD
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32)
+    return np.repeat(planes, shape[0], axis=0)
+
+
+def _resize(image: Array, high: int, wide: int) -> Array:
+    """Bilinear interpolation between the centres of pixels."""
+    rows = np.clip((np.arange(high) + 0.5) * image.shape[0] / high - 0.5, 0, image.shape[0] - 1)
+    columns = np.clip((np.arange(wide) + 0.5) * image.shape[1] / wide - 0.5, 0, image.shape[1] - 1)
+    top, left = rows.astype(int), columns.astype(int)
+    bottom, right = np.minimum(top + 1, image.shape[0] - 1), np.minimum(left + 1, image.shape[1] - 1)
+    down, along = (rows - top)[:, None, None], (columns - left)[None, :, None]
+    upper = image[top][:, left] * (1 - along) + image[top][:, right] * along
+    lower = image[bottom][:, left] * (1 - along) + image[bottom][:, right] * along
+    return np.asarray(upper * (1 - down) + lower * down)
+
+
+def _tokens(inputs: Sequence[TensorSpec], rng: np.random.Generator) -> Sample:
+    found: Sample = {}
+    shape = next(tuple(spec.shape) for spec in inputs if spec.shape)
+    length = int(rng.integers(shape[1] // 2, shape[1] + 1))
+    present = (np.arange(shape[1]) < length)[None].repeat(shape[0], axis=0)
+    for spec in inputs:
+        if "mask" in spec.name:
+            found[spec.name] = present.astype(spec.dtype)
+        elif "type" in spec.name:
+            found[spec.name] = (np.arange(shape[1]) >= length // 2)[None].repeat(shape[0], axis=0).astype(spec.dtype)
+        else:
+            found[spec.name] = (rng.integers(1000, VOCABULARY, shape) * present).astype(spec.dtype)
+    return found
+
+
+def load_inputs(paths: Sequence[Path], inputs: Sequence[TensorSpec]) -> list[Sample]:
+    """Samples from npz files and ONNX `test_data_set_*` folders.
+
+    An npz file holds one array per input, named as the input; with one more dimension in front there are several
+    samples.
+
+    Args:
+        paths: files and folders; a folder may also hold several `test_data_set_*`.
+        inputs: what the model takes; -1 in a shape accepts any size.
+
+    Raises:
+        InputError: a name, type or shape that does not fit, with what was expected.
+    """
+    found: list[Sample] = []
+    for path in paths:
+        found += _from_folder(path, inputs) if path.is_dir() else _from_npz(path, inputs)
+    return found
+
+
+def _from_npz(path: Path, inputs: Sequence[TensorSpec]) -> list[Sample]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if not isinstance(stored, Mapping):
+                raise InputError(f"{path} holds a single array: use np.savez with the inputs' names")
+            arrays = {name: stored[name] for name in stored.files}
+    except FileNotFoundError as error:
+        raise InputError(f"no such file: {path}") from error
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise InputError(f"{path} cannot be read as npz ({error}): use np.savez with plain arrays") from error
+    _check_names(path, arrays, inputs)
+    return _split(path, arrays, inputs)
+
+
+def _check_names(path: Path, arrays: Mapping[str, Array], inputs: Sequence[TensorSpec]) -> None:
+    expected = {spec.name for spec in inputs}
+    listed = ", ".join(f"{s.name} {s.dtype}{list(s.shape or ())}" for s in inputs)
+    missing, unknown = expected - set(arrays), set(arrays) - expected
+    if missing:
+        raise InputError(f"{path} lacks {', '.join(sorted(missing))}; the model takes {listed}")
+    if unknown:
+        raise InputError(f"{path} has {', '.join(sorted(unknown))}, which the model does not take: {listed}")
+
+
+def _split(path: Path, arrays: Mapping[str, Array], inputs: Sequence[TensorSpec]) -> list[Sample]:
+    """One sample, or several where every array has one more dimension than its input."""
+    several = all(arrays[s.name].ndim == len(s.shape or ()) + 1 for s in inputs)
+    counts = {len(arrays[s.name]) for s in inputs} if several else {1}
+    if len(counts) != 1 or counts == {0}:
+        raise InputError(f"{path}: the inputs have different numbers of samples: {sorted(counts)}")
+    samples = []
+    for at in range(counts.pop()):
+        sample = {s.name: arrays[s.name][at] if several else arrays[s.name] for s in inputs}
+        for spec in inputs:
+            _check(path, spec, sample[spec.name])
+        samples.append(sample)
+    return samples
+
+
+def _check(path: Path, spec: TensorSpec, array: Array) -> None:
+    if spec.dtype == "string":
+        fits = array.dtype.kind in "UO"
+    else:
+        fits = array.dtype.name == spec.dtype
+    if not fits:
+        raise InputError(f"{path}: {spec.name} has type {array.dtype}, the model takes {spec.dtype}")
+    shape = spec.shape or ()
+    if len(shape) != array.ndim or any(want not in (-1, have) for want, have in zip(shape, array.shape, strict=True)):
+        raise InputError(
+            f"{path}: {spec.name} has shape {list(array.shape)}, the model takes {list(shape)} "
+            f"(or --shape {spec.name}={','.join(map(str, array.shape))})"
+        )
+
+
+def _from_folder(path: Path, inputs: Sequence[TensorSpec]) -> list[Sample]:
+    folders = [path] if any(path.glob("input_*.pb")) else sorted(path.glob("test_data_set_*"))
+    if not folders:
+        raise InputError(f"{path} holds neither input_0.pb nor test_data_set_* folders")
+    samples = []
+    for folder in folders:
+        sample = {}
+        for at, spec in enumerate(inputs):
+            file = folder / f"input_{at}.pb"
+            if not file.is_file():
+                raise InputError(f"{folder} lacks input_{at}.pb for the input {spec.name}")
+            tensor = onnx.TensorProto()
+            try:
+                tensor.ParseFromString(file.read_bytes())
+                sample[spec.name] = numpy_helper.to_array(tensor)
+            except Exception as error:
+                raise InputError(f"{file} is not a stored tensor: {error}") from error
+            _check(file, spec, sample[spec.name])
+        samples.append(sample)
+    return samples
