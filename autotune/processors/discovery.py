@@ -19,8 +19,8 @@ from autotune.errors import MissingProcessorError
 from autotune.processors import plugins
 from autotune.processors.device import cpu_vendor, this_device
 
-PROBE_DEADLINE_S = 90.0
-CACHE_VERSION = 1
+PROBE_DEADLINE_S = 60.0
+CACHE_VERSION = 2
 BUILTINS = {
     "OpenVINOExecutionProvider": ("openvino", ("cpu", "gpu", "npu")),
     "CUDAExecutionProvider": ("cuda", ("gpu",)),
@@ -41,6 +41,7 @@ OPENVINO_CURE = (
     "To use OpenVINO on any x86-64 CPU, install the build of ONNX Runtime that has it inside: "
     "pip uninstall -y onnxruntime onnxruntime-ep-openvino && pip install onnxruntime-openvino"
 )
+DRIVER_CURE = "Install or update the device's driver, if there is such a device."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,10 +111,12 @@ def discover(*, plugins: bool = True, cache: Path | None = None) -> Discovery:
 
 
 def resolve(name: str) -> Processor:
-    """The processor of this name without trying it: what a production program needs, in microseconds.
+    """The processor of this name without trying it: what a worker or a production program needs, in microseconds.
+
+    Its precisions are those that were found, if `discover` was called before; else only the float32 that every one has.
 
     Raises:
-        MissingProcessorError: its provider is not in this environment, or offers no such device.
+        MissingProcessorError: its provider is not in this environment, or offers no such device; lists the known.
     """
     for found in _found.values():
         if any(processor.name == name for processor in found.processors):
@@ -128,18 +131,18 @@ def resolve(name: str) -> Processor:
             return Processor(name=name, provider=provider, device=kind, version=ort.__version__, ordinal=ordinal)
     for plugin in plugins.installed():
         if plugin.short == short:
-            return _plugin_processor(plugin, name, kind, ordinal)
-    raise MissingProcessorError(
-        f"no processor {name!r} here: `autotune processors` lists what is, and why others are not"
-    )
+            found_here = _plugin_processor(plugin, name, kind, ordinal)
+            if found_here is not None:
+                return found_here
+    return discover().get(name)  # raises, with all that is known and why the others are not usable
 
 
-def _plugin_processor(plugin: plugins.PluginPackage, name: str, kind: str, ordinal: int) -> Processor:
+def _plugin_processor(plugin: plugins.PluginPackage, name: str, kind: str, ordinal: int) -> Processor | None:
     provider, library = plugins.provider_name(plugin), plugins.library_path(plugin)
     plugins.register(provider, library)
-    devices = [item for item in ort.get_ep_devices() if item.ep_name == provider and device_kind(item) == kind]
+    devices = [item for item in plugins.devices(provider) if plugins.device_kind(item) == kind]
     if len(devices) <= ordinal:
-        raise MissingProcessorError(f"{plugin.package} offers no {kind} number {ordinal} here")
+        return None
     version = str(devices[ordinal].ep_metadata.get("version", ""))
     return Processor(
         name=name,
@@ -150,11 +153,6 @@ def _plugin_processor(plugin: plugins.PluginPackage, name: str, kind: str, ordin
         library=library,
         ordinal=ordinal,
     )
-
-
-def device_kind(item: Any) -> str:
-    """`cpu`, `gpu` or `npu` of one of ONNX Runtime's devices."""
-    return str(item.device.type).rsplit(".", maxsplit=1)[-1].lower()
 
 
 def runtime_distributions() -> tuple[str, ...]:
@@ -185,7 +183,8 @@ def _discover(*, with_plugins: bool) -> Discovery:
         try:
             provider, library = plugins.provider_name(plugin), plugins.library_path(plugin)
         except Exception as error:  # noqa: BLE001 - a broken package must not break discovery
-            broken.append(BrokenProvider(name=plugin.package, reason=f"cannot be imported ({error})"))
+            cure = f"pip install --upgrade {plugin.package}, or uninstall it"
+            broken.append(BrokenProvider(name=plugin.package, reason=f"cannot be imported ({error})", cure=cure))
             continue
         request = {"provider": provider, "registration": "plugin", "library": library, "devices": []}
         _take(plugin.short, plugin.package, request, processors, broken)
@@ -201,7 +200,7 @@ def _mixed_runtimes() -> list[BrokenProvider]:
         BrokenProvider(
             name="onnxruntime",
             reason=f"several distributions have overwritten each other: {', '.join(found)}",
-            cure=f"pip uninstall -y {names}, then install the one you want",
+            cure=f"pip uninstall -y {names}, then install the one you want, for instance: pip install {found[-1]}",
         )
     ]
 
@@ -210,19 +209,19 @@ def _take(
     short: str, name: str, request: dict[str, Any], processors: list[Processor], broken: list[BrokenProvider]
 ) -> None:
     """Probes one provider and files what comes back."""
-    answers = _probe(request)
+    answers = _probe_each(request)
     if isinstance(answers, str):
         broken.append(BrokenProvider(name=name, reason=answers, cure=f"pip install --upgrade {name}, or uninstall it"))
         return
-    worked = False
-    for answer in answers:
-        if not answer["precisions"]:
-            if request["registration"] == "plugin" or answer["device"] == "cpu":
-                broken.append(
-                    BrokenProvider(name=f"{short}:{answer['device']}", reason=answer["error"] or "wrong outputs")
-                )
-            continue
-        worked = True
+    if not answers:
+        broken.append(_no_device(short, name))
+        return
+    working = [answer for answer in answers if answer["precisions"]]
+    silent = working and request["registration"] == "builtin"  # a built-in provider is asked for devices it may lack
+    for answer in [] if silent else [answer for answer in answers if not answer["precisions"]]:
+        reason = answer["error"] or "gives wrong outputs for a chain of convolutions"
+        broken.append(BrokenProvider(name=f"{short}:{answer['device']}", reason=reason, cure=DRIVER_CURE))
+    for answer in working:
         suffix = str(answer["ordinal"]) if answer["ordinal"] else ""
         processors.append(
             Processor(
@@ -237,8 +236,19 @@ def _take(
                 ordinal=answer["ordinal"],
             )
         )
-    if not answers and not worked:
-        broken.append(_no_device(short, name))
+
+
+def _probe_each(request: dict[str, Any]) -> list[dict[str, Any]] | str:
+    """All devices in one process; each in its own where one of them took the others with it."""
+    answers = _probe(request)
+    if isinstance(answers, list) or len(request["devices"]) < 2:
+        return answers
+    found: list[dict[str, Any]] = []
+    for device in request["devices"]:
+        answer = _probe(request | {"devices": [device]})
+        failed = {"device": device, "ordinal": 0, "version": "", "vendor": "", "precisions": [], "error": answer}
+        found += [failed] if isinstance(answer, str) else answer
+    return found
 
 
 def _no_device(short: str, name: str) -> BrokenProvider:
@@ -248,7 +258,7 @@ def _no_device(short: str, name: str) -> BrokenProvider:
             f"loads, but offers no device on this {vendor or 'non-Intel'} CPU (the plugin claims Intel hardware only)"
         )
         return BrokenProvider(name=name, reason=reason, cure=OPENVINO_CURE)
-    return BrokenProvider(name=name, reason="loads, but offers no device here", cure="Check the device's driver.")
+    return BrokenProvider(name=name, reason="loads, but offers no device here", cure=DRIVER_CURE)
 
 
 def _probe(request: dict[str, Any]) -> list[dict[str, Any]] | str:

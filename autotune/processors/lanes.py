@@ -7,18 +7,16 @@ from collections.abc import Sequence
 from autotune.core import Concurrency, Lane, Processor
 
 
-def thread_counts(cores: int) -> tuple[int, ...]:
-    """All cores, then halves down to one."""
-    counts = []
-    count = cores
-    while count >= 1:
-        counts.append(count)
-        count //= 2
-    return tuple(counts) if counts else (1,)
+def thread_counts(cores: int, *, halves: bool) -> tuple[int, ...]:
+    """All cores, half of them (where that is at least two, if asked for), and one."""
+    counts = [cores, cores // 2 if halves and cores >= 4 else cores, 1]
+    return tuple(dict.fromkeys(max(1, count) for count in counts))
 
 
 def lanes_of(processor: Processor, *, cores: Sequence[int]) -> tuple[Lane, ...]:
-    """Lanes to try, the most promising first: threads × working precisions, spinning off on the CPU provider too.
+    """Lanes to try: threads × working precisions on a CPU, all cores first; one per precision elsewhere.
+
+    ONNX Runtime's CPU provider also gets all cores without spinning: what several sessions beside each other need.
 
     Args:
         processor: where.
@@ -26,12 +24,14 @@ def lanes_of(processor: Processor, *, cores: Sequence[int]) -> tuple[Lane, ...]:
     """
     if processor.device != "cpu":
         return tuple(Lane(processor=processor.name, precision=precision) for precision in processor.precisions)
-    counts = thread_counts(len(cores))
+    own = processor.provider == "CPUExecutionProvider"
+    counts = thread_counts(len(cores), halves=own)
     lanes = [
         Lane(processor=processor.name, precision=precision, concurrency=Concurrency(threads=threads))
         for precision in processor.precisions
         for threads in counts
     ]
-    if processor.name == "cpu" and counts[0] > 1:
-        lanes.append(Lane(processor="cpu", concurrency=Concurrency(threads=counts[0], spinning=False)))
+    if own and counts[0] > 1:
+        quiet = Concurrency(threads=counts[0], spinning=False)
+        lanes.append(Lane(processor=processor.name, concurrency=quiet))
     return tuple(lanes)

@@ -1,6 +1,6 @@
 """The model that a provider is tried on, written without the `onnx` package: production loads plans without it.
 
-Field numbers are those of `onnx.proto` (ModelProto, GraphProto, NodeProto, AttributeProto, TensorProto, ValueInfoProto).
+Field numbers are those of `onnx.proto`.
 """
 
 from __future__ import annotations

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
 
 from autotune.core import Lane, Processor
-from autotune.errors import MissingProcessorError, SessionError
+from autotune.errors import MissingProcessorError, SessionError, UnknownNameError
 from autotune.processors import plugins
-from autotune.processors.discovery import device_kind, discover, resolve
+from autotune.processors.discovery import discover, resolve
 from autotune.processors.spec import SessionSpec
 
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -46,10 +47,11 @@ def session_options(lane: Lane, processor: Processor | None = None, *, cache: Pa
         "ordinal": found.ordinal,
     }
     if found.provider == CPU_PROVIDER:
+        setting = lane.concurrency
         return SessionSpec(
             **common,  # type: ignore[arg-type]
             config=_cpu_config(lane),
-            intra_op_threads=lane.concurrency.threads,
+            intra_op_threads=setting.threads or len(setting.cores),
             provider_options=lane.options,
         )
     if found.provider == OPENVINO_PROVIDER:
@@ -60,13 +62,16 @@ def session_options(lane: Lane, processor: Processor | None = None, *, cache: Pa
 
 
 def _cpu_config(lane: Lane) -> tuple[tuple[str, str], ...]:
+    """Spinning, and cores: the calling thread is the first of the pool; ONNX Runtime counts processors from 1."""
     setting = lane.concurrency
     config = []
     if setting.spinning is not None:
         config.append(("session.intra_op.allow_spinning", "1" if setting.spinning else "0"))
-    if len(setting.cores) > 1:  # the calling thread is the first; ONNX Runtime counts processors from 1
-        rest = ";".join(str(core + 1) for core in setting.cores[1:])
-        config.append(("session.intra_op_thread_affinities", rest))
+    threads = setting.threads or len(setting.cores)
+    if setting.cores and threads > 1:
+        numbers = [str(core + 1) for core in setting.cores]
+        each = numbers[1:threads] if threads <= len(numbers) else [",".join(numbers)] * (threads - 1)
+        config.append(("session.intra_op_thread_affinities", ";".join(each)))
     return tuple(config)
 
 
@@ -97,24 +102,43 @@ def create_session(
         MissingProcessorError: the lane's processor is not here.
         SessionError: ONNX Runtime refused, or the provider silently left everything to the CPU provider.
     """
-    spec = session_options(lane, cache=cache) if isinstance(lane, Lane) else lane
-    options = _options(spec, shared_pool=shared_pool)
+    spec = _located(session_options(lane, cache=cache) if isinstance(lane, Lane) else lane)
     source: str | bytes = model if isinstance(model, bytes) else str(model)
     try:
+        options = _options(spec, shared_pool=shared_pool)
         if spec.registration == "plugin":
             plugins.register(spec.provider, spec.library)
             options.add_provider_for_devices([_plugin_device(spec)], dict(spec.provider_options))
-            session = ort.InferenceSession(source, options)
+            session = ort.InferenceSession(source, options, enable_fallback=0)
         else:
             providers: list[Any] = [(spec.provider, dict(spec.provider_options))]
-            session = ort.InferenceSession(source, options, providers=providers)
+            session = ort.InferenceSession(source, options, providers=providers, enable_fallback=0)
     except MissingProcessorError:
         raise
     except Exception as error:
-        raise SessionError(f"{spec.provider} cannot run this model: {_one_line(error)}") from error
+        where = "a serialised model" if isinstance(model, bytes) else str(model)
+        raise SessionError(f"{spec.provider} cannot run {where}: {_one_line(error)}") from error
     if spec.provider not in session.get_providers():
-        raise SessionError(f"{spec.provider} could not be set up with {dict(spec.provider_options)}")
+        settings = dict(spec.provider_options)
+        raise SessionError(f"{spec.provider} could not be set up with {settings}: ONNX Runtime left it out in silence")
     return session
+
+
+def _located(spec: SessionSpec) -> SessionSpec:
+    """A provider that this build of ONNX Runtime lacks may be here as a plugin: a user's own options name it alike."""
+    if spec.registration == "plugin" or spec.provider in ort.get_available_providers():
+        return spec
+    for processor in discover().processors:
+        if processor.provider == spec.provider and processor.registration == "plugin":
+            return replace(
+                spec,
+                registration="plugin",
+                library=processor.library,
+                device=processor.device,
+                ordinal=processor.ordinal,
+            )
+    here = ", ".join(dict.fromkeys(processor.provider for processor in discover().processors))
+    raise MissingProcessorError(f"no provider {spec.provider!r} here; known: {here}. `autotune processors` says why.")
 
 
 def _options(spec: SessionSpec, *, shared_pool: bool) -> ort.SessionOptions:
@@ -134,11 +158,7 @@ def _options(spec: SessionSpec, *, shared_pool: bool) -> ort.SessionOptions:
 
 
 def _plugin_device(spec: SessionSpec) -> Any:
-    wanted = [
-        device
-        for device in ort.get_ep_devices()
-        if device.ep_name == spec.provider and device_kind(device) == spec.device
-    ]
+    wanted = [item for item in plugins.devices(spec.provider) if plugins.device_kind(item) == spec.device]
     if len(wanted) <= spec.ordinal:
         raise MissingProcessorError(f"{spec.provider} offers no {spec.device} number {spec.ordinal} here")
     return wanted[spec.ordinal]
@@ -150,7 +170,9 @@ def _one_line(error: Exception) -> str:
 
 def policies() -> tuple[str, ...]:
     """Names of ONNX Runtime's device policies, where there is more than one device to choose from."""
-    if not hasattr(ort, "OrtExecutionProviderDevicePolicy"):
+    if not (hasattr(ort, "OrtExecutionProviderDevicePolicy") and hasattr(ort, "get_ep_devices")):
+        return ()
+    if not hasattr(ort.SessionOptions, "set_provider_selection_policy"):
         return ()
     for processor in discover().processors:
         if processor.registration == "plugin":
@@ -164,13 +186,16 @@ def create_policy_session(model: str | Path, policy: str) -> ort.InferenceSessio
     """A session for which ONNX Runtime chooses the device by one of its policies.
 
     Raises:
+        UnknownNameError: there is no such policy here.
         SessionError: ONNX Runtime refused.
     """
-    policies()
+    known = policies()
+    if policy not in known:
+        raise UnknownNameError("device policy", policy, known=known, hint="Policies need more than one device.")
     options = ort.SessionOptions()
     options.log_severity_level = _QUIET
     try:
         options.set_provider_selection_policy(getattr(ort.OrtExecutionProviderDevicePolicy, policy))
-        return ort.InferenceSession(str(model), options)
+        return ort.InferenceSession(str(model), options, enable_fallback=0)
     except Exception as error:
-        raise SessionError(f"the policy {policy} cannot run this model: {_one_line(error)}") from error
+        raise SessionError(f"the policy {policy} cannot run {model}: {_one_line(error)}") from error
