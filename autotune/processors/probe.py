@@ -15,8 +15,9 @@ import onnxruntime as ort
 
 from autotune.core import Lane, Precision, Processor
 from autotune.processors import plugins
+from autotune.processors.options import selectable_precisions, session_options
 from autotune.processors.probe_model import INPUT, probe_input, probe_model
-from autotune.processors.sessions import create_session, session_options
+from autotune.processors.sessions import create_session
 
 SELECTABLE = {"OpenVINOExecutionProvider": (Precision.F32, Precision.BF16, Precision.F16)}
 """Providers whose precision a lane chooses; the others compute in the model's."""

@@ -11,6 +11,7 @@ from autotune.core.codec import decode, encode
 from autotune.errors import UsageError
 
 LEVELS = ("disabled", "basic", "extended", "layout", "all")
+MODES = ("sequential", "parallel")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class SessionSpec:
         intra_op_threads: 0 leaves ONNX Runtime's default.
         inter_op_threads: 0 leaves ONNX Runtime's default.
         graph_optimization: one of `LEVELS`.
+        execution_mode: one of `MODES`.
     """
 
     provider: str
@@ -40,11 +42,14 @@ class SessionSpec:
     intra_op_threads: int = 0
     inter_op_threads: int = 0
     graph_optimization: str = "all"
+    execution_mode: str = "sequential"
 
     def __post_init__(self) -> None:
         if self.graph_optimization not in LEVELS:
             known = ", ".join(LEVELS)
             raise UsageError(f"unknown graph optimization level {self.graph_optimization!r}; known: {known}")
+        if self.execution_mode not in MODES:
+            raise UsageError(f"unknown execution mode {self.execution_mode!r}; known: {', '.join(MODES)}")
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -61,7 +66,7 @@ class SessionSpec:
 
         Args:
             data: `providers` (names, or [name, options]), `provider_options`, `intra_op_num_threads`,
-                `inter_op_num_threads`, `graph_optimization_level`, `session_config`; all optional.
+                `inter_op_num_threads`, `graph_optimization_level`, `execution_mode`, `session_config`; all optional.
 
         Raises:
             UsageError: an unknown key or a value of the wrong kind.
@@ -77,6 +82,7 @@ class SessionSpec:
             intra_op_threads=_whole(data, "intra_op_num_threads"),
             inter_op_threads=_whole(data, "inter_op_num_threads"),
             graph_optimization=_level(data.get("graph_optimization_level", "all")),
+            execution_mode=str(data.get("execution_mode", "sequential")).lower().removeprefix("ort_"),
         )
 
 
@@ -86,6 +92,7 @@ _USER_KEYS = (
     "intra_op_num_threads",
     "inter_op_num_threads",
     "graph_optimization_level",
+    "execution_mode",
     "session_config",
 )
 

@@ -1,0 +1,106 @@
+"""The literal session options of a lane."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from autotune.core import Lane, Precision, Processor
+from autotune.errors import ProcessorError, UsageError
+from autotune.processors.discovery import resolve
+from autotune.processors.spec import SessionSpec
+
+CPU_PROVIDER = "CPUExecutionProvider"
+OPENVINO_PROVIDER = "OpenVINOExecutionProvider"
+_PRECISION_OPTIONS: Mapping[str, Mapping[Precision, Mapping[str, str]]] = {
+    CPU_PROVIDER: {Precision.F32: {}},
+    OPENVINO_PROVIDER: {Precision.F32: {}, Precision.BF16: {}, Precision.F16: {}},  # part of load_config
+    "CUDAExecutionProvider": {Precision.F32: {"use_tf32": "0"}},  # its default rounds to 10 bits
+    "TensorrtExecutionProvider": {
+        Precision.F32: {},
+        Precision.BF16: {"trt_bf16_enable": "1"},
+        Precision.F16: {"trt_fp16_enable": "1"},
+    },
+}
+_AS_IT_IS: Mapping[Precision, Mapping[str, str]] = {Precision.F32: {}, Precision.F16: {}}
+"""A provider without a setting computes as it does; the probe names what that is."""
+
+
+def selectable_precisions(provider: str) -> tuple[Precision, ...]:
+    """Precisions that a lane can ask a provider for; empty where the provider has no such setting."""
+    return tuple(_PRECISION_OPTIONS.get(provider, ()))
+
+
+def session_options(lane: Lane, processor: Processor | None = None, *, cache: Path | None = None) -> SessionSpec:
+    """The literal options of a lane.
+
+    A lane's option whose name has a dot is a session config entry (`session.intra_op.spin_duration_us`), any other one
+    a provider option.
+
+    Args:
+        lane: where and how to run.
+        processor: what the lane's name means; None looks it up without trying it.
+        cache: folder for compiled models, where the provider can use one.
+
+    Raises:
+        MissingProcessorError: the lane's processor is not here.
+        ProcessorError: the processor cannot be told to compute in the lane's precision.
+        UsageError: cores are named for a processor that cannot be pinned.
+    """
+    found = processor or resolve(lane.processor)
+    precisions = _PRECISION_OPTIONS.get(found.provider, _AS_IT_IS)
+    if lane.precision not in precisions:
+        raise ProcessorError(
+            f"{lane.processor} cannot be told to compute in {lane.precision}; it knows {', '.join(precisions)}"
+        )
+    if lane.concurrency.cores and found.provider != CPU_PROVIDER:
+        raise UsageError(
+            f"{lane.processor} cannot be pinned to cores {lane.concurrency.cores}: only cpu can; "
+            "start the process under taskset instead"
+        )
+    given = {name: value for name, value in lane.options if "." not in name}
+    config = [(name, value) for name, value in lane.options if "." in name]
+    provider_options = {**precisions[lane.precision], **given}
+    threads = 0
+    if found.provider == CPU_PROVIDER:
+        threads = lane.concurrency.threads or len(lane.concurrency.cores)
+        config = [*_cpu_config(lane, threads), *config]
+    elif found.provider == OPENVINO_PROVIDER:
+        provider_options = {**_openvino_options(lane, found, cache), **provider_options}
+    return SessionSpec(
+        provider=found.provider,
+        registration=found.registration,
+        library=found.library,
+        device=found.device,
+        ordinal=found.ordinal,
+        provider_options=tuple(provider_options.items()),
+        config=tuple(config),
+        intra_op_threads=threads,
+    )
+
+
+def _cpu_config(lane: Lane, threads: int) -> list[tuple[str, str]]:
+    setting = lane.concurrency
+    config = []
+    if setting.spinning is not None:
+        config.append(("session.intra_op.allow_spinning", "1" if setting.spinning else "0"))
+    if setting.cores and threads > 1:  # the calling thread is the first of them; ONNX Runtime counts cores from 1
+        numbers = [str(core + 1) for core in setting.cores]
+        fitting = numbers[1:] if len(numbers) == threads else [",".join(numbers)] * (threads - 1)
+        config.append(("session.intra_op_thread_affinities", ";".join(fitting)))
+    return config
+
+
+def _openvino_options(lane: Lane, processor: Processor, cache: Path | None) -> dict[str, str]:
+    device = processor.device.upper()
+    setting = lane.concurrency
+    options = {"INFERENCE_PRECISION_HINT": str(lane.precision), "NUM_STREAMS": str(setting.streams)}
+    if device == "CPU":
+        options["ENABLE_CPU_PINNING"] = "NO"  # two pinned sessions take the same core
+        if setting.threads:
+            options["INFERENCE_NUM_THREADS"] = str(setting.threads)
+    if cache is not None:
+        options["CACHE_DIR"] = str(cache)
+    chosen = {"device_type": device} if processor.registration == "builtin" else {}
+    return {**chosen, "load_config": json.dumps({device: options}, sort_keys=True)}
