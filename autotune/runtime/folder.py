@@ -23,16 +23,21 @@ def write_plan(plan: Plan, folder: Path, *, files: Path, whole: str) -> None:
 
     Args:
         plan: what to write.
-        folder: where; a folder that holds something else than a plan is refused.
+        folder: where; a folder that holds anything but a plan is refused.
         files: folder with the stages' ONNX files and their weights; they are moved away from there.
         whole: name of the file in it that holds the whole model, for falling back.
 
     Raises:
-        PlanError: `folder` holds something else.
+        PlanError: `folder` holds something else, or `files` lacks a file of the plan.
         StoreError: it cannot be written.
     """
-    if folder.exists() and not _replaceable(folder):
-        raise PlanError(f"{folder} exists and is no plan: give another --output, or remove it")
+    folder = folder.absolute()
+    foreign = _foreign(folder)
+    if foreign:
+        raise PlanError(f"{folder} exists and holds {foreign}, which is no plan's: give another --output, or remove it")
+    for name in (*(stage.file for stage in plan.stages), whole):
+        if Path(name).name != name or not (files / name).is_file():
+            raise PlanError(f"the plan needs {name}, which is not in {files}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -42,13 +47,26 @@ def write_plan(plan: Plan, folder: Path, *, files: Path, whole: str) -> None:
         _fill(plan, draft, files, whole)
         _put_in_place(draft, folder)
     except OSError as error:
-        raise StoreError(f"the plan cannot be written to {folder} ({error.strerror}): free some space") from error
+        raise StoreError(
+            f"the plan cannot be written to {folder} ({error.strerror or error}): "
+            "free some space there, or give another --output"
+        ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _replaceable(folder: Path) -> bool:
-    return folder.is_dir() and ((folder / PLAN_FILE).exists() or not any(folder.iterdir()))
+def _foreign(folder: Path) -> str:
+    """What stands where a plan is to be written and is not a plan's own; empty where it may be replaced."""
+    if not folder.exists():
+        return ""
+    if not folder.is_dir():
+        return "a file"
+    found = {path.name for path in folder.iterdir()}
+    try:
+        known = {PLAN_FILE, *json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))["files"]} if found else set()
+    except (OSError, ValueError, TypeError, KeyError):
+        known = set()
+    return ", ".join(sorted(found - known)[:3])
 
 
 def _fill(plan: Plan, draft: Path, files: Path, whole: str) -> None:
@@ -100,6 +118,8 @@ def read_data(folder: Path) -> Mapping[str, Any]:
         found = int(data["schema_version"])
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise PlanError(f"{path} is damaged ({error}): search again") from error
+    if found < 1:
+        raise PlanError(f"{path} is damaged (schema version {found}): search again")
     if found > PLAN_SCHEMA_VERSION:
         raise SchemaVersionError(str(path), found=found, known=PLAN_SCHEMA_VERSION)
     files = data.get("files")
@@ -121,8 +141,8 @@ def _check_file(folder: Path, name: str, entry: Any) -> None:
         raise PlanError(f"the plan {folder} is damaged: {name} has {path.stat().st_size} bytes instead of {size}")
 
 
-def verify(folder: Path, data: Mapping[str, Any]) -> None:
-    """Compares every file with its hash.
+def check_hashes(folder: Path, data: Mapping[str, Any]) -> None:
+    """Compares every file with its hash (about a gigabyte per second).
 
     Raises:
         PlanError: one differs.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,22 +11,25 @@ from typing import Any
 import numpy as np
 
 from autotune.core import DEFAULT_LANE, Lane, Plan, TensorSpec
-from autotune.errors import MissingProcessorError, PlanError
-from autotune.processors import resolve, this_device
-from autotune.runtime.folder import plan_of, read_data, verify
+from autotune.errors import MissingProcessorError, PlanError, SessionError
+from autotune.processors import discover, resolve, this_device
+from autotune.runtime.folder import check_hashes, plan_of, read_data
 from autotune.runtime.stages import StageRunner
+
+CHEAP_BYTES = 50_000_000
+Expectation = tuple[str, "np.dtype[Any] | None", "tuple[int, ...] | None"]
 
 
 def load_plan(
-    folder: str | Path, *, fallback: bool = False, check: bool = False, cache: Path | None = None
+    folder: str | Path, *, fallback: bool = False, verify: bool | None = None, cache: Path | None = None
 ) -> LoadedPlan:
     """A plan that is ready to run.
 
     Args:
         folder: the plan.
         fallback: whether the whole model in one session of the CPU provider may stand in where a processor is missing,
-            and for inputs of other shapes.
-        check: whether every file is compared with its hash first.
+            or does not work, and for inputs of other shapes.
+        verify: whether every file is compared with its hash first; None: where that costs little (below 50 MB).
         cache: folder for compiled models, so that a plan loads fast the second time.
 
     Raises:
@@ -35,32 +39,41 @@ def load_plan(
     """
     place = Path(folder)
     data = read_data(place)
-    if check:
-        verify(place, data)
+    if verify or (verify is None and sum(entry["bytes"] for entry in data["files"].values()) < CHEAP_BYTES):
+        check_hashes(place, data)
     plan = plan_of(place, data)
     whole = place / str(data["whole"])
+    stages: list[tuple[Path, Lane]] = [(place / stage.file, stage.lane) for stage in plan.stages]
     missing = _missing(plan)
     if missing and not fallback:
         raise PlanError(
             f"the plan {place} needs {missing}, which this machine does not have (it was made on {plan.device.name}). "
             "Search again here, or load it with fallback=True to run the whole model on the CPU provider."
         )
-    return LoadedPlan(plan, place, whole=whole, fallback=fallback, only_whole=bool(missing), cache=cache)
+    if missing:
+        return LoadedPlan(plan, [(whole, DEFAULT_LANE)], whole=whole, cache=cache)
+    try:
+        return LoadedPlan(plan, stages, whole=whole if fallback else None, cache=cache)
+    except SessionError:
+        if not fallback:
+            raise
+        return LoadedPlan(plan, [(whole, DEFAULT_LANE)], whole=whole, cache=cache)
 
 
 def _missing(plan: Plan) -> str:
-    """Processors of the plan that are not here, and instructions that its precisions need."""
+    """Processors of the plan that are not here, and precisions: tried only on another device than the plan's own."""
     lacking = []
-    for name in dict.fromkeys(stage.lane.processor for stage in plan.stages):
+    elsewhere = plan.device.id != this_device().id
+    for lane in dict.fromkeys(stage.lane for stage in plan.stages):
         try:
-            resolve(name)
+            if elsewhere and not lane.precision.is_reference:
+                if lane.precision not in discover().get(lane.processor).precisions:
+                    lacking.append(f"{lane.precision} on {lane.processor}")
+            else:
+                resolve(lane.processor)
         except MissingProcessorError:
-            lacking.append(name)
-    features = set(plan.device.features) - set(this_device().features)
-    lower = {stage.lane.precision for stage in plan.stages if not stage.lane.precision.is_reference}
-    if lower and any(feature.startswith(("avx512_bf16", "amx", "bf16")) for feature in features):
-        lacking.append(f"a processor that computes in {', '.join(sorted(lower))}")
-    return ", ".join(lacking)
+            lacking.append(lane.processor)
+    return ", ".join(dict.fromkeys(lacking))
 
 
 class LoadedPlan:
@@ -68,28 +81,23 @@ class LoadedPlan:
 
     Args:
         plan: what it runs.
-        folder: where its files are.
-        whole: file with the whole model.
-        fallback: whether the whole model may stand in for inputs of other shapes.
-        only_whole: whether it stands in for everything.
+        stages: (ONNX file, lane), in the order they run.
+        whole: file with the whole model, which stands in for inputs of other shapes; None: they are refused.
         cache: folder for compiled models.
     """
 
     def __init__(
-        self, plan: Plan, folder: Path, *, whole: Path, fallback: bool, only_whole: bool, cache: Path | None = None
+        self, plan: Plan, stages: Sequence[tuple[Path, Lane]], *, whole: Path | None = None, cache: Path | None = None
     ) -> None:
         self.plan = plan
+        self._names = [spec.name for spec in plan.model.outputs]
+        self._known = frozenset(self._names)
+        self._inputs = {spec.name for spec in plan.model.inputs}
+        self._expected = [_expectation(spec) for spec in plan.model.inputs]
+        self._runner: StageRunner | None = StageRunner(stages, self._names, cache=cache)
         self._whole_path = whole
-        self._fallback = fallback
-        names = [spec.name for spec in plan.model.outputs]
-        stages: list[tuple[str | Path, Lane]] = [(folder / stage.file, stage.lane) for stage in plan.stages]
-        self._names = names
-        self._runner: StageRunner | None = StageRunner(
-            [(whole, DEFAULT_LANE)] if only_whole else stages, names, cache=cache
-        )
         self._whole: StageRunner | None = None
-        self._expected = {spec.name: (spec.shape, spec) for spec in plan.model.inputs}
-        self._static = {spec.name: spec.shape for spec in plan.model.inputs if spec.is_static}
+        self._lock = threading.Lock()
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -118,33 +126,44 @@ class LoadedPlan:
             run_options: ONNX Runtime's.
 
         Raises:
-            PlanError: inputs of other names or shapes, an unknown output, or the plan is closed.
+            PlanError: inputs of other names, types or shapes, an unknown output, or the plan is closed.
         """
         runner = self._runner
         if runner is None:
-            raise PlanError("this plan is closed")
-        if feeds.keys() != self._expected.keys():
-            raise PlanError(f"the inputs must be {', '.join(self._expected)}; got {', '.join(feeds)}")
-        for name, shape in self._static.items():
+            raise PlanError("this plan is closed: load it again")
+        if feeds.keys() != self._inputs:
+            raise PlanError(f"the inputs must be {', '.join(sorted(self._inputs))}; got {', '.join(feeds) or 'none'}")
+        for name, dtype, shape in self._expected:
             array = feeds[name]
-            if getattr(array, "shape", None) != shape:
-                runner = self._for_other_shapes(name, np.shape(array))
-                break
-        if output_names is not None and not set(output_names) <= set(self._names):
-            unknown = ", ".join(set(output_names) - set(self._names))
+            if type(array) is not np.ndarray:
+                continue  # ONNX Runtime takes lists and its own values too, and checks them itself
+            if dtype is not None and array.dtype != dtype:
+                raise PlanError(
+                    f"the input {name!r} has type {array.dtype}, the plan needs {dtype}: "
+                    f"use array.astype({str(dtype)!r})"
+                )
+            if shape is not None and array.shape != shape:
+                runner = self._for_other_shapes(name, array.shape, shape)
+        if output_names is not None and not self._known.issuperset(output_names):
+            unknown = ", ".join(set(output_names) - self._known)
             raise PlanError(f"unknown output {unknown}; known: {', '.join(self._names)}")
         return runner.run(output_names, feeds, run_options)
 
-    def _for_other_shapes(self, name: str, shape: tuple[int, ...]) -> StageRunner:
-        expected = self._expected[name][0]
-        if not self._fallback:
-            raise PlanError(
-                f"the input {name!r} has shape {shape}, the plan was made for {expected}. Search again with "
-                f"--shape {name}={','.join(map(str, shape))}, or load it with fallback=True."
-            )
-        if self._whole is None:
-            self._whole = StageRunner([(self._whole_path, DEFAULT_LANE)], self._names)
-        return self._whole
+    def _for_other_shapes(self, name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> StageRunner:
+        flag = f"--shape {name}={','.join(map(str, shape))}"
+        problem = f"the input {name!r} has shape {shape}, the plan was made for {expected}. Search again with {flag}"
+        if self._whole_path is None:
+            raise PlanError(f"{problem}, or load it with fallback=True.")
+        with self._lock:
+            if self._whole is None:
+                self._whole = StageRunner([(self._whole_path, DEFAULT_LANE)], self._names)
+            whole = self._whole
+        takes = next(item.shape for item in whole.sessions[0].get_inputs() if item.name == name)
+        if len(takes) != len(shape) or any(
+            isinstance(dim, int) and dim != size for dim, size in zip(takes, shape, strict=True)
+        ):
+            raise PlanError(f"{problem}: the whole model that stands in was prepared for {tuple(takes)} too.")
+        return whole
 
     def close(self) -> None:
         """Lets go of the sessions."""
@@ -160,3 +179,12 @@ class LoadedPlan:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _expectation(spec: TensorSpec) -> Expectation:
+    """Name, type and shape that an input must have; None: ONNX Runtime checks it."""
+    try:
+        dtype = np.dtype(spec.dtype) if spec.dtype != "string" else None
+    except TypeError:  # bfloat16 and the like have no type in NumPy
+        dtype = None
+    return spec.name, dtype, spec.shape if spec.is_static else None

@@ -17,17 +17,18 @@ Create = Callable[..., ort.InferenceSession]
 
 
 def calm(lanes: Sequence[Lane | SessionSpec]) -> list[Lane | SessionSpec]:
-    """The lanes as they run together: several sessions of the CPU provider do not spin unless asked to.
+    """The lanes as they run one after the other: the CPU provider does not spin unless its lane asks for it.
 
-    Each has a pool of its own, and a spinning pool slows the session after it for some 26 ms.
+    Every session has a pool of its own, and one that still spins slows the session after it for some 26 ms.
     """
-    several = sum(isinstance(lane, Lane) and lane.processor == "cpu" for lane in lanes) > 1 or len(lanes) > 1
-    calmed: list[Lane | SessionSpec] = []
-    for lane in lanes:
-        if several and isinstance(lane, Lane) and lane.processor == "cpu" and lane.concurrency.spinning is None:
-            lane = replace(lane, concurrency=replace(lane.concurrency, spinning=False))
-        calmed.append(lane)
-    return calmed
+    if len(lanes) < 2:
+        return list(lanes)
+    return [
+        replace(lane, concurrency=replace(lane.concurrency, spinning=False))
+        if isinstance(lane, Lane) and lane.processor == "cpu" and lane.concurrency.spinning is None
+        else lane
+        for lane in lanes
+    ]
 
 
 class StageRunner:
@@ -38,6 +39,11 @@ class StageRunner:
         outputs: tensors that `run` gives; any that a stage makes.
         cache: folder for compiled models.
         create: makes a session.
+
+    Raises:
+        PlanError: no stage makes one of the outputs.
+        MissingProcessorError: a processor is not here.
+        SessionError: a session could not be created.
     """
 
     def __init__(
@@ -54,36 +60,45 @@ class StageRunner:
         self._takes = [tuple(item.name for item in session.get_inputs()) for session in self.sessions]
         self._gives = [[item.name for item in session.get_outputs()] for session in self.sessions]
         self._check()
-        self._done = self._last_uses()
+        self._steps = list(zip(self.sessions, self._takes, self._gives, self._last_uses(), strict=True))
         self.run: Callable[..., list[Any]] = self._run_one if len(self.sessions) == 1 else self._run_all
 
     def _check(self) -> None:
         made = {name for names in self._gives for name in names}
         missing = [name for name in self._outputs if name not in made]
         if missing:
-            raise PlanError(f"no stage makes the output {', '.join(missing)}")
+            raise PlanError(f"no stage makes the output {', '.join(missing)}; they make {', '.join(sorted(made))}")
 
     def _last_uses(self) -> list[tuple[str, ...]]:
         """After each stage: intermediate tensors that nothing needs any more."""
         last: dict[str, int] = {}
-        for at, names in enumerate(self._takes):
-            last |= dict.fromkeys(names, at)
+        for at, (takes, gives) in enumerate(zip(self._takes, self._gives, strict=True)):
+            last |= dict.fromkeys((*gives, *takes), at)
         made = {name for names in self._gives for name in names} - set(self._outputs)
-        return [tuple(name for name in made if last.get(name, -1) == at) for at in range(len(self.sessions))]
+        return [tuple(name for name in made if last[name] == at) for at in range(len(self.sessions))]
 
     def _run_one(self, names: Sequence[str] | None, feeds: Mapping[str, Any], options: Any = None) -> list[Any]:
         return self.sessions[0].run(self._outputs if names is None else names, feeds, options)  # type: ignore[no-any-return]
 
     def _run_all(self, names: Sequence[str] | None, feeds: Mapping[str, Any], options: Any = None) -> list[Any]:
         tensors = dict(feeds)
-        for session, takes, gives, done in zip(self.sessions, self._takes, self._gives, self._done, strict=True):
-            tensors.update(
-                zip(gives, session.run(gives, {name: tensors[name] for name in takes}, options), strict=True)
-            )
-            for name in done:
-                del tensors[name]
-        return [tensors[name] for name in (self._outputs if names is None else names)]
+        try:
+            for session, takes, gives, done in self._steps:
+                made = session.run(gives, {name: tensors[name] for name in takes}, options)
+                tensors.update(zip(gives, made, strict=True))
+                for name in done:
+                    del tensors[name]
+            return [tensors[name] for name in (self._outputs if names is None else names)]
+        except KeyError as error:
+            given, outputs = ", ".join(feeds), ", ".join(self._outputs)
+            raise PlanError(f"no tensor {error}: it is neither given ({given}) nor an output ({outputs})") from error
 
     def close(self) -> None:
-        """Lets go of the sessions."""
+        """Lets go of the sessions; runs that are under way finish."""
+        self.run = _closed
         self.sessions = []
+        self._steps = []
+
+
+def _closed(*_: Any) -> list[Any]:
+    raise PlanError("this plan is closed")
