@@ -1,8 +1,9 @@
 """Runs a plan: light enough for production (imports only NumPy, ONNX Runtime, core, errors, processors)."""
 
-from autotune.runtime.config import export_ort_config, python_snippet
+from autotune.runtime.config import export_ort_config
 from autotune.runtime.folder import read_plan, whole_model, write_plan
 from autotune.runtime.loaded import LoadedPlan, load_plan
+from autotune.runtime.snippet import python_snippet
 from autotune.runtime.stages import StageRunner
 
 __all__ = [

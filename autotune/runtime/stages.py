@@ -61,7 +61,8 @@ class StageRunner:
         self._gives = [[item.name for item in session.get_outputs()] for session in self.sessions]
         self._check()
         self._steps = list(zip(self.sessions, self._takes, self._gives, self._last_uses(), strict=True))
-        self.run: Callable[..., list[Any]] = self._run_one if len(self.sessions) == 1 else self._run_all
+        one = len(self.sessions) == 1
+        self.run: Callable[..., list[Any]] = _alone(self.sessions[0], self._outputs) if one else self._run_all
 
     def _check(self) -> None:
         made = {name for names in self._gives for name in names}
@@ -76,9 +77,6 @@ class StageRunner:
             last |= dict.fromkeys((*gives, *takes), at)
         made = {name for names in self._gives for name in names} - set(self._outputs)
         return [tuple(name for name in made if last[name] == at) for at in range(len(self.sessions))]
-
-    def _run_one(self, names: Sequence[str] | None, feeds: Mapping[str, Any], options: Any = None) -> list[Any]:
-        return self.sessions[0].run(self._outputs if names is None else names, feeds, options)  # type: ignore[no-any-return]
 
     def _run_all(self, names: Sequence[str] | None, feeds: Mapping[str, Any], options: Any = None) -> list[Any]:
         tensors = dict(feeds)
@@ -98,6 +96,15 @@ class StageRunner:
         self.run = _closed
         self.sessions = []
         self._steps = []
+
+
+def _alone(session: ort.InferenceSession, outputs: Sequence[str]) -> Callable[..., list[Any]]:
+    """`run` of a single session: nothing between the caller and ONNX Runtime but the default outputs."""
+
+    def run(names: Sequence[str] | None, feeds: Mapping[str, Any], options: Any = None) -> list[Any]:
+        return session.run(outputs if names is None else names, feeds, options)  # type: ignore[no-any-return]
+
+    return run
 
 
 def _closed(*_: Any) -> list[Any]:

@@ -1,0 +1,88 @@
+"""The few lines of Python that run an exported plan with plain ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autotune.errors import PlanError
+
+_STAGES = """\
+import json, pathlib, onnxruntime as ort
+{register}config = json.loads(pathlib.Path({path!r}).read_text())
+def open_session(stage):
+    options, given = ort.SessionOptions(), stage["session"]
+    options.intra_op_num_threads = given["intra_op_num_threads"]
+    for name, value in given["session_config"].items():
+        options.add_session_config_entry(name, value)
+{choose}
+def run(feeds):  # {feeds}
+    tensors = dict(feeds)
+    for stage, session in zip(config["stages"], sessions):
+        tensors |= zip(stage["outputs"], session.run(stage["outputs"], {{name: tensors[name] for name in stage["inputs"]}}))
+    return [tensors[name] for name in config["outputs"]]
+sessions = [open_session(stage) for stage in config["stages"]]
+outputs = run(feeds)
+"""
+_BUILTIN = """\
+    providers = [(given["provider"], given["provider_options"])]
+    return ort.InferenceSession({folder!r} + "/" + stage["file"], options, providers=providers)"""
+_PLUGIN = """\
+    kind = getattr(ort.OrtHardwareDeviceType, given["device"].upper())
+    found = [item for item in ort.get_ep_devices() if item.ep_name == given["provider"] and item.device.type == kind]
+    options.add_provider_for_devices([found[given["device_ordinal"]]], given["provider_options"])
+    return ort.InferenceSession({folder!r} + "/" + stage["file"], options)"""
+
+
+def python_snippet(path: str | Path) -> str:
+    """Lines of Python that run an exported plan; they expect `feeds`, arrays by input name, and give `outputs`.
+
+    Args:
+        path: `ort-config.json`.
+
+    Raises:
+        PlanError: it cannot be read.
+    """
+    place = Path(path).absolute()
+    try:
+        config = json.loads(place.read_text(encoding="utf-8"))
+        stages = config["stages"]
+        feeds = ", ".join(f"{item['name']!r}: {item['type']} {item['shape']}" for item in config["inputs"])
+        feeds = f"feeds = {{{feeds}}}"
+        if len(stages) == 1:
+            return _single(place.parent, config, stages[0], feeds)
+        plugins = {s["session"]["provider"]: s["session"]["plugin_library"] for s in stages if _is_plugin(s)}
+        choose = (_PLUGIN if plugins else _BUILTIN).format(folder=str(place.parent))
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise PlanError(f"{place} is no exported plan ({error}): export it again") from error
+    register = "".join(f"ort.register_execution_provider_library({name!r}, {at!r})\n" for name, at in plugins.items())
+    return _STAGES.format(register=register, path=str(place), choose=choose, feeds=feeds)
+
+
+def _is_plugin(stage: Mapping[str, Any]) -> bool:
+    return bool(stage["session"]["registration"] == "plugin")
+
+
+def _single(folder: Path, config: Mapping[str, Any], stage: Mapping[str, Any], feeds: str) -> str:
+    """Everything literal, to be pasted as it is."""
+    given = stage["session"]
+    lines = ["import onnxruntime as ort", "options = ort.SessionOptions()"]
+    if given["intra_op_num_threads"]:
+        lines.append(f"options.intra_op_num_threads = {given['intra_op_num_threads']}")
+    lines += [f"options.add_session_config_entry({k!r}, {v!r})" for k, v in given["session_config"].items()]
+    model = str(folder / stage["file"])
+    provider, options = given["provider"], given["provider_options"]
+    if _is_plugin(stage):
+        kind, at = f"ort.OrtHardwareDeviceType.{given['device'].upper()}", given["device_ordinal"]
+        lines += [
+            f"ort.register_execution_provider_library({provider!r}, {given['plugin_library']!r})",
+            f"found = [d for d in ort.get_ep_devices() if d.ep_name == {provider!r} and d.device.type == {kind}]",
+            f"options.add_provider_for_devices([found[{at}]], {options!r})",
+            f"session = ort.InferenceSession({model!r}, options)",
+        ]
+    else:
+        lines.append(f"session = ort.InferenceSession({model!r}, options, providers=[({provider!r}, {options!r})])")
+    lines.append(f"outputs = session.run({config['outputs']!r}, feeds)  # {feeds}")
+    return "\n".join(lines) + "\n"
