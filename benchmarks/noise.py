@@ -17,7 +17,7 @@ from common import write
 
 from autotune import models
 from autotune.core import DEFAULT_LANE, Lane
-from autotune.graph import load
+from autotune.graph import load, save_arrays
 from autotune.processors import discover, lanes_of, this_device
 from autotune.profiler import Job, JobStage, decide
 from autotune.search import decide_winner, speedup
@@ -31,7 +31,7 @@ def jobs_of(name: str, lane: Lane, folder: Path) -> list[Job]:
         onnx.save(models.build(name), str(path))
     graph = load(path)
     feeds = folder / f"{name}.npz"
-    np.savez(feeds, **models.sample_inputs(name, graph.inputs, count=1)[0])
+    save_arrays(feeds, models.sample_inputs(name, graph.inputs, count=1)[0])
     job = Job(
         name="a",
         stages=(JobStage(file=str(path), lane=lane),),

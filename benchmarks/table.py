@@ -26,9 +26,8 @@ def main() -> None:
     for path in sorted(RESULTS.glob("*.json")):
         data = json.loads(path.read_text())
         facts = data["environment"]
-        print(
-            f"## {path.stem}\n\n`{data['command']}`, {data['date']}, {facts['machine']}, {facts['cores']} cores, {facts['runtime']}\n"
-        )
+        print(f"## {path.stem}\n")
+        print(f"`{data['command']}`, {data['date']}, {facts['machine']}, {facts['cores']} cores, {facts['runtime']}\n")
         print("| figure | value |\n|---|---|")
         print("\n".join(lines(data["summary"] or data["results"])), "\n")
 

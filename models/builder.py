@@ -34,7 +34,9 @@ class Builder:
         self._count += 1
         return f"{prefix}_{self._count}"
 
-    def constant(self, array: np.ndarray[Any, Any] | Sequence[float] | Sequence[int], *, dtype: str = "") -> str:
+    def constant(
+        self, array: np.ndarray[Any, Any] | np.generic | Sequence[float] | Sequence[int], *, dtype: str = ""
+    ) -> str:
         """An initializer."""
         value = np.asarray(array) if not dtype else np.asarray(array, dtype=dtype)
         name = self.fresh("const")

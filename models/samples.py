@@ -110,7 +110,7 @@ def load_inputs(paths: Sequence[Path], inputs: Sequence[TensorSpec]) -> list[Sam
 def _from_npz(path: Path, inputs: Sequence[TensorSpec]) -> list[Sample]:
     try:
         with np.load(path, allow_pickle=False) as stored:
-            if not isinstance(stored, Mapping):
+            if not hasattr(stored, "files"):
                 raise InputError(f"{path} holds a single array: use np.savez with the inputs' names")
             arrays = {name: stored[name] for name in stored.files}
     except FileNotFoundError as error:

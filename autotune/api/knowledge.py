@@ -12,7 +12,7 @@ from autotune.api.calibration import SegmentTimes, calibrate
 from autotune.api.run import DEFAULT, Contender, Run
 from autotune.core import Failure, Identity, Kernel, Lane, Measurement, ProfileRecord, Protocol, StageRecord
 from autotune.errors import PredictorError
-from autotune.graph import StageFile
+from autotune.graph import StageFile, load_arrays, save_arrays
 from autotune.predictor import KernelPredictor, StagePredictor, load_champion
 from autotune.profiler import Job, JobStage, identity, notes, profile_kernels, run_outputs, screen, stage_errors
 from autotune.search import CostTable, ErrorModel, Setting, build_table, segment_ranges
@@ -297,9 +297,8 @@ def _segment_feeds(run: Run, files: Sequence[StageFile]) -> list[Path] | None:
         feeds=str(run.task.feeds),
     )
     single = run.place.work / "one_sample.npz"
-    with np.load(run.task.feeds) as sample:
-        tensors = {name: sample[name] for name in sample.files}
-    np.savez(single, **{name: array[None] for name, array in tensors.items()})
+    tensors = load_arrays(run.task.feeds)
+    save_arrays(single, {name: array[None] for name, array in tensors.items()})
     found = run_outputs(job, str(single), deadline_s=STAGE_DEADLINE_S)
     if isinstance(found, Failure):
         run.observer.event("note", {"text": f"segments cannot be run: {found.message}"})
@@ -308,7 +307,7 @@ def _segment_feeds(run: Run, files: Sequence[StageFile]) -> list[Path] | None:
     paths = []
     for at, file in enumerate(files):
         path = run.place.work / f"segment{at}.npz"
-        np.savez(path, **{tensor.name: tensors[tensor.name] for tensor in file.inputs})
+        save_arrays(path, {tensor.name: tensors[tensor.name] for tensor in file.inputs})
         paths.append(path)
     return paths
 

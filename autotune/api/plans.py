@@ -12,6 +12,7 @@ import numpy as np
 from autotune.api.run import timing_of
 from autotune.api.workplace import Guarded, open_workplace
 from autotune.core import DEFAULT_LANE, Failure, Measurement, Observer, Plan, Ratio, Scenario, SilentObserver, Timing
+from autotune.graph import random_inputs, save_arrays
 from autotune.profiler import Job, JobStage, decide, device_lock
 from autotune.runtime import export_ort_config, load_plan, python_snippet, read_plan
 from autotune.search import speedup
@@ -95,7 +96,7 @@ def bench_plan(
             )
         )
         feeds = place.work / "feeds.npz"
-        np.savez(feeds, **_sample(plan, inputs))
+        save_arrays(feeds, _sample(plan, inputs))
         jobs = _jobs(plan, folder, feeds)
         results = decide(
             jobs,
@@ -109,7 +110,6 @@ def bench_plan(
 
 def _sample(plan: Plan, inputs: Sequence[Path]) -> Mapping[str, np.ndarray]:
     from autotune import models
-    from autotune.graph import random_inputs
 
     if inputs:
         return models.load_inputs(inputs, plan.model.inputs)[0]

@@ -109,7 +109,7 @@ def _predicted(timing: Timing | None) -> dict[str, float] | None:
 
 
 def _error(error: OutputError | None) -> dict[str, Any] | None:
-    return None if error is None else encode(error)  # type: ignore[no-any-return]
+    return None if error is None else dict(encode(error))
 
 
 def _ratio(ratio: Ratio | None) -> dict[str, float] | None:

@@ -11,7 +11,7 @@ import numpy as np
 from autotune.api.settings import Metric, PrecisionPolicy, SearchSettings
 from autotune.core import DEFAULT_LANE, Failure, ModelInfo, OutputError
 from autotune.errors import BadReferenceError, InputError, MeasurementError, ModelFileError, UnknownNameError
-from autotune.graph import Graph, embedding_limits, load, random_inputs
+from autotune.graph import Graph, embedding_limits, load, random_inputs, save_arrays
 from autotune.profiler import Job, JobStage, compare, run_outputs, squared_errors
 
 Outputs = list[list[np.ndarray]]
@@ -122,7 +122,7 @@ def prepare_task(model: str | Path, settings: SearchSettings, work: Path) -> Tas
     search = _with_reference(graph, samples[:half], work / "search_samples.npz")
     held_out = _with_reference(graph, samples[half:], work / "held_out.npz") if samples[half:] else search
     feeds = work / "feeds.npz"
-    np.savez(feeds, **samples[0])
+    save_arrays(feeds, samples[0])
     info = ModelInfo(name=name, sha256=graph.sha256, inputs=graph.inputs, outputs=graph.outputs, source=source)
     return Task(
         graph=graph,
@@ -157,7 +157,7 @@ def _samples(
 
 
 def _with_reference(graph: Graph, samples: Sequence[Mapping[str, np.ndarray]], path: Path) -> Samples:
-    np.savez(path, **{name: np.stack([sample[name] for sample in samples]) for name in samples[0]})
+    save_arrays(path, {name: np.stack([sample[name] for sample in samples]) for name in samples[0]})
     job = Job(
         name="reference",
         stages=(JobStage(file=str(graph.source), lane=DEFAULT_LANE),),

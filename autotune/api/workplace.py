@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +86,6 @@ class Guarded:
         """Passed on."""
         self._each(lambda observer: observer.progress(phase, done, total, text=text))
 
-    def event(self, name: str, fields: dict[str, object]) -> None:  # type: ignore[override]
+    def event(self, name: str, fields: Mapping[str, object]) -> None:
         """Passed on."""
         self._each(lambda observer: observer.event(name, fields))

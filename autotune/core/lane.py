@@ -109,7 +109,8 @@ class Lane:
             UsageError: `text` is not a lane.
         """
         processor, *parts = text.split("/")
-        precision, threads, cores, streams = Precision.F32, 0, (), 1
+        precision, threads, streams = Precision.F32, 0, 1
+        cores: tuple[int, ...] = ()
         spinning: bool | None = None
         options: list[tuple[str, str]] = []
         for part in parts:

@@ -1,5 +1,6 @@
 """ONNX file -> shapes, operators, FLOPs and bytes, kernels, legal cuts, sub-models."""
 
+from autotune.graph.arrays import load_arrays, save_arrays
 from autotune.graph.build import build_kernel, chainable
 from autotune.graph.extract import StageFile, extract
 from autotune.graph.graph import Cut, Graph, KernelUse, load
@@ -19,5 +20,7 @@ __all__ = [
     "embedding_limits",
     "extract",
     "load",
+    "load_arrays",
     "random_inputs",
+    "save_arrays",
 ]

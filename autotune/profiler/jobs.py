@@ -10,11 +10,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from autotune.core import Lane, Scenario
+from autotune.graph import load_arrays
 from autotune.processors import SessionSpec, create_policy_session, create_session
 from autotune.runtime import StageRunner
 
@@ -54,12 +54,6 @@ class Job:
     scenario: Scenario = Scenario.SINGLE_STREAM
     spec: SessionSpec | None = None
     policy: str = ""
-
-
-def load_arrays(path: str) -> dict[str, np.ndarray[Any, Any]]:
-    """Arrays of an npz file by name."""
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
 
 
 def open_job(job: Job) -> StageRunner:

@@ -154,7 +154,7 @@ class _Bound:
     def sample_us(self, seconds: float) -> float:
         """Median of the runs of one round."""
         self.run()
-        found = []
+        found: list[float] = []
         end = time.perf_counter() + seconds
         while not found or time.perf_counter() < end:
             found.append(self.run())

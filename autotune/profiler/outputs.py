@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from autotune.core import Failure, Lane
-from autotune.graph import OutputPart, StageFile
+from autotune.graph import OutputPart, StageFile, load_arrays
 from autotune.processors import create_session
 from autotune.profiler.compare import squared_errors
-from autotune.profiler.jobs import Job, load_arrays, open_job
+from autotune.profiler.jobs import Job, open_job
 from autotune.profiler.serve import failure_of
 from autotune.profiler.worker import Worker
 

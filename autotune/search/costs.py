@@ -114,7 +114,7 @@ class CostTable:
         table[(blocked[None, :, :] - blocked[:, None, :]) > 0] = np.inf
         start, stop = np.indices(table.shape[:2])
         table[stop <= start] = np.inf
-        return table
+        return np.asarray(table)
 
     def choose(self, lane_per_kernel: Sequence[int]) -> Candidate:
         """The candidate that gives kernel k to lane `lane_per_kernel[k]`, neighbours on one lane joined to a stage."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from autotune.api import BenchResult, ProfileResult, RetrainResult
 from autotune.api.workplace import Workplace
-from autotune.errors import StoreError
+from autotune.graph import save_arrays
 from autotune.predictor.evaluation import RETEST
 from autotune.terminal.tables import console, milliseconds, ratio_text, rows_table
 
@@ -95,10 +95,7 @@ def save_outputs(samples: Sequence[Sample], path: Path) -> None:
     Raises:
         StoreError: the file cannot be written.
     """
-    try:
-        np.savez(path, **{name: np.stack([sample[name] for sample in samples]) for name in samples[0]})
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error}") from error
+    save_arrays(path, {name: np.stack([sample[name] for sample in samples]) for name in samples[0]})
 
 
 def outputs_json(samples: Sequence[Sample], path: str) -> dict[str, Any]:
