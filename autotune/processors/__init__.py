@@ -2,10 +2,12 @@
 
 from autotune.processors.assignment import ProviderShare, assignment, supports
 from autotune.processors.device import this_device
-from autotune.processors.discovery import BrokenProvider, Discovery, discover, resolve
+from autotune.processors.discovery import discover
+from autotune.processors.found import BrokenProvider, Discovery
 from autotune.processors.lanes import lanes_of
 from autotune.processors.options import session_options
 from autotune.processors.policies import create_policy_session, policies
+from autotune.processors.resolving import resolve
 from autotune.processors.sessions import create_session
 from autotune.processors.spec import SessionSpec
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from autotune.core import Lane, Precision, Processor
 from autotune.errors import ProcessorError, UsageError
-from autotune.processors.discovery import resolve
+from autotune.processors.resolving import resolve
 from autotune.processors.spec import SessionSpec
 
 CPU_PROVIDER = "CPUExecutionProvider"
