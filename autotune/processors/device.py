@@ -12,6 +12,7 @@ from pathlib import Path
 
 from autotune.core import Device
 
+CGROUPS = Path("/sys/fs/cgroup")
 FEATURES = {
     "sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16",
     "avx512_fp16", "avx_vnni", "amx_tile", "amx_bf16", "amx_int8", "asimd", "asimddp", "asimdhp", "fphp", "sve", "sve2",
@@ -48,12 +49,39 @@ def usable_cores() -> tuple[int, ...]:
     return tuple(cores[: max(1, round(quota))] if quota is not None and quota < len(cores) else cores)
 
 
-def cpu_quota() -> float | None:
-    """Cores that the control group allows, None without a limit."""
+def cpu_quota(*, root: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> float | None:
+    """Cores that the control groups of this process allow, the tightest of them; None without a limit.
+
+    Args:
+        root: where control groups are mounted.
+        own: file that names this process's groups.
+    """
+    limits = [_quota_v1(root / "cpu")]
     try:
-        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        group = next(line[3:] for line in own.read_text().splitlines() if line.startswith("0::")).strip("/")
+    except (OSError, StopIteration):
+        group = ""
+    for place in (root / group, *(root / group).parents):  # a limit on a parent holds for its children
+        limits.append(_quota_v2(place))
+        if place == root:
+            break
+    found = [limit for limit in limits if limit is not None]
+    return min(found) if found else None
+
+
+def _quota_v2(place: Path) -> float | None:
+    try:
+        limit, period = (place / "cpu.max").read_text().split()
         return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _quota_v1(place: Path) -> float | None:
+    try:
+        limit = int((place / "cpu.cfs_quota_us").read_text())
+        return None if limit < 0 else limit / int((place / "cpu.cfs_period_us").read_text())
+    except (OSError, ValueError, ZeroDivisionError):
         return None
 
 
@@ -66,8 +94,16 @@ def _processor() -> tuple[str, set[str]]:
     for line in text.splitlines():
         key, _, value = line.partition(":")
         fields.setdefault(key.strip(), value.strip())
-    name = fields.get("model name") or fields.get("Hardware") or fields.get("Model") or platform.machine()
+    name = fields.get("model name") or fields.get("Hardware") or fields.get("Model") or _board() or platform.machine()
     return name, set((fields.get("flags") or fields.get("Features") or "").split())
+
+
+def _board() -> str:
+    """A board's name from its device tree, where the processor has none in /proc/cpuinfo (Arm)."""
+    try:
+        return Path("/proc/device-tree/model").read_text(errors="replace").strip("\0\n ")
+    except OSError:
+        return ""
 
 
 def _processor_elsewhere() -> tuple[str, set[str]]:

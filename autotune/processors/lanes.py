@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from autotune.core import Concurrency, Lane, Processor
 
 
+THREADED = ("CPUExecutionProvider", "OpenVINOExecutionProvider")
+"""Providers that can be told how many threads to use; of OpenVINO's devices, only the CPU."""
+
+
 def thread_counts(cores: int, *, halves: bool) -> tuple[int, ...]:
     """All cores, half of them (where that is at least two, if asked for), and one."""
     counts = [cores, cores // 2 if halves and cores >= 4 else cores, 1]
@@ -22,7 +26,7 @@ def lanes_of(processor: Processor, *, cores: Sequence[int]) -> tuple[Lane, ...]:
         processor: where.
         cores: those that may be used.
     """
-    if processor.device != "cpu":
+    if processor.device != "cpu" or processor.provider not in THREADED:
         return tuple(Lane(processor=processor.name, precision=precision) for precision in processor.precisions)
     own = processor.provider == "CPUExecutionProvider"
     counts = thread_counts(len(cores), halves=own)
