@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from autotune.core import Concurrency, Lane, Processor
 
-
 THREADED = ("CPUExecutionProvider", "OpenVINOExecutionProvider")
 """Providers that can be told how many threads to use; of OpenVINO's devices, only the CPU."""
 
