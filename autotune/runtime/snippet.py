@@ -21,7 +21,8 @@ def open_session(stage):
 def run(feeds):  # {feeds}
     tensors = dict(feeds)
     for stage, session in zip(config["stages"], sessions):
-        tensors |= zip(stage["outputs"], session.run(stage["outputs"], {{name: tensors[name] for name in stage["inputs"]}}))
+        found = session.run(stage["outputs"], {{name: tensors[name] for name in stage["inputs"]}})
+        tensors |= zip(stage["outputs"], found)
     return [tensors[name] for name in config["outputs"]]
 sessions = [open_session(stage) for stage in config["stages"]]
 outputs = run(feeds)

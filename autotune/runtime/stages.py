@@ -82,8 +82,9 @@ class StageRunner:
         tensors = dict(feeds)
         try:
             for session, takes, gives, done in self._steps:
-                made = session.run(gives, {name: tensors[name] for name in takes}, options)
-                tensors.update(zip(gives, made, strict=True))
+                inputs = {name: tensors[name] for name in takes}
+                tensors.update(zip(gives, session.run(gives, inputs, options), strict=True))
+                del inputs  # else it keeps what is dropped here alive during the next stage
                 for name in done:
                     del tensors[name]
             return [tensors[name] for name in (self._outputs if names is None else names)]
