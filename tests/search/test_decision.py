@@ -26,7 +26,11 @@ def test_a_clear_gain_wins() -> None:
 
 
 def test_the_simpler_plan_wins_when_the_gain_is_within_the_noise() -> None:
-    times = {"default": launches(100), "single:a": launches(80, seed=1), "plan:1": launches(79.9, seed=2, spread=0.02)}
+    single: list[Measurement | Failure] = [Measurement(samples_us=(80.0,)) for _ in range(8)]
+    wavering: list[Measurement | Failure] = [
+        Measurement(samples_us=(level,)) for level in (78.0, 76.0, 79.0, 83.0, 78.0, 77.0, 79.0, 82.0)
+    ]
+    times = {"default": launches(100), "single:a": single, "plan:1": wavering}
     decision = decide_winner(times, ranks=RANKS, against=["default"])
     assert decision.winner == "single:a"
     assert decision.challenger == "plan:1"
