@@ -52,6 +52,8 @@ def python_snippet(path: str | Path) -> str:
         stages = config["stages"]
         feeds = ", ".join(f"{item['name']!r}: {item['type']} {item['shape']}" for item in config["inputs"])
         feeds = f"feeds = {{{feeds}}}"
+        if not stages:
+            raise ValueError("it has no stages")
         if len(stages) == 1:
             return _single(place.parent, config, stages[0], feeds)
         plugins = {s["session"]["provider"]: s["session"]["plugin_library"] for s in stages if _is_plugin(s)}

@@ -57,6 +57,7 @@ def stage_files(folder: Path, *, free: bool = False) -> Path:
 
 
 def make_plan(*, stages: int = 2, lane: Lane = LANE) -> Plan:
+    parts: list[tuple[str, int, int, tuple[TensorSpec, ...], tuple[TensorSpec, ...]]]
     if stages == 1:
         parts = [("whole.onnx", 0, 5, (X,), (Y, Z))]
     else:

@@ -83,7 +83,7 @@ def test_an_output_that_no_stage_makes_is_refused(files: Path) -> None:
 
 def test_a_missing_input_is_named(files: Path) -> None:
     runner = StageRunner([(files / "stage0.onnx", LANE), (files / "stage1.onnx", LANE)], ["y"])
-    with pytest.raises(PlanError, match="no tensor 'in.put'"):
+    with pytest.raises(PlanError, match=r"no tensor 'in\.put'"):
         runner.run(None, {})
 
 

@@ -1,0 +1,30 @@
+"""A production program that loads a plan."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+_PROGRAM = """
+import importlib.metadata, json, os, sys
+import numpy, onnxruntime
+onnxruntime.InferenceSession, numpy.random.default_rng(0)
+before = set(sys.modules)
+import autotune
+with autotune.load_plan(sys.argv[1]) as plan:
+    plan.run(None, {"in.put": numpy.zeros((1, 8), numpy.float32)})
+new = {name.split(".")[0] for name in set(sys.modules) - before}
+print(json.dumps(sorted(new - set(sys.stdlib_module_names))))
+"""
+
+
+def test_a_plan_needs_nothing_but_numpy_and_onnx_runtime(plan_folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", _PROGRAM, str(plan_folder)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = [name for name in json.loads(done.stdout) if not name.startswith("__editable__")]
+    assert loaded == ["autotune"]
+    assert done.stderr == ""
