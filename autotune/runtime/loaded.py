@@ -50,14 +50,16 @@ def load_plan(
             f"the plan {place} needs {missing}, which this machine does not have (it was made on {plan.device.name}). "
             "Search again here, or load it with fallback=True to run the whole model on the CPU provider."
         )
-    if missing:
-        return LoadedPlan(plan, [(whole, DEFAULT_LANE)], whole=whole, cache=cache)
-    try:
-        return LoadedPlan(plan, stages, whole=whole if fallback else None, cache=cache)
-    except SessionError:
-        if not fallback:
-            raise
-        return LoadedPlan(plan, [(whole, DEFAULT_LANE)], whole=whole, cache=cache)
+    if not missing:
+        try:
+            return LoadedPlan(plan, stages, whole=whole if fallback else None, cache=cache)
+        except SessionError as error:
+            if not fallback:
+                raise
+            reason = str(error)
+    else:
+        reason = f"this machine does not have {missing}"
+    return LoadedPlan(plan, [(whole, DEFAULT_LANE)], whole=whole, cache=cache, fallback_reason=reason)
 
 
 def _missing(plan: Plan) -> str:
@@ -84,12 +86,20 @@ class LoadedPlan:
         stages: (ONNX file, lane), in the order they run.
         whole: file with the whole model, which stands in for inputs of other shapes; None: they are refused.
         cache: folder for compiled models.
+        fallback_reason: why the whole model runs in place of the stages; empty where they run.
     """
 
     def __init__(
-        self, plan: Plan, stages: Sequence[tuple[Path, Lane]], *, whole: Path | None = None, cache: Path | None = None
+        self,
+        plan: Plan,
+        stages: Sequence[tuple[Path, Lane]],
+        *,
+        whole: Path | None = None,
+        cache: Path | None = None,
+        fallback_reason: str = "",
     ) -> None:
         self.plan = plan
+        self.fallback_reason = fallback_reason
         self._names = [spec.name for spec in plan.model.outputs]
         self._known = frozenset(self._names)
         self._inputs = {spec.name for spec in plan.model.inputs}

@@ -91,6 +91,7 @@ def test_a_missing_processor_is_refused_or_replaced(
     with pytest.raises(PlanError, match=r"needs qnn:npu, which .* Search again here, or load it with fallback=True"):
         load_plan(folder)
     with load_plan(folder, fallback=True) as loaded:
+        assert loaded.fallback_reason == "this machine does not have qnn:npu"
         np.testing.assert_allclose(loaded.run(None, feeds)[0], expected[0], rtol=1e-4, atol=1e-5)
 
 
@@ -128,6 +129,7 @@ def test_a_stage_that_cannot_be_opened_falls_back_only_if_told_to(
     with pytest.raises(SessionError):
         load_plan(folder, verify=False)
     with load_plan(folder, verify=False, fallback=True) as loaded:
+        assert loaded.fallback_reason.startswith("CPUExecutionProvider cannot run")
         assert loaded.run(None, feeds)[0].shape == (1, 8)
 
 
@@ -171,3 +173,4 @@ def test_a_loaded_plan_of_one_lane_has_one_session(plan_folder: Path) -> None:
     with load_plan(plan_folder) as plan:
         assert isinstance(plan._runner, StageRunner)
         assert len(plan._runner.sessions) == len(plan.plan.stages)
+        assert plan.fallback_reason == ""
