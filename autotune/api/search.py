@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autotune.api.baselines import measure_baselines, read_user_options
 from autotune.api.clock import Budget
@@ -16,12 +17,13 @@ from autotune.api.run import DEFAULT, Run
 from autotune.api.settings import SearchSettings
 from autotune.api.task import prepare_task
 from autotune.api.workplace import Guarded, Workplace, open_workplace
-from autotune.core import Observer, SilentObserver
+from autotune.core import Observer, Plan, SilentObserver
 from autotune.errors import MeasurementError
 from autotune.profiler import device_lock, noise_check
 from autotune.search import Bench, Decision
 
-LOCK_WAIT_SHARE = 1.0
+if TYPE_CHECKING:
+    from autotune.tracking import MlflowObserver
 
 
 def search(
@@ -44,17 +46,20 @@ def search(
         read_user_options(settings.baseline)
     with ExitStack() as stack:
         place = stack.enter_context(open_workplace(settings.home, settings.processors))
-        run = _prepare(stack, place, model, settings, budget, observer or SilentObserver())
+        tracker = _tracker(stack, place, settings)
+        observers = Guarded(observer or SilentObserver(), *([tracker] if tracker is not None else []))
+        run = _prepare(stack, place, model, settings, budget, observers)
         decision = _work(run)
-        return _finish(run, decision)
+        plan, folder = _finish(run, decision)
+        run.mlflow_run_id = tracker.run_id() if tracker is not None else None
+        return result_of(run, plan, folder)
 
 
 def _prepare(
-    stack: ExitStack, place: Workplace, model: str | Path, settings: SearchSettings, budget: Budget, observer: Observer
+    stack: ExitStack, place: Workplace, model: str | Path, settings: SearchSettings, budget: Budget, observers: Guarded
 ) -> Run:
     from autotune.datasets import Store
 
-    observers = Guarded(observer, *_tracker(stack, place, settings))
     observers.progress("load", 0, 0, text=str(model))
     task = prepare_task(model, settings, place.work)
     store = stack.enter_context(Store(place.store_url))
@@ -77,14 +82,14 @@ def _prepare(
     return run
 
 
-def _tracker(stack: ExitStack, place: Workplace, settings: SearchSettings) -> list[Observer]:
+def _tracker(stack: ExitStack, place: Workplace, settings: SearchSettings) -> MlflowObserver | None:
     if not settings.track:
-        return []
+        return None
     from autotune.tracking import MlflowObserver
 
     tracker = MlflowObserver(place.home)
     stack.callback(tracker.close)
-    return [tracker]
+    return tracker
 
 
 def _announce(run: Run) -> None:
@@ -124,7 +129,7 @@ def _work(run: Run) -> Decision | None:
         return conclude(run)
 
 
-def _finish(run: Run, decision: Decision | None) -> SearchResult:
+def _finish(run: Run, decision: Decision | None) -> tuple[Plan, Path]:
     winner = winner_of(run, decision)
     plan, folder = build_plan(run, winner, decision)
     for baseline in baselines_of(run):
@@ -153,4 +158,4 @@ def _finish(run: Run, decision: Decision | None) -> SearchResult:
         },
     )
     run.observer.event("search_finished", {"seconds": dict(run.budget.spent_s), "interrupted": run.interrupted})
-    return result_of(run, plan, folder)
+    return plan, folder
