@@ -111,6 +111,8 @@ def _parse(done: subprocess.CompletedProcess[str]) -> list[Answer] | str:
     lines = done.stdout.strip().splitlines()
     try:
         answers: list[dict[str, Any]] = json.loads(lines[-1])
+        if done.returncode or not isinstance(answers, list):
+            raise ValueError(answers)
         return [Answer(**answer | {"precisions": tuple(answer["precisions"])}) for answer in answers]
     except (ValueError, IndexError, TypeError, KeyError):
         errors = done.stderr.strip().splitlines()

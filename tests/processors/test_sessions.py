@@ -22,7 +22,10 @@ def outputs(session: ort.InferenceSession) -> np.ndarray:
 
 @pytest.mark.parametrize("text", ["cpu/f32/t1", "cpu/f32/t2/nospin", "cpu/f32/t2/c0"])
 def test_lanes_of_the_cpu_give_the_default_outputs(model: bytes, text: str) -> None:
-    assert relative_rms(outputs(create_session(model, Lane.parse(text))), outputs(create_session(model, DEFAULT_LANE))) < 1e-6
+    assert (
+        relative_rms(outputs(create_session(model, Lane.parse(text))), outputs(create_session(model, DEFAULT_LANE)))
+        < 1e-6
+    )
 
 
 def test_a_session_is_made_from_a_path_a_string_or_bytes(model: bytes, model_file: Path) -> None:
@@ -57,7 +60,7 @@ def test_a_model_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_provider_that_this_build_lacks_is_named(model: bytes) -> None:
-    with pytest.raises(MissingProcessorError, match="has no NoSuchExecutionProvider; it has .*CPUExecutionProvider"):
+    with pytest.raises(MissingProcessorError, match=r"has no NoSuchExecutionProvider; it has .*CPUExecutionProvider"):
         create_session(model, SessionSpec(provider="NoSuchExecutionProvider"))
 
 
@@ -72,7 +75,8 @@ def test_a_library_that_cannot_be_registered_is_an_error_of_ours(model: bytes, t
 def test_messages_lose_source_paths_and_keep_what_happened() -> None:
     message = (
         "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: /onnxruntime/core/x.cc:136 f(int) "
-        "[OpenVINO-EP] Exception while Loading: Exception from src/inference/core.cpp:114:\nException from src/c.cpp:4:\n"
+        "[OpenVINO-EP] Exception while Loading: Exception from src/inference/core.cpp:114:\n"
+        "Exception from src/c.cpp:4:\n"
         "NotFound: Unsupported property BLA.\n\n"
     )
     assert one_line(RuntimeError(message)) == "Exception while Loading: NotFound: Unsupported property BLA."

@@ -61,7 +61,9 @@ def test_nothing_given_is_the_default() -> None:
     assert SessionSpec.from_json({}) == SessionSpec(provider="CPUExecutionProvider")
 
 
-@pytest.mark.parametrize(("level", "known"), [("all", "all"), (0, "disabled"), (99, "all"), ("ORT_DISABLE_ALL", "disabled")])
+@pytest.mark.parametrize(
+    ("level", "known"), [("all", "all"), (0, "disabled"), (99, "all"), ("ORT_DISABLE_ALL", "disabled")]
+)
 def test_levels_are_understood_as_onnx_runtime_writes_them(level: object, known: str) -> None:
     assert SessionSpec.from_json({"graph_optimization_level": level}).graph_optimization == known
 
