@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from autotune.core import (
 from autotune.errors import MeasurementError
 from autotune.graph import extract
 from autotune.profiler import decide, run_outputs
+from autotune.profiler.decide import BLOCKS
 from autotune.runtime import write_plan
 from autotune.search import Decision, decide_winner
 
@@ -30,7 +32,10 @@ MAX_LAUNCHES = 10
 MIN_LAUNCHES = 4
 FINAL_PARTITIONS = 2
 FINAL_SINGLES = 2
+RESERVE_LAUNCHES = 6
 RUNS_PER_LAUNCH = 20
+TIME_CAP_S = 1.0
+DRAIN_S = 0.05
 HELD_OUT_DEADLINE_S = 300.0
 
 
@@ -51,6 +56,8 @@ def decide_run(run: Run) -> Decision | None:
         [contender.job for contender in finalists],
         launches=launches,
         runs=RUNS_PER_LAUNCH,
+        drain_s=DRAIN_S,
+        time_cap_s=TIME_CAP_S,
         seed=run.settings.seed,
         deadline_s=max(60.0, left),
         stop=lambda: run.budget.left_s < 0,
@@ -74,17 +81,27 @@ def conclude(run: Run) -> Decision | None:
         return None
 
 
-def _affordable_launches(finalists: list[Contender], left_s: float) -> int:
-    """As many launches as the rest of the budget allows, an even number so that both halves are equal."""
-    each_s = 0.6
-    for contender in finalists:
+def launch_s(contenders: Sequence[Contender]) -> float:
+    """About how long one deciding launch of these takes."""
+    each_s = 0.8
+    for contender in contenders:
         if isinstance(contender.result, Measurement):
             per_run_s = contender.median_us * 1e-6 * max(1, contender.candidate.callers if contender.candidate else 1)
-            each_s += contender.result.load_s + min(1.5, RUNS_PER_LAUNCH * per_run_s) + 0.1
-    fit = int(left_s * 0.95 / each_s)
-    if fit < 2:
-        return 0
-    return min(MAX_LAUNCHES, fit // 2 * 2)
+            each_s += contender.result.load_s + min(TIME_CAP_S, RUNS_PER_LAUNCH * per_run_s)
+            each_s += BLOCKS * max(DRAIN_S, per_run_s) + 2 * per_run_s
+    return each_s
+
+
+def reserve_s(run: Run) -> float:
+    """Seconds to keep for deciding, whatever else the budget is spent on."""
+    likely = [run.contenders[DEFAULT], *run.singles()[:FINAL_SINGLES], *run.singles()[:FINAL_PARTITIONS]]
+    return min(RESERVE_LAUNCHES * launch_s(likely), 0.5 * run.budget.total_s)
+
+
+def _affordable_launches(finalists: list[Contender], left_s: float) -> int:
+    """As many launches as the rest of the budget allows, an even number so that both halves are equal."""
+    fit = int(left_s * 0.95 / launch_s(finalists))
+    return min(MAX_LAUNCHES, fit // 2 * 2) if fit >= MIN_LAUNCHES else (MIN_LAUNCHES if fit >= 2 else 0)
 
 
 def _finalists(run: Run) -> list[Contender]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from autotune.api.calibration import SegmentTimes, calibrate
+from autotune.api.finish import reserve_s
 from autotune.api.run import DEFAULT, Contender, Run
 from autotune.core import Failure, Identity, Kernel, Lane, Measurement, ProfileRecord, Protocol, StageRecord
 from autotune.errors import PredictorError
@@ -24,7 +26,9 @@ LANE_REACH = 1.6
 best."""
 SEGMENTS = 8
 SEGMENT_ROUNDS = 6
-PROFILE_SHARE = 0.5
+AFTER_PROFILE_SHARE = 0.15
+"""Share of the budget kept for segments, search and verification."""
+LEAST_PROFILE_SHARE = 0.2
 STAGE_DEADLINE_S = 120.0
 
 
@@ -152,7 +156,8 @@ def profile_model(run: Run, lanes: Sequence[Lane]) -> None:
         run.counters.kernels_known += len(known)
     total = sum(len(kernels) for kernels in missing.values())
     done = 0
-    end_share = max(PROFILE_SHARE, run.budget.elapsed_s / run.budget.total_s + 0.1)
+    spare_s = run.budget.left_s - reserve_s(run) - AFTER_PROFILE_SHARE * run.budget.total_s
+    until = time.monotonic() + max(spare_s, LEAST_PROFILE_SHARE * run.budget.left_s)
 
     def keep(record: ProfileRecord) -> None:
         nonlocal done
@@ -162,7 +167,7 @@ def profile_model(run: Run, lanes: Sequence[Lane]) -> None:
         run.observer.progress("profile", done, total, text=str(record.lane))
 
     for at, lane in enumerate(lanes):
-        left_s = run.budget.seconds_until(end_share) / max(1, len(lanes) - at)
+        left_s = (until - time.monotonic()) / max(1, len(lanes) - at)
         if missing[lane] and left_s > 0:
             profile_kernels(
                 missing[lane],
@@ -253,7 +258,7 @@ def _measure_segments(run: Run, knowledge: Knowledge) -> None:
     graph = run.task.graph
     weight = np.mean([np.where(np.isfinite(us), us, 0.0) for us in knowledge.kernel_us.values()], axis=0)
     ranges = segment_ranges(graph.cuts, weight, count=SEGMENTS)
-    if len(ranges) < 2 or run.budget.left_s < 0.3 * run.budget.total_s:
+    if len(ranges) < 2 or run.budget.left_s < reserve_s(run):
         return
     files = run.bench.files(ranges)
     feeds = _segment_feeds(run, files)

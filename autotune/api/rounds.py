@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from autotune.api.finish import reserve_s
 from autotune.api.knowledge import Knowledge
 from autotune.api.run import ACCEPT_MARGIN, SEARCH_MARGIN, Contender, Run
 from autotune.core import Failure, Measurement
@@ -17,7 +18,6 @@ from autotune.search import CostTable, Explorer, Proposal, cheapest_chain, exact
 MAX_ROUNDS = 4
 PER_ROUND = 4
 SCREEN_ROUNDS = 6
-ROUND_SHARE = 0.6
 NOISE = 0.015
 """Relative gain under which a prediction is not worth another round."""
 SEARCH_S = 8.0
@@ -48,7 +48,7 @@ def search_rounds(run: Run, knowledge: Knowledge) -> None:
             run.counters.trials += explorer.trials
             explorer.trials = 0
         fresh = _worth_measuring(run, proposals)
-        if not fresh or run.budget.elapsed_s > ROUND_SHARE * run.budget.total_s:
+        if not fresh or run.budget.left_s < reserve_s(run) + round_s(run, fresh):
             break
         run.counters.rounds = number
         with run.budget.phase("verify"):
@@ -62,6 +62,13 @@ def search_rounds(run: Run, knowledge: Knowledge) -> None:
         found = run.partitions()
         run.observer.event("metrics", fields | {"best_partition_us": found[0].median_us if found else 0.0})
     run.curve = tolerance_curve(run, knowledge)
+
+
+def round_s(run: Run, proposals: Sequence[Proposal]) -> float:
+    """About how long measuring these takes: outputs on the samples, opening, screening."""
+    samples = len(run.task.search_samples.reference)
+    each_s = sum((samples + 2 * SCREEN_ROUNDS) * proposal.predicted_us * 1e-6 + 3.0 for proposal in proposals)
+    return each_s + 2.0
 
 
 def study_name(run: Run) -> str:

@@ -38,18 +38,16 @@ def speedup(base: Sequence[Measurement | Failure], new: Sequence[Measurement | F
     """How many times faster `new` is than `base`: geometric mean of paired ratios, Student's t interval over launches.
 
     Returns:
-        None where no launch has both. The interval is (0, inf) where only one launch has both.
+        None where fewer than two launches have both: there is no interval then.
     """
     logs = [
         math.log(old.median_us / young.median_us)
         for old, young in zip(base, new, strict=True)
         if isinstance(old, Measurement) and isinstance(young, Measurement)
     ]
-    if not logs:
+    if len(logs) < 2:
         return None
     mean = float(np.mean(logs))
-    if len(logs) == 1:
-        return Ratio(ratio=math.exp(mean), low=0.0, high=math.inf)
     from scipy import stats
 
     reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(logs) - 1)) * float(np.std(logs, ddof=1)) / len(logs) ** 0.5

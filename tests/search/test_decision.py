@@ -73,6 +73,7 @@ def test_nothing_finished_is_an_error() -> None:
         decide_winner({"default": failed}, ranks=RANKS, against=[])
 
 
-def test_speedup_needs_a_launch_with_both() -> None:
+def test_speedup_needs_two_launches_with_both() -> None:
     failed: list[Measurement | Failure] = [Failure(kind=FailureKind.HANG, message="deadline")]
     assert speedup(failed, launches(10, count=1)) is None
+    assert speedup(launches(10, count=1), launches(10, count=1)) is None
