@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import onnxruntime as ort
 
 from autotune.core import Processor
+from autotune.errors import SessionError
 from autotune.processors import plugins
 from autotune.processors.builtins import BUILTINS
 from autotune.processors.discovery import already_found, discover
+from autotune.processors.spec import SessionSpec
 
 
 def resolve(name: str) -> Processor:
@@ -55,3 +58,35 @@ def _plugin_processor(plugin: plugins.PluginPackage, name: str, kind: str, ordin
         library=library,
         ordinal=ordinal,
     )
+
+
+def locate(spec: SessionSpec) -> SessionSpec:
+    """Options that name a provider, with the plugin that brings it where this build of ONNX Runtime lacks it.
+
+    A user's own options name a provider alike in both forms. A built-in OpenVINO chooses its device by the option
+    `device_type`, a plugin by the device it is added for.
+
+    Raises:
+        SessionError: the plugin's library cannot be registered.
+    """
+    if spec.registration == "plugin" or spec.provider in ort.get_available_providers():
+        return spec
+    options = dict(spec.provider_options)
+    wanted = options.pop("device_type", "").partition(".")[0].lower()
+    for plugin in plugins.installed():
+        if plugins.provider_name(plugin) != spec.provider:
+            continue
+        library = plugins.library_path(plugin)
+        kind = wanted or _first_device(spec.provider, library) or spec.device
+        return replace(
+            spec, registration="plugin", library=library, device=kind, provider_options=tuple(options.items())
+        )
+    return spec
+
+
+def _first_device(provider: str, library: str) -> str:
+    try:
+        plugins.register(provider, library)
+    except Exception as error:
+        raise SessionError(f"the library of {provider} cannot be registered: {error}") from error
+    return next((plugins.device_kind(item) for item in plugins.devices(provider)), "")

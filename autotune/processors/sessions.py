@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from autotune.core import Lane
 from autotune.errors import MissingProcessorError, SessionError
 from autotune.processors import plugins
 from autotune.processors.options import session_options
+from autotune.processors.resolving import locate
 from autotune.processors.spec import SessionSpec
 
 MESSAGE_CHARACTERS = 400
@@ -42,23 +44,18 @@ def create_session(
         MissingProcessorError: the lane's processor is not here.
         SessionError: ONNX Runtime refused, or the provider silently left everything to the CPU provider.
     """
-    spec = session_options(lane, cache=cache) if isinstance(lane, Lane) else lane
+    spec = session_options(lane, cache=cache) if isinstance(lane, Lane) else locate(lane)
     return open_session(model, spec, native_options(spec, shared_pool=shared_pool))
 
 
 def open_session(model: str | Path | bytes, spec: SessionSpec, options: ort.SessionOptions) -> ort.InferenceSession:
     """A session with options that `native_options` made."""
     source: str | bytes = model if isinstance(model, bytes) else str(model)
-    chosen: list[Any] | None = None
-    if spec.registration == "plugin":
-        device = _plugin_device(spec)
-    elif spec.provider in ort.get_available_providers():
-        chosen = [(spec.provider, dict(spec.provider_options))]
-    else:
-        known = ", ".join(ort.get_available_providers())
-        raise MissingProcessorError(f"this build of ONNX Runtime has no {spec.provider}; it has {known}")
+    spec = _as_registered_here(spec)
+    device = _plugin_device(spec) if spec.registration == "plugin" else None
+    chosen: list[Any] | None = None if device is not None else [(spec.provider, dict(spec.provider_options))]
     try:
-        if chosen is None:
+        if device is not None:
             options.add_provider_for_devices([device], dict(spec.provider_options))
         session = ort.InferenceSession(source, options, providers=chosen, enable_fallback=0)
     except Exception as error:
@@ -69,6 +66,25 @@ def open_session(model: str | Path | bytes, spec: SessionSpec, options: ort.Sess
             f"{', '.join(session.get_providers())}. Check the options, and that this machine has the device."
         )
     return session
+
+
+def _as_registered_here(spec: SessionSpec) -> SessionSpec:
+    """The same provider from an installed plugin package, where this build of ONNX Runtime does not bring it."""
+    built_in = ort.get_available_providers()
+    if spec.registration == "plugin" or spec.provider in built_in:
+        return spec
+    for plugin in plugins.installed():
+        if plugins.provider_name(plugin) == spec.provider:
+            options = dict(spec.provider_options)
+            device = options.pop("device_type", spec.device).partition(".")[0].lower()
+            return replace(
+                spec,
+                registration="plugin",
+                library=plugins.library_path(plugin),
+                device=device,
+                provider_options=tuple(options.items()),
+            )
+    raise MissingProcessorError(f"this build of ONNX Runtime has no {spec.provider}; it has {', '.join(built_in)}")
 
 
 def native_options(spec: SessionSpec, *, shared_pool: bool = False) -> ort.SessionOptions:

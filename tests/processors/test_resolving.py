@@ -5,8 +5,9 @@ from __future__ import annotations
 import onnxruntime as ort
 import pytest
 
-from autotune.errors import MissingProcessorError
-from autotune.processors import discover, resolve, resolving
+from autotune.errors import MissingProcessorError, SessionError
+from autotune.processors import SessionSpec, create_session, discover, plugins, resolve, resolving
+from autotune.processors.resolving import locate
 
 
 def test_the_cpu_needs_no_discovery(forgetful: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +31,49 @@ def test_what_was_discovered_is_found_again() -> None:
 def test_an_unknown_name_lists_the_known(name: str) -> None:
     with pytest.raises(MissingProcessorError, match="known: cpu"):
         resolve(name)
+
+
+PLUGIN = plugins.PluginPackage(package="some-ep", module="some_ep", short="some")
+
+
+@pytest.fixture
+def some_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin that brings the provider `Some` for a GPU."""
+    monkeypatch.setattr(plugins, "installed", lambda: (PLUGIN,))
+    monkeypatch.setattr(plugins, "provider_name", lambda _: "Some")
+    monkeypatch.setattr(plugins, "library_path", lambda _: "/lib/some.so")
+    monkeypatch.setattr(plugins, "register", lambda *_: None)
+    monkeypatch.setattr(plugins, "devices", lambda _: ["item"])
+    monkeypatch.setattr(plugins, "device_kind", lambda _: "gpu")
+
+
+def test_a_users_provider_is_found_in_its_plugin(some_plugin: None) -> None:
+    found = locate(SessionSpec(provider="Some", provider_options=(("a", "1"),), intra_op_threads=2))
+    assert (found.registration, found.library, found.device) == ("plugin", "/lib/some.so", "gpu")
+    assert (found.provider_options, found.intra_op_threads) == ((("a", "1"),), 2)
+
+
+def test_a_users_device_type_chooses_the_plugins_device(some_plugin: None) -> None:
+    found = locate(SessionSpec(provider="Some", provider_options=(("device_type", "NPU"),)))
+    assert (found.device, found.provider_options) == ("npu", ())
+
+
+def test_a_plugin_that_cannot_be_registered_is_an_error_of_the_session(
+    some_plugin: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: str) -> None:
+        raise RuntimeError("undefined symbol")
+
+    monkeypatch.setattr(plugins, "register", fail)
+    with pytest.raises(SessionError, match="library of Some cannot be registered: undefined symbol"):
+        locate(SessionSpec(provider="Some"))
+
+
+def test_a_provider_that_is_built_in_stays_as_it_is(some_plugin: None) -> None:
+    spec = SessionSpec(provider="CPUExecutionProvider")
+    assert locate(spec) == spec
+
+
+def test_a_provider_that_is_nowhere_lists_the_known(model: bytes) -> None:
+    with pytest.raises(MissingProcessorError, match="has no NoSuchProvider; it has .*CPUExecutionProvider"):
+        create_session(model, SessionSpec(provider="NoSuchProvider"))

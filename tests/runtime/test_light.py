@@ -15,8 +15,10 @@ before = set(sys.modules)
 import autotune
 with autotune.load_plan(sys.argv[1]) as plan:
     plan.run(None, {"in.put": numpy.zeros((1, 8), numpy.float32)})
-new = {name.split(".")[0] for name in set(sys.modules) - before}
-print(json.dumps(sorted(new - set(sys.stdlib_module_names))))
+new = set(sys.modules) - before
+packages = {name.split(".")[0] for name in new} - set(sys.stdlib_module_names)
+rooms = {name.split(".")[1] for name in new if name.startswith("autotune.")}
+print(json.dumps([sorted(packages), sorted(rooms)]))
 """
 
 
@@ -25,6 +27,7 @@ def test_a_plan_needs_nothing_but_numpy_and_onnx_runtime(plan_folder: Path) -> N
         [sys.executable, "-W", "error", "-c", _PROGRAM, str(plan_folder)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    loaded = [name for name in json.loads(done.stdout) if not name.startswith("__editable__")]
-    assert loaded == ["autotune"]
+    packages, rooms = json.loads(done.stdout)
+    assert [name for name in packages if not name.startswith("__editable__")] == ["autotune"]
+    assert rooms == ["core", "errors", "processors", "runtime"]
     assert done.stderr == ""
