@@ -75,5 +75,5 @@ def test_a_provider_that_is_built_in_stays_as_it_is(some_plugin: None) -> None:
 
 
 def test_a_provider_that_is_nowhere_lists_the_known(model: bytes) -> None:
-    with pytest.raises(MissingProcessorError, match="has no NoSuchProvider; it has .*CPUExecutionProvider"):
+    with pytest.raises(MissingProcessorError, match=r"has no NoSuchProvider; it has .*CPUExecutionProvider"):
         create_session(model, SessionSpec(provider="NoSuchProvider"))
