@@ -20,9 +20,9 @@ from common import write
 from autotune.api import SearchSettings, search
 from autotune.api.task import Task, prepare_task
 from autotune.core import Candidate, Failure, Lane, Measurement, Scenario, StageChoice
+from autotune.planning import Bench, segment_ranges, speedup
 from autotune.processors import discover, lanes_of, this_device
 from autotune.profiler import decide, run_outputs, screen
-from autotune.search import Bench, segment_ranges, speedup
 
 BATCH = 5
 

@@ -18,9 +18,9 @@ from common import write
 from autotune import models
 from autotune.core import DEFAULT_LANE, Lane
 from autotune.graph import load, save_arrays
+from autotune.planning import decide_winner, speedup
 from autotune.processors import discover, lanes_of, this_device
 from autotune.profiler import Job, JobStage, decide
-from autotune.search import decide_winner, speedup
 
 MODELS = ("squeezenet", "mobilenet_v2", "bert_mini")
 

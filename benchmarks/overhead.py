@@ -18,9 +18,9 @@ from onnx import TensorProto, helper
 
 from autotune.core import Lane
 from autotune.graph import extract, load
+from autotune.planning import CostTable, Setting, exact_chain
 from autotune.processors import create_session
 from autotune.runtime import StageRunner
-from autotune.search import CostTable, Setting, exact_chain
 
 RUNS = 3000
 LANE = Lane.parse("cpu/f32/t1")

@@ -1,6 +1,6 @@
 """Zoo × scenarios × tolerances: what the search gains, and whether its predictions hold.
 
-    python benchmarks/search_quality.py [--models yolo] [--scenarios Offline] [--tolerances 1e-3] [--budget 60s]
+python benchmarks/search_quality.py [--models yolo] [--scenarios Offline] [--tolerances 1e-3] [--budget 60s]
 """
 
 from __future__ import annotations

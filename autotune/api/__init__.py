@@ -1,10 +1,10 @@
 """Orchestration: search, profile, retrain, run, bench and export as a program or the command line calls them."""
 
 from autotune.api.plans import BenchResult, bench_plan, export_plan, run_plan
-from autotune.api.profile import ProfileResult, profile
+from autotune.api.profiling import ProfileResult, profile
 from autotune.api.result import SearchResult
-from autotune.api.retrain import RetrainResult, retrain
-from autotune.api.search import search
+from autotune.api.retraining import RetrainResult, retrain
+from autotune.api.searching import search
 from autotune.api.settings import SearchSettings, parse_duration
 
 __all__ = [

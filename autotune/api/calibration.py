@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autotune.graph import Cut
-from autotune.search.costs import Floats, LaneCost
+from autotune.planning.costs import Floats, LaneCost
 
 FACTOR_RANGE = (0.1, 10.0)
 

@@ -23,10 +23,10 @@ from autotune.core import (
 )
 from autotune.errors import MeasurementError
 from autotune.graph import extract
+from autotune.planning import Decision, decide_winner
 from autotune.profiler import decide, run_outputs
 from autotune.profiler.decide import BLOCKS
 from autotune.runtime import write_plan
-from autotune.search import Decision, decide_winner
 
 MAX_LAUNCHES = 10
 MIN_LAUNCHES = 4

@@ -15,10 +15,10 @@ from autotune.api.run import DEFAULT, Contender, Run
 from autotune.core import Failure, Identity, Kernel, Lane, Measurement, ProfileRecord, Protocol, StageRecord
 from autotune.errors import PredictorError
 from autotune.graph import StageFile, load_arrays, save_arrays
+from autotune.planning import CostTable, ErrorModel, Setting, build_table, segment_ranges
+from autotune.planning.costs import Floats, LaneCost
 from autotune.predictor import KernelPredictor, StagePredictor, load_champion
 from autotune.profiler import Job, JobStage, identity, notes, profile_kernels, run_outputs, screen, stage_errors
-from autotune.search import CostTable, ErrorModel, Setting, build_table, segment_ranges
-from autotune.search.costs import Floats, LaneCost
 
 MAX_LANES = 5
 LANE_REACH = 1.6

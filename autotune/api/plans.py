@@ -13,9 +13,9 @@ from autotune.api.run import timing_of
 from autotune.api.workplace import Guarded, open_workplace
 from autotune.core import DEFAULT_LANE, Failure, Measurement, Observer, Plan, Ratio, Scenario, SilentObserver, Timing
 from autotune.graph import random_inputs, save_arrays
+from autotune.planning import speedup
 from autotune.profiler import Job, JobStage, decide, device_lock
 from autotune.runtime import export_ort_config, load_plan, python_snippet, read_plan
-from autotune.search import speedup
 
 
 def run_plan(folder: Path, inputs: Sequence[Path], *, fallback: bool = False) -> list[dict[str, np.ndarray]]:

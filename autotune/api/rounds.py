@@ -12,8 +12,8 @@ from autotune.api.finish import reserve_s
 from autotune.api.knowledge import Knowledge
 from autotune.api.run import ACCEPT_MARGIN, SEARCH_MARGIN, Contender, Run
 from autotune.core import Failure, Measurement
+from autotune.planning import CostTable, Explorer, Proposal, cheapest_chain, exact_chain
 from autotune.profiler import run_outputs, screen
-from autotune.search import CostTable, Explorer, Proposal, cheapest_chain, exact_chain
 
 MAX_ROUNDS = 4
 PER_ROUND = 4

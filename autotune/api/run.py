@@ -10,8 +10,8 @@ from autotune.api.task import Task
 from autotune.api.workplace import Guarded, Workplace
 from autotune.core import Candidate, Failure, Lane, Measurement, OutputError, Scenario, StageChoice, Timing
 from autotune.datasets import Store
+from autotune.planning import Bench, LaunchTimes, Proposal
 from autotune.profiler import Job
-from autotune.search import Bench, LaunchTimes, Proposal
 
 SEARCH_MARGIN = 0.8
 """Share of the tolerance that predictions may use: a plan tuned on some inputs errs more on others."""

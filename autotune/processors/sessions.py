@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,9 @@ def create_session(
 def open_session(model: str | Path | bytes, spec: SessionSpec, options: ort.SessionOptions) -> ort.InferenceSession:
     """A session with options that `native_options` made."""
     source: str | bytes = model if isinstance(model, bytes) else str(model)
-    spec = _as_registered_here(spec)
+    built_in = ort.get_available_providers()
+    if spec.registration == "builtin" and spec.provider not in built_in:
+        raise MissingProcessorError(f"this build of ONNX Runtime has no {spec.provider}; it has {', '.join(built_in)}")
     device = _plugin_device(spec) if spec.registration == "plugin" else None
     chosen: list[Any] | None = None if device is not None else [(spec.provider, dict(spec.provider_options))]
     try:
@@ -66,25 +67,6 @@ def open_session(model: str | Path | bytes, spec: SessionSpec, options: ort.Sess
             f"{', '.join(session.get_providers())}. Check the options, and that this machine has the device."
         )
     return session
-
-
-def _as_registered_here(spec: SessionSpec) -> SessionSpec:
-    """The same provider from an installed plugin package, where this build of ONNX Runtime does not bring it."""
-    built_in = ort.get_available_providers()
-    if spec.registration == "plugin" or spec.provider in built_in:
-        return spec
-    for plugin in plugins.installed():
-        if plugins.provider_name(plugin) == spec.provider:
-            options = dict(spec.provider_options)
-            device = options.pop("device_type", spec.device).partition(".")[0].lower()
-            return replace(
-                spec,
-                registration="plugin",
-                library=plugins.library_path(plugin),
-                device=device,
-                provider_options=tuple(options.items()),
-            )
-    raise MissingProcessorError(f"this build of ONNX Runtime has no {spec.provider}; it has {', '.join(built_in)}")
 
 
 def native_options(spec: SessionSpec, *, shared_pool: bool = False) -> ort.SessionOptions:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autotune.core import Candidate
-from autotune.search.chain import cheapest_chain, exact_chain
-from autotune.search.costs import CostTable, Floats
+from autotune.planning.chain import cheapest_chain, exact_chain
+from autotune.planning.costs import CostTable, Floats
 
 if TYPE_CHECKING:
     import optuna

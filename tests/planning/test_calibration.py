@@ -8,7 +8,7 @@ import pytest
 from autotune.api.calibration import SegmentTimes, calibrate
 from autotune.core import TensorSpec
 from autotune.graph import Cut
-from autotune.search.costs import LaneCost
+from autotune.planning.costs import LaneCost
 
 
 def cuts(count: int, size: int = 1000) -> list[Cut]:

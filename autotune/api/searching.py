@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,26 +15,31 @@ from autotune.api.knowledge import gather
 from autotune.api.result import SearchResult, result_of
 from autotune.api.rounds import search_rounds
 from autotune.api.run import DEFAULT, Run
-from autotune.api.settings import SearchSettings
+from autotune.api.settings import Metric, SearchSettings
 from autotune.api.task import prepare_task
 from autotune.api.workplace import Guarded, Workplace, open_workplace
 from autotune.core import Observer, Plan, SilentObserver
 from autotune.errors import MeasurementError
+from autotune.planning import Bench, Decision
 from autotune.profiler import device_lock, noise_check
-from autotune.search import Bench, Decision
 
 if TYPE_CHECKING:
     from autotune.tracking import MlflowObserver
 
 
 def search(
-    model: str | Path, settings: SearchSettings | None = None, *, observer: Observer | None = None
+    model: str | Path,
+    settings: SearchSettings | None = None,
+    *,
+    metric: Metric | None = None,
+    observer: Observer | None = None,
 ) -> SearchResult:
     """Finds a plan for a model on this device, verified by measurement.
 
     Args:
         model: a name of the zoo or the path of an ONNX file.
         settings: what is asked for; None takes the defaults.
+        metric: the program's own output error, compared with the tolerance instead of `relative_rms`.
         observer: is told of the progress.
 
     Raises:
@@ -41,6 +47,8 @@ def search(
         KeyboardInterrupt: interrupted before the first baseline was measured; later, the best so far is returned.
     """
     settings = settings or SearchSettings()
+    if metric is not None:
+        settings = replace(settings, metric=metric)
     budget = Budget(settings.budget_s)
     if settings.baseline is not None:
         read_user_options(settings.baseline)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from autotune.core import Kernel, Lane
-from autotune.search.costs import Floats
+from autotune.planning.costs import Floats
 
 COMPUTE_FAMILIES = ("convolution", "depthwise", "matmul", "attention", "recurrent")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autotune.core import Failure, FailureKind, Measurement
-from autotune.search import decide_winner, speedup
+from autotune.planning import decide_winner, speedup
 
 
 def launches(level: float, *, count: int = 8, spread: float = 0.002, seed: int = 0) -> list[Measurement | Failure]:

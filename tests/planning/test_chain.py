@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.core import Lane
-from autotune.search import CostTable, Setting, cheapest_chain, exact_chain
+from autotune.planning import CostTable, Setting, cheapest_chain, exact_chain
 
 LANES = (Lane.parse("cpu/f32/t2"), Lane.parse("openvino:cpu/f32/t2"), Lane.parse("openvino:cpu/bf16/t2"))
 

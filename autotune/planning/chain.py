@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotune.core import Candidate
-from autotune.search.costs import CostTable, Floats
+from autotune.planning.costs import CostTable, Floats
 
 Indices = NDArray[np.int64]
 MAX_LABELS = 4_000
