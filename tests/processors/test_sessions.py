@@ -10,7 +10,7 @@ import pytest
 
 from autotune.core import DEFAULT_LANE, Lane, Processor
 from autotune.errors import MissingProcessorError, SessionError
-from autotune.processors import SessionSpec, create_session, plugins, session_options, sessions
+from autotune.processors import SessionSpec, create_session, session_options
 from autotune.processors.probe import relative_rms
 from autotune.processors.probe_model import INPUT, probe_input, probe_model
 from autotune.processors.sessions import MESSAGE_CHARACTERS, one_line
@@ -62,28 +62,6 @@ def test_a_model_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
 def test_a_provider_that_this_build_lacks_is_named(model: bytes) -> None:
     with pytest.raises(MissingProcessorError, match=r"has no NoSuchExecutionProvider; it has .*CPUExecutionProvider"):
         create_session(model, SessionSpec(provider="NoSuchExecutionProvider"))
-
-
-def test_a_provider_that_only_a_plugin_package_brings_is_taken_from_there(
-    model: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plugin = plugins.PluginPackage(package="onnxruntime-ep-some", module="some", short="some")
-    asked: list[SessionSpec] = []
-
-    def ask(spec: SessionSpec) -> None:
-        asked.append(spec)
-        raise MissingProcessorError("no device")
-
-    monkeypatch.setattr(plugins, "installed", lambda: (plugin,))
-    monkeypatch.setattr(plugins, "provider_name", lambda _: "SomeExecutionProvider")
-    monkeypatch.setattr(plugins, "library_path", lambda _: "/x/libsome.so")
-    monkeypatch.setattr(sessions, "_plugin_device", ask)
-    given = SessionSpec(provider="SomeExecutionProvider", provider_options=(("device_type", "GPU.0"), ("a", "b")))
-    with pytest.raises(MissingProcessorError, match="no device"):
-        create_session(model, given)
-    (spec,) = asked
-    assert (spec.registration, spec.library, spec.device) == ("plugin", "/x/libsome.so", "gpu")
-    assert spec.provider_options == (("a", "b"),)
 
 
 def test_a_library_that_cannot_be_registered_is_an_error_of_ours(model: bytes, tmp_path: Path) -> None:
