@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -70,7 +72,7 @@ class Graph:
         specs: every tensor whose type is known.
         output_parts: parts of the outputs that a final Concat joins.
         origin: the file, shapes and dims that it was loaded from.
-        keeps: the temporary folder, where there is one.
+        parent: the graph that owns the folder, where another does.
     """
 
     name: str
@@ -85,7 +87,7 @@ class Graph:
     specs: Mapping[str, TensorSpec]
     output_parts: tuple[OutputPart, ...]
     origin: tuple[Path, Mapping[str, Sequence[int]], Mapping[str, int]]
-    keeps: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
+    parent: Graph | None = field(default=None, repr=False)
 
     @cached_property
     def sha256(self) -> str:
@@ -115,7 +117,7 @@ class Graph:
         shapes = {spec.name: (spec.shape[0] * size, *spec.shape[1:]) for spec in self.inputs if spec.shape}
         path, _, dims = self.origin
         work = self.path.parent.parent / f"{self.path.parent.name}-batch{size}"
-        graph = _load(path, work, shapes=shapes, dims=dims, replace=True, keeps=self.keeps)
+        graph = _load(path, work, shapes=shapes, dims=dims, replace=True, parent=self)
         _check_batch(self, graph, size)
         return graph
 
@@ -138,11 +140,16 @@ def load(
     Raises:
         ModelFileError, UnsupportedModelError, UsageError, UnresolvedDimensionError: see `autotune.errors`.
     """
-    keeps = None
-    if work is None:
-        keeps = tempfile.TemporaryDirectory(prefix="autotune-graph-", ignore_cleanup_errors=True)
-        work = Path(keeps.name) / "model"
-    return _load(Path(path), work, shapes=shapes or {}, dims=dims or {}, replace=False, keeps=keeps)
+    if work is not None:
+        return _load(Path(path), work, shapes=shapes or {}, dims=dims or {}, replace=False)
+    folder = tempfile.mkdtemp(prefix="autotune-graph-")
+    try:
+        graph = _load(Path(path), Path(folder) / "model", shapes=shapes or {}, dims=dims or {}, replace=False)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(graph, shutil.rmtree, folder, ignore_errors=True)
+    return graph
 
 
 def _load(
@@ -152,7 +159,7 @@ def _load(
     shapes: Mapping[str, Sequence[int]],
     dims: Mapping[str, int],
     replace: bool,
-    keeps: tempfile.TemporaryDirectory[str] | None,
+    parent: Graph | None = None,
 ) -> Graph:
     model, source = prepare(path, work, shapes=shapes, dims=dims, replace=replace)
     nodes = list(model.graph.node)
@@ -190,7 +197,7 @@ def _load(
         specs=specs,
         output_parts=output_parts(outputs, nodes, specs),
         origin=(path, shapes, dims),
-        keeps=keeps,
+        parent=parent,
     )
 
 

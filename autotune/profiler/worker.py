@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -108,7 +109,10 @@ class Worker:
     def _death(self) -> Failure:
         """Why the process ended."""
         process, self._process = self._process, None
-        code = process.wait(GRACE_S) if process is not None else 0
+        if process is None:
+            return Failure(kind=FailureKind.CRASH, message="the worker was ended")
+        code = process.wait(GRACE_S)
+        _close(process.stdin)
         if code == -signal.SIGKILL:
             return Failure(kind=FailureKind.MEMORY, message="killed by signal SIGKILL (out of memory?)")
         if code < 0:
@@ -121,9 +125,7 @@ class Worker:
         if process is not None:
             process.kill()
             process.wait()
-            for stream in (process.stdin, process.stdout):
-                if stream is not None and stream is process.stdin:
-                    _close(stream)
+            _close(process.stdin)
 
     def __enter__(self) -> Worker:
         self.start()
@@ -136,10 +138,9 @@ class Worker:
 
 
 def _close(stream: Any) -> None:
-    try:
+    """Closes a pipe whose other end may be gone: what is still buffered is of no use."""
+    with contextlib.suppress(OSError):
         stream.close()
-    except OSError:
-        return
 
 
 def _read(stream: Any, answers: queue.SimpleQueue[tuple[str, Any]]) -> None:

@@ -1,0 +1,56 @@
+"""Marginal costs of kernels: every kernel gets a record, also when one fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from autotune.core import Failure, Identity, Lane, Measurement, ProfileRecord, Protocol
+from autotune.profiler import profile_kernels
+from autotune.profiler.kernels import reference_kernel
+
+IDENTITY = Identity(device="d", provider="p 1", runtime="r 1", protocol=Protocol.MARGINAL)
+SMALL = reference_kernel(4, 8)
+
+
+def records(kernels: list, lane: str, *, deadline_s: float = 120.0) -> list[ProfileRecord]:  # type: ignore[type-arg]
+    found: list[ProfileRecord] = []
+    profile_kernels(
+        kernels,
+        Lane.parse(lane),
+        identity=IDENTITY,
+        rounds=4,
+        round_s=0.001,
+        deadline_s=deadline_s,
+        on_record=found.append,
+    )
+    return found
+
+
+@pytest.mark.parametrize("lane", ["cpu/f32/t1", "cpu/f32/t2"])
+def test_every_kernel_gets_a_positive_cost(lane: str) -> None:
+    found = records([SMALL, reference_kernel(8, 8)], lane)
+    assert [record.kernel for record in found] == [SMALL, reference_kernel(8, 8)]
+    assert all(isinstance(record.result, Measurement) and record.result.median_us > 0 for record in found)
+    assert all(record.identity == IDENTITY and str(record.lane) == lane for record in found)
+
+
+def test_a_kernel_that_cannot_run_is_a_failure_and_the_others_go_on() -> None:
+    wrong = replace(SMALL, nodes=(replace(SMALL.nodes[0], op_type="NoSuchOperator"), SMALL.nodes[1]))
+    found = {record.kernel.ops: record.result for record in records([wrong, SMALL], "cpu/f32/t1")}
+    assert isinstance(found["NoSuchOperator+Relu"], Failure)
+    assert isinstance(found["Conv+Relu"], Measurement)
+
+
+def test_a_lane_that_is_not_here_gives_failures_and_ends() -> None:
+    found = records([SMALL], "nothing:gpu/f32")
+    assert [isinstance(record.result, Failure) for record in found] == [True]
+
+
+def test_kernels_that_cannot_be_built_are_skipped() -> None:
+    assert records([replace(SMALL, buildable=False, family="other")], "cpu/f32/t1") == []
+
+
+def test_nothing_is_measured_after_the_deadline() -> None:
+    assert records([SMALL], "cpu/f32/t1", deadline_s=0.0) == []

@@ -1,0 +1,97 @@
+"""Screening and deciding on real sessions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autotune.core import DEFAULT_LANE, Failure, FailureKind, Lane, Measurement, Scenario
+from autotune.graph import OutputPart, extract, load
+from autotune.profiler import Job, JobStage, decide, run_outputs, screen, stage_errors
+from autotune.profiler import screen as screening
+
+
+def broken(job: Job) -> Job:
+    return replace(job, name="broken", stages=(JobStage(file="/nowhere/m.onnx", lane=DEFAULT_LANE),))
+
+
+def test_screening_gives_one_result_per_job_in_order(job: Job) -> None:
+    told: list[int] = []
+    jobs = [replace(job, name=str(at)) for at in range(7)]
+    found = screen(jobs, rounds=3, round_s=0.001, drain_s=0.001, deadline_s=60, on_result=lambda at, _: told.append(at))
+    assert all(isinstance(result, Measurement) and len(result.samples_us) == 3 for result in found)
+    assert sorted(told) == list(range(7))
+    assert all(isinstance(r, Measurement) and r.load_s > 0 and r.peak_bytes > 0 for r in found)
+
+
+def test_a_job_that_cannot_be_opened_costs_itself_only(job: Job) -> None:
+    first, second, third = screen([job, broken(job), job], rounds=2, round_s=0.001, drain_s=0.001, deadline_s=60)
+    assert isinstance(first, Measurement)
+    assert isinstance(third, Measurement)
+    assert isinstance(second, Failure)
+    assert second.kind is FailureKind.UNSUPPORTED
+
+
+def test_the_culprit_of_a_crash_is_found_by_what_was_running(job: Job) -> None:
+    found: dict[int, object] = {}
+
+    class Dying:
+        def stream(self, *_: object, **__: object):  # type: ignore[no-untyped-def]
+            yield ("running", 0)
+            yield ("running", 1)
+            yield Failure(kind=FailureKind.CRASH, message="killed by signal SIGSEGV (11)")
+
+    found = screening.__globals__["_group"](Dying(), [job, job, job], (1, 0.1, 0.1, 0), 10.0)
+    assert list(found) == [1]
+
+
+def test_throughput_counts_every_caller(job: Job) -> None:
+    offline = replace(job, callers=2, scenario=Scenario.OFFLINE)
+    (result,) = screen([offline], rounds=2, round_s=0.005, drain_s=0.001, deadline_s=60)
+    assert isinstance(result, Measurement)
+
+
+def test_deciding_repeats_launches_and_keeps_them_paired(job: Job) -> None:
+    told: list[int] = []
+    jobs = [job, replace(job, name="again"), broken(job)]
+    found = decide(jobs, launches=2, runs=4, drain_s=0.001, deadline_s=60, time_cap_s=0.05, on_launch=told.append)
+    assert [len(launches) for launches in found] == [2, 2, 2]
+    assert told == [1, 2]
+    assert all(isinstance(result, Measurement) for launches in found[:2] for result in launches)
+    assert all(isinstance(result, Failure) for result in found[2])
+
+
+def test_deciding_stops_between_launches_when_asked(job: Job) -> None:
+    found = decide([job], launches=5, runs=4, drain_s=0.001, deadline_s=60, time_cap_s=0.05, stop=lambda: True)
+    assert len(found[0]) == 1
+
+
+def test_outputs_of_every_sample_come_back(job: Job, samples: str) -> None:
+    found = run_outputs(job, samples, deadline_s=60)
+    assert not isinstance(found, Failure)
+    assert len(found) == 3
+    assert found[0][0].shape == (1, 8, 8, 8)
+    assert not np.array_equal(found[0][0], found[1][0])
+    assert isinstance(run_outputs(broken(job), samples, deadline_s=60), Failure)
+
+
+def test_a_stage_on_the_reference_lane_adds_no_error(job: Job, samples: str, tmp_path: Path) -> None:
+    graph = load(job.stages[0].file)
+    files = extract(graph, [(0, 1), (1, 2)], tmp_path / "stages")
+    parts = [OutputPart(name="x2", output="x2")]
+    one = Lane.parse("cpu/f32/t1")
+    found = stage_errors(files, DEFAULT_LANE, one, samples, outputs=["x2"], parts=parts, deadline_s=60)
+    assert [isinstance(error, dict) and error["x2"] < 1e-12 for error in found] == [True, True]
+
+
+@pytest.mark.parametrize("lane", ["nothing:cpu/f32"])
+def test_a_lane_that_is_not_here_is_a_failure_per_stage(job: Job, samples: str, tmp_path: Path, lane: str) -> None:
+    graph = load(job.stages[0].file)
+    files = extract(graph, [(0, 1), (1, 2)], tmp_path / "stages")
+    parts = [OutputPart(name="x2", output="x2")]
+    found = stage_errors(files, DEFAULT_LANE, Lane.parse(lane), samples, outputs=["x2"], parts=parts, deadline_s=60)
+    assert len(found) == 2
+    assert all(isinstance(error, Failure) for error in found)

@@ -1,0 +1,109 @@
+"""A worker's crash, hang or error is a result, and costs nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import Executor
+
+import psutil
+import pytest
+
+from autotune.core import Failure, FailureKind
+from autotune.errors import MeasurementError
+from autotune.profiler import Worker, WorkerExecutor
+
+
+def test_a_call_gives_what_the_function_returned_in_another_process() -> None:
+    with Worker() as worker:
+        assert worker.call(os.getpid, deadline_s=30) == worker.pid != os.getpid()
+        assert worker.call(divmod, 7, 2, deadline_s=30) == (3, 1)
+
+
+def test_items_of_a_generator_come_one_by_one() -> None:
+    with Worker() as worker:
+        assert list(worker.stream(enumerate, ["a", "b"], deadline_s=30)) != []
+        assert worker.call(sorted, [3, 1, 2], deadline_s=30) == [1, 2, 3]
+
+
+def test_a_signal_is_a_crash_that_names_it_and_the_worker_comes_back() -> None:
+    with Worker() as worker:
+        found = worker.call(signal.raise_signal, signal.SIGSEGV, deadline_s=30)
+        assert isinstance(found, Failure)
+        assert found.kind is FailureKind.CRASH
+        assert "SIGSEGV" in found.message
+        assert worker.call(len, "abc", deadline_s=30) == 3
+
+
+def test_a_worker_killed_from_outside_is_a_failure() -> None:
+    with Worker() as worker:
+        worker.start()
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGKILL)
+        found = worker.call(len, "abc", deadline_s=30)
+        assert isinstance(found, Failure)
+        assert found.kind is FailureKind.MEMORY
+        assert worker.call(len, "abc", deadline_s=30) == 3
+
+
+def test_a_hang_ends_at_the_deadline_and_leaves_no_process() -> None:
+    with Worker() as worker:
+        worker.start()
+        pid = worker.pid
+        found = worker.call(time.sleep, 60, deadline_s=0.5)
+        assert isinstance(found, Failure)
+        assert found.kind is FailureKind.HANG
+        assert pid is not None
+        assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_an_exception_is_a_failure_with_its_message() -> None:
+    with Worker() as worker:
+        found = worker.call(int, "x", deadline_s=30)
+        assert isinstance(found, Failure)
+        assert found.kind is FailureKind.ERROR
+        assert "'x'" in found.message
+
+
+def test_what_a_worker_prints_does_not_reach_its_answers() -> None:
+    with Worker() as worker:
+        assert worker.call(print, "noise", deadline_s=30) is None
+        assert worker.call(os.write, 1, b"noise\n", deadline_s=30) == 6
+        assert worker.call(len, "abc", deadline_s=30) == 3
+
+
+def test_a_worker_dies_with_its_parent() -> None:
+    code = (
+        "import os, time\nfrom autotune.profiler import Worker\nworker = Worker(); worker.start()\n"
+        "print(worker.pid, flush=True)\nos.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    pid = int(done.stdout)
+    for _ in range(100):
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("the worker outlived its parent")
+
+
+def test_the_worker_loads_none_of_the_heavy_libraries() -> None:
+    with Worker() as worker:
+        loaded = worker.call(eval, "list(__import__('sys').modules)", deadline_s=30)  # what the worker itself imports
+    assert not {"pandas", "sklearn", "xgboost", "optuna", "mlflow", "sqlalchemy"} & set(loaded)
+
+
+def test_an_executor_survives_the_death_of_one_worker() -> None:
+    with WorkerExecutor(2) as pool:
+        assert isinstance(pool, Executor)
+        broken = pool.submit(signal.raise_signal, signal.SIGKILL)
+        good = [pool.submit(len, "abc") for _ in range(4)]
+        assert [future.result(30) for future in good] == [3] * 4
+        with pytest.raises(MeasurementError, match="SIGKILL"):
+            broken.result(30)
+        assert pool.submit(len, "ab").result(30) == 2
+    with pytest.raises(RuntimeError, match="shut down"):
+        pool.submit(len, "a")
