@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from autotune.api.run import DEFAULT, Contender, Run
 from autotune.core import Failure, Identity, Kernel, Lane, Measurement, ProfileRecord, Protocol, StageRecord
 from autotune.errors import PredictorError
 from autotune.graph import StageFile, load_arrays, save_arrays
-from autotune.planning import CostTable, ErrorModel, Setting, build_table, segment_ranges
+from autotune.planning import CostTable, ErrorModel, Proposal, Setting, build_table, segment_ranges
 from autotune.planning.costs import Floats, LaneCost
 from autotune.predictor import KernelPredictor, StagePredictor, load_champion
 from autotune.profiler import Job, JobStage, identity, notes, profile_kernels, run_outputs, screen, stage_errors
@@ -102,6 +102,7 @@ def gather(run: Run) -> Knowledge:
     knowledge = Knowledge(
         settings=settings, lanes=lanes, kernel_us=kernel_us, stage_cost={}, segments={}, errors=errors
     )
+    predict_singles(run, used, kernel_us)
     with run.budget.phase("profile"):
         _measure_segments(run, knowledge)
     with run.budget.phase("train"):
@@ -128,12 +129,17 @@ def choose_lanes(run: Run) -> tuple[list[Setting], dict[Setting, tuple[Lane, ...
             lane = contender.lanes[0]
             key = (lane.processor, str(lane.precision))
             best.setdefault(key, contender.median_us)
-            if contender.median_us <= LANE_REACH * best[key] and len(lanes) < MAX_LANES:
+            if contender.median_us <= LANE_REACH * best[key] and len(lanes) < MAX_LANES and not _spins(lane):
                 lanes.append(lane)
         chosen[setting] = tuple(lanes)
     fastest = sorted(by_setting, key=lambda setting: by_setting[setting][0].median_us)
     kept = fastest[:1]
     return kept, {setting: chosen[setting] for setting in kept}
+
+
+def _spins(lane: Lane) -> bool:
+    """Whether a lane stands for something else in a partition: there the CPU provider's pools do not spin."""
+    return lane.processor == "cpu" and lane.concurrency.threads > 1 and lane.concurrency.spinning is None
 
 
 def lane_identity(run: Run, lane: Lane, protocol: Protocol) -> Identity:
@@ -151,7 +157,8 @@ def profile_model(run: Run, lanes: Sequence[Lane]) -> None:
     missing: dict[Lane, list[Kernel]] = {}
     for lane in lanes:
         known = run.store.known(list(kernels), lane, lane_identity(run, lane, Protocol.MARGINAL))
-        missing[lane] = [kernel for signature, kernel in kernels.items() if signature not in known]
+        unknown = [kernel for signature, kernel in kernels.items() if signature not in known]
+        missing[lane] = sorted(unknown, key=lambda kernel: -kernel.flops)  # the heavy ones, should time run out
         run.counters.kernels_needed += len(kernels)
         run.counters.kernels_known += len(known)
     total = sum(len(kernels) for kernels in missing.values())
@@ -229,18 +236,38 @@ def _fill(values: Floats, kernels: Sequence[Kernel], lane: Lane, predictor: Kern
     return filled
 
 
-def stage_costs(run: Run, lanes: Sequence[Lane]) -> dict[Lane, LaneCost]:
-    """Entry and exit costs by lane, fitted on all stages measured on this device."""
+def predict_singles(run: Run, lanes: Sequence[Lane], kernel_us: Mapping[Lane, Floats]) -> None:
+    """Predicts whole-model lanes from their kernels, with stage costs learnt from other models only."""
+    own = run.task.info.sha256
+    others = [record for record in run.store.stages(device=run.place.device.id) if record.model_sha256 != own]
+    costs = StagePredictor.fit(others, _known_kernel_us(run)) if others else StagePredictor()
+    ends = (sum(t.bytes for t in run.task.graph.inputs), sum(t.bytes for t in run.task.graph.outputs))
+    for contender in run.singles():
+        candidate = contender.candidate
+        if candidate is None or (candidate.callers, candidate.batch) != (1, 1) or contender.lanes[0] not in lanes:
+            continue
+        total = float(kernel_us[contender.lanes[0]].sum())
+        predicted_us = float(costs.predict_us(total, *ends, contender.lanes[0]))
+        if np.isfinite(predicted_us):
+            contender.proposal = Proposal(
+                candidate=candidate, predicted_us=predicted_us, predicted_error=0.0, origin="kernels"
+            )
+            run.keep_verified(contender)
+
+
+def _known_kernel_us(run: Run) -> Callable[[Sequence[str], Lane], Floats]:
+    """Measured marginal costs of this device by signature and lane; NaN where there is none."""
     known = {
         (record.kernel.signature, str(record.lane)): record.result.median_us
         for record in run.store.kernels(device=run.place.device.id)
         if isinstance(record.result, Measurement)
     }
+    return lambda signatures, lane: np.array([known.get((signature, str(lane)), np.nan) for signature in signatures])
 
-    def kernel_us(signatures: Sequence[str], lane: Lane) -> Floats:
-        return np.array([known.get((signature, str(lane)), np.nan) for signature in signatures])
 
-    predictor = StagePredictor.fit(run.store.stages(device=run.place.device.id), kernel_us)
+def stage_costs(run: Run, lanes: Sequence[Lane]) -> dict[Lane, LaneCost]:
+    """Entry and exit costs by lane, fitted on all stages measured on this device."""
+    predictor = StagePredictor.fit(run.store.stages(device=run.place.device.id), _known_kernel_us(run))
     found = {}
     for lane in lanes:
         cost = predictor.coefficients(lane)

@@ -178,14 +178,7 @@ def _tell(run: Run, contender: Contender) -> None:
     if contender.proposal is None or contender.candidate is None:
         return
     measured_us = contender.median_us if isinstance(contender.result, Measurement) else None
-    run.verified.append(
-        {
-            "plan_hash": contender.candidate.hash,
-            "predicted": contender.proposal.predicted_us,
-            "measured": measured_us,
-            "feasible": run.feasible(contender),
-        }
-    )
+    run.keep_verified(contender)
     run.observer.event(
         "candidate",
         {

@@ -128,6 +128,20 @@ class Run:
     def _no_signal(contender: Contender) -> bool:
         return contender.error is not None and bool(contender.error.no_signal)
 
+    def keep_verified(self, contender: Contender) -> None:
+        """Files a frozen prediction beside what was measured."""
+        if contender.proposal is None or contender.candidate is None:
+            return
+        self.verified.append(
+            {
+                "plan_hash": contender.candidate.hash,
+                "predicted": contender.proposal.predicted_us,
+                "measured": contender.median_us if isinstance(contender.result, Measurement) else None,
+                "feasible": self.feasible(contender),
+                "stages": len(contender.candidate.stages),
+            }
+        )
+
     def singles(self) -> list[Contender]:
         """Whole-model contenders that were measured, fastest first (the default among them)."""
         found = [c for c in self.contenders.values() if c.candidate is not None and c.candidate.is_single_lane]

@@ -38,7 +38,10 @@ def test_the_server_answers_on_loopback_and_leaves_no_process_behind(home: Path)
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_ends_it_without_an_orphan(home: Path) -> None:
-    code = f"from pathlib import Path; from autotune.tracking import serve_ui; serve_ui(Path({str(home)!r}))"
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in a background shell
+        f"from pathlib import Path; from autotune.tracking import serve_ui; serve_ui(Path({str(home)!r}))"
+    )
     with subprocess.Popen([sys.executable, "-uc", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert status(process.stdout.readline().strip()) == 200

@@ -1,0 +1,216 @@
+"""The whole job on a small network with the real providers of this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+import autotune
+from autotune.api import SearchResult, bench_plan, export_plan, profile, run_plan, search
+from autotune.core import Scenario, VerdictKind
+from autotune.datasets import Store
+from autotune.errors import (
+    BadReferenceError,
+    InputError,
+    MissingProcessorError,
+    ModelFileError,
+    PlanError,
+    StoreError,
+    UnknownNameError,
+    UsageError,
+)
+from autotune.runtime import read_plan
+
+from .conftest import quick, write_model
+
+
+def test_the_plan_gives_the_models_outputs(found: SearchResult, place: Path) -> None:
+    sample = np.load(place / "inputs.npz")["images"][0]
+    wanted = ort.InferenceSession(str(place / "small.onnx")).run(None, {"images": sample})
+    with autotune.load_plan(found.folder) as plan:
+        got = plan.run(None, {"images": sample})
+    np.testing.assert_allclose(got[0], wanted[0], rtol=1e-4, atol=1e-5)
+    assert [array.shape for array in got] == [array.shape for array in wanted]
+
+
+def test_the_verdict_comes_with_baselines_and_errors(found: SearchResult) -> None:
+    plan = found.plan
+    assert plan.verdict is not None
+    assert plan.verdict.kind in set(VerdictKind)
+    assert {baseline.name for baseline in plan.baselines} >= {"default", "single:cpu/f32/t1"}
+    assert found.best_single_processor in {baseline.name for baseline in plan.baselines}
+    assert plan.error is not None
+    assert plan.error.relative_rms <= plan.tolerance
+    assert plan.measured is not None
+    assert plan.measured.p50_us > 0
+
+
+def test_the_json_keeps_the_contract(found: SearchResult) -> None:
+    data = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert data["schema_version"] == 1
+    assert set(data) >= {
+        "models", "scenario", "device", "plan", "mlflow_run_id", "verdict", "baselines", "best_single_processor",
+        "tuned", "speedup", "verified", "cost",
+    }  # fmt: skip
+    assert set(data["models"][0]) >= {"name", "sha256", "shapes"}
+    assert data["models"][0]["shapes"] == {"images": [1, 3, 24, 24]}
+    assert set(data["verdict"]) == {"kind", "winner", "reason"}
+    assert set(data["tuned"]) >= {"predicted", "measured", "error", "lanes", "stages"}
+    assert set(data["tuned"]["measured"]) == {"latency_ms", "throughput_per_s", "load_s", "peak_bytes"}
+    assert set(data["speedup"]) == {"over_default", "over_best_single"}
+    assert set(data["cost"]) >= {
+        "profile_s", "train_s", "search_s", "verify_s", "total_s", "device_measurements", "table_candidates", "trials",
+    }  # fmt: skip
+    for baseline in data["baselines"]:
+        assert set(baseline) >= {"name", "latency_ms", "throughput_per_s", "error", "feasible"}
+
+
+def test_a_second_search_reuses_what_was_measured(found: SearchResult, place: Path) -> None:
+    again = search(place / "small.onnx", quick(place, budget_s=12.0))
+    known, needed, _ = again.reused
+    assert known == needed > 0
+    assert again.plan.model.sha256 == found.plan.model.sha256
+    with Store(f"sqlite:///{place / 'home' / 'profiles.db'}") as store:
+        assert len(store.kernels()) == len({(r.kernel.signature, str(r.lane)) for r in store.kernels()})
+
+
+def test_offline_measures_throughput_with_callers_and_batches(found: SearchResult, place: Path) -> None:
+    offline = search(place / "small.onnx", quick(place, scenario=Scenario.OFFLINE))
+    names = {baseline.name for baseline in offline.plan.baselines}
+    assert any(" x2" in name for name in names)
+    assert offline.plan.scenario is Scenario.OFFLINE
+    with autotune.load_plan(offline.folder) as plan:
+        shape = plan.inputs[0].shape
+        assert shape is not None
+        assert plan.run(["best"], {"images": np.zeros(shape, np.float32)})[0].shape[0] == shape[0]
+
+
+def test_a_budget_too_small_for_anything_returns_the_default_and_says_so(place: Path) -> None:
+    tiny = search(place / "small.onnx", quick(place, budget_s=0.05))
+    assert tiny.plan.verdict is not None
+    assert tiny.plan.verdict.winner == "default"
+    assert any("too small" in warning for warning in tiny.warnings)
+    assert read_plan(tiny.folder).verdict == tiny.plan.verdict
+
+
+def test_a_tolerance_that_nothing_meets_returns_the_reference(place: Path) -> None:
+    exact = search(place / "small.onnx", quick(place, tolerance=0.0))
+    assert exact.plan.error is not None
+    assert exact.plan.error.relative_rms == 0.0
+
+
+def test_a_programs_own_metric_decides_what_is_near_enough(place: Path) -> None:
+    seen: list[float] = []
+
+    def metric(wanted: object, got: object) -> float:
+        seen.append(1.0)
+        return 0.0
+
+    result = search(place / "small.onnx", quick(place, budget_s=6.0), metric=metric)
+    assert seen
+    assert result.plan.error is not None
+    assert result.plan.error.relative_rms == 0.0
+
+
+def test_an_interrupt_keeps_the_best_so_far(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("autotune.api.searching.gather", interrupted)
+    result = search(place / "small.onnx", quick(place))
+    assert result.interrupted
+    assert any("interrupted" in warning for warning in result.warnings)
+    assert read_plan(result.folder).measured is not None
+
+
+def test_an_observer_that_raises_cannot_stop_the_search(place: Path) -> None:
+    class Broken:
+        def progress(self, *_: object, **__: object) -> None:
+            raise RuntimeError("broken observer")
+
+        def event(self, *_: object) -> None:
+            raise RuntimeError("broken observer")
+
+    assert search(place / "small.onnx", quick(place, budget_s=0.05), observer=Broken()).folder.exists()
+
+
+def test_the_users_own_options_are_a_baseline(place: Path) -> None:
+    options = place / "options.json"
+    options.write_text(
+        json.dumps({"intra_op_num_threads": 1, "session_config": {"session.intra_op.allow_spinning": "0"}})
+    )
+    result = search(place / "small.onnx", quick(place, baseline=options))
+    assert "user" in {baseline.name for baseline in result.plan.baselines}
+
+
+def test_running_benching_and_exporting_a_plan(found: SearchResult, place: Path) -> None:
+    outputs = run_plan(found.folder, [place / "inputs.npz"])
+    assert len(outputs) == 4
+    assert set(outputs[0]) == {"scores", "best"}
+    bench = bench_plan(found.folder, launches=2, home=place / "home")
+    assert [row.name for row in bench.rows][:2] == ["plan", "default"]
+    assert all(row.timing is not None for row in bench.rows[:2])
+    exported = export_plan(found.folder, place / "exported")
+    assert exported.path.exists()
+    assert "onnxruntime" in exported.snippet
+
+
+def test_profiling_alone_knows_what_the_search_measured(found: SearchResult, place: Path) -> None:
+    result = profile([place / "small.onnx"], quick(place, budget_s=10.0), lanes=["cpu/f32/t2"])
+    assert result.kernels > 0
+    (lane,) = result.lanes
+    assert lane.failed == lane.missing == 0
+
+
+BAD = [
+    ("nothing", {}, UnknownNameError, "yolo"),
+    ("missing.onnx", {}, ModelFileError, r"missing\.onnx"),
+    ("inputs.npz", {}, ModelFileError, r"inputs\.npz"),
+    ("small.onnx", {"shapes": {"images": (1, 3)}}, UsageError, "images"),
+    ("small.onnx", {"shapes": {"pictures": (1, 3)}}, UsageError, "pictures"),
+    ("small.onnx", {"dims": {"width": 3}}, UsageError, "width"),
+    ("small.onnx", {"processors": ("gpu",)}, MissingProcessorError, "gpu"),
+]
+
+
+@pytest.mark.parametrize(("model", "changes", "error", "text"), BAD)
+def test_bad_input_is_refused_with_its_value(
+    place: Path, model: str, changes: dict[str, object], error: type[Exception], text: str
+) -> None:
+    path = model if model == "nothing" else place / model
+    with pytest.raises(error, match=text):
+        search(path, quick(place, **changes))
+
+
+def test_wrong_inputs_are_refused(place: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "wrong.npz", images=np.zeros((1, 3, 24, 24), np.float64))
+    with pytest.raises(InputError, match="float64"):
+        search(place / "small.onnx", quick(place, inputs=(tmp_path / "wrong.npz",)))
+
+
+def test_nan_in_the_reference_is_refused(place: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "nan.npz", images=np.full((1, 3, 24, 24), np.nan, np.float32))
+    with pytest.raises(BadReferenceError, match="scores"):
+        search(place / "small.onnx", quick(place, inputs=(tmp_path / "nan.npz",)))
+
+
+def test_a_home_that_cannot_be_written_is_refused(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="AUTOTUNE_HOME"):
+        search(place / "small.onnx", quick(place, home=tmp_path / "file" / "home"))
+
+
+def test_an_output_folder_with_something_else_in_it_is_refused(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(PlanError, match="--output"):
+        search(place / "small.onnx", quick(place, budget_s=0.05, output=tmp_path))
+    assert (tmp_path / "letter.txt").read_text() == "dear"
+
+
+def test_a_static_batch_works_too(place: Path, tmp_path: Path) -> None:
+    model = write_model(tmp_path / "static.onnx", batch=1)
+    assert search(model, quick(place, budget_s=0.05)).plan.model.inputs[0].shape == (1, 3, 24, 24)
