@@ -88,10 +88,12 @@ class Knowledge:
         return tables
 
 
-def gather(run: Run) -> Knowledge:
-    """Profiles what is not known yet, trains, measures segments, and returns all of it."""
+def gather(run: Run) -> Knowledge | None:
+    """Profiles what is not known yet, trains, measures segments; None where no lane but the default can run the model."""
     settings, lanes = choose_lanes(run)
     used = tuple(dict.fromkeys(lane for setting in settings for lane in lanes[setting]))
+    if not used:
+        return None
     with run.budget.phase("profile"):
         profile_model(run, used)
     with run.budget.phase("train"):
@@ -131,7 +133,7 @@ def choose_lanes(run: Run) -> tuple[list[Setting], dict[Setting, tuple[Lane, ...
             best.setdefault(key, contender.median_us)
             if contender.median_us <= LANE_REACH * best[key] and len(lanes) < MAX_LANES and not _spins(lane):
                 lanes.append(lane)
-        chosen[setting] = tuple(lanes)
+        chosen[setting] = tuple(lanes) or contenders[0].lanes
     fastest = sorted(by_setting, key=lambda setting: by_setting[setting][0].median_us)
     kept = fastest[:1]
     return kept, {setting: chosen[setting] for setting in kept}

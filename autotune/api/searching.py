@@ -124,9 +124,10 @@ def _work(run: Run) -> Decision | None:
     try:
         with run.budget.phase("verify"):
             measure_baselines(run)
-        if run.budget.left_s > 0.15 * run.budget.total_s and len(run.contenders) > 1:
+        if run.budget.left_s > 0.15 * run.budget.total_s and len(run.singles()) > 1:
             knowledge = gather(run)
-            search_rounds(run, knowledge)
+            if knowledge is not None:
+                search_rounds(run, knowledge)
         with run.budget.phase("verify"):
             return decide_run(run)
     except KeyboardInterrupt:

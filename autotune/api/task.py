@@ -119,8 +119,9 @@ def prepare_task(model: str | Path, settings: SearchSettings, work: Path) -> Tas
     half = max(1, (len(samples) + 1) // 2)
     if real and len(samples) == 1:
         warnings.append("only one sample of real inputs: the final error is measured on the one the search used.")
-    search = _with_reference(graph, samples[:half], work / "search_samples.npz")
-    held_out = _with_reference(graph, samples[half:], work / "held_out.npz") if samples[half:] else search
+    search = _with_reference(graph, samples[:half], work / "search_samples.npz", real=real)
+    rest = samples[half:]
+    held_out = _with_reference(graph, rest, work / "held_out.npz", real=real) if rest else search
     feeds = work / "feeds.npz"
     save_arrays(feeds, samples[0])
     info = ModelInfo(name=name, sha256=graph.sha256, inputs=graph.inputs, outputs=graph.outputs, source=source)
@@ -156,7 +157,7 @@ def _samples(
     return drawn, False, [text + "."]
 
 
-def _with_reference(graph: Graph, samples: Sequence[Mapping[str, np.ndarray]], path: Path) -> Samples:
+def _with_reference(graph: Graph, samples: Sequence[Mapping[str, np.ndarray]], path: Path, *, real: bool) -> Samples:
     save_arrays(path, {name: np.stack([sample[name] for sample in samples]) for name in samples[0]})
     job = Job(
         name="reference",
@@ -166,7 +167,8 @@ def _with_reference(graph: Graph, samples: Sequence[Mapping[str, np.ndarray]], p
     )
     outputs = run_outputs(job, str(path), deadline_s=REFERENCE_DEADLINE_S)
     if isinstance(outputs, Failure):
-        raise MeasurementError(f"ONNX Runtime's CPU provider cannot run {graph.source.name}: {outputs.message}")
+        hint = "" if real else " The inputs were random: give ones that the model takes with --inputs FILE.npz."
+        raise MeasurementError(f"ONNX Runtime's CPU provider cannot run {graph.name}: {outputs.message}.{hint}")
     for name, at in ((tensor.name, at) for at, tensor in enumerate(graph.outputs)):
         if any(_is_bad(sample[at]) for sample in outputs):
             raise BadReferenceError(

@@ -22,7 +22,7 @@ from autotune.graph.kernels import GraphView, make_kernel
 from autotune.graph.operators import Operator, operator_of
 from autotune.graph.parts import OutputPart, output_parts
 from autotune.graph.prepare import MODEL_FILE, digest, foreign_domains, prepare
-from autotune.graph.values import all_specs, input_specs, required_specs, used_names
+from autotune.graph.values import all_specs, input_specs, required_specs, spec_of, used_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,9 +161,11 @@ def _load(
     replace: bool,
     parent: Graph | None = None,
 ) -> Graph:
-    model, source = prepare(path, work, shapes=shapes, dims=dims, replace=replace)
+    prepared = prepare(path, work, shapes=shapes, dims=dims, replace=replace)
+    model, source = prepared.model, prepared.source
     nodes = list(model.graph.node)
     specs = all_specs(model.graph)
+    specs |= {spec.name: spec for value in prepared.inputs if (spec := spec_of(value)) is not None}
     initializers = {tensor.name: tensor for tensor in model.graph.initializer}
     outputs = required_specs(model.graph.output, specs)
     names = {value.name for value in model.graph.output}

@@ -32,7 +32,7 @@ def random_inputs(
         high: exclusive upper bounds of integer inputs by name; 2 for those not named.
     """
     rng = np.random.default_rng(seed)
-    return {spec.name: _values(spec, rng, (high or {}).get(spec.name, DEFAULT_HIGH)) for spec in specs}
+    return {spec.name: np.asarray(_values(spec, rng, (high or {}).get(spec.name, DEFAULT_HIGH))) for spec in specs}
 
 
 def _values(spec: TensorSpec, rng: np.random.Generator, high: int) -> np.ndarray[Any, Any]:

@@ -6,13 +6,14 @@ import hashlib
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 import onnxruntime as ort
 
 from autotune.errors import ModelFileError, UnsupportedModelError
-from autotune.graph.dims import fix_dimensions
+from autotune.graph.dims import fix_dimensions, model_inputs
 from autotune.graph.files import bring_external, read_structure, subgraphs
 
 MODEL_FILE = "model.onnx"
@@ -26,6 +27,21 @@ _ERRORS = tuple(
 )
 
 
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Prepared:
+    """A prepared model.
+
+    Args:
+        model: without its weights, which stay in the external file.
+        source: the file as given, with fixed dimensions.
+        inputs: the inputs with the shapes that were asked for.
+    """
+
+    model: onnx.ModelProto
+    source: Path
+    inputs: tuple[onnx.ValueInfoProto, ...]
+
+
 def prepare(
     path: Path,
     work: Path,
@@ -33,8 +49,11 @@ def prepare(
     shapes: Mapping[str, Sequence[int]],
     dims: Mapping[str, int],
     replace: bool = False,
-) -> tuple[onnx.ModelProto, Path]:
-    """Writes the prepared model into `work`; returns it (weights left outside) and the source with fixed dimensions.
+) -> Prepared:
+    """Writes the prepared model into `work`.
+
+    A few models run with the shapes asked for but fail ONNX's type inference once these are written into them (the
+    branch of an `If` that is not taken may not fit them). They are prepared with their dimensions left open.
 
     Raises:
         ModelFileError: the file cannot be used.
@@ -48,16 +67,53 @@ def prepare(
     source = work / SOURCE_FILE
     source.write_bytes(model.SerializeToString())
     _check(source)
+    try:
+        prepared = _prepared(source, work)
+    except UnsupportedModelError:
+        source.write_bytes(read_structure(path).SerializeToString())
+        prepared = _prepared(source, work)
+    (work / MODEL_FILE).write_bytes(prepared.SerializeToString())
+    return Prepared(model=prepared, source=source, inputs=tuple(model_inputs(model.graph)))
+
+
+def _prepared(source: Path, work: Path) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory(dir=work) as draft:
-        _optimise(source, Path(draft) / MODEL_FILE)
-        prepared = onnx.load(str(Path(draft) / MODEL_FILE), load_external_data=False)
+        target = Path(draft) / MODEL_FILE
+        _optimise(source, target)
+        prepared = onnx.load(str(target), load_external_data=False)
+        if has_bodies(prepared) and not _loads(target):
+            prepared = _as_it_is(source, target)
         weights = Path(draft) / WEIGHTS_FILE
         if weights.exists():
             weights.replace(work / WEIGHTS_FILE)
     _name_nodes(prepared)
-    prepared = _infer(prepared)
-    (work / MODEL_FILE).write_bytes(prepared.SerializeToString())
-    return prepared, source
+    return _infer(prepared)
+
+
+def _loads(path: Path) -> bool:
+    """Whether ONNX Runtime can read what it wrote: 1.24 gives the bodies of an `If` initializers of the same name."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except _ERRORS:
+        return False
+    return True
+
+
+def _as_it_is(source: Path, target: Path) -> onnx.ModelProto:
+    """The model without folded constants, its weights moved to one file."""
+    (target.parent / WEIGHTS_FILE).unlink(missing_ok=True)
+    onnx.save_model(
+        onnx.load(str(source)),
+        str(target),
+        save_as_external_data=True,
+        all_tensors_to_one_file=True,
+        location=WEIGHTS_FILE,
+        size_threshold=INLINE_BYTES,
+    )
+    return onnx.load(str(target), load_external_data=False)
 
 
 def _check(source: Path) -> None:

@@ -38,7 +38,7 @@ def outputs_here(job: Job, samples: str) -> Outputs:
     count = len(next(iter(arrays.values())))
     found = []
     for at in range(count):
-        feeds = {name: array[at] for name, array in arrays.items()}
+        feeds = {name: np.asarray(array[at]) for name, array in arrays.items()}
         if job.batch > 1:
             feeds = {name: np.concatenate([array] * job.batch) for name, array in feeds.items()}
         found.append([np.asarray(value) for value in runner.run(None, feeds)])
@@ -94,7 +94,7 @@ def stage_errors_here(
     before: list[list[dict[str, Any]]] = []
     references: Outputs = []
     for at in range(count):
-        tensors = {name: array[at] for name, array in arrays.items()}
+        tensors = {name: np.asarray(array[at]) for name, array in arrays.items()}
         states = []
         for session in sessions:
             states.append(dict(tensors))
