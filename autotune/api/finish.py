@@ -24,7 +24,7 @@ from autotune.core import (
 from autotune.errors import MeasurementError
 from autotune.graph import extract
 from autotune.planning import Decision, decide_winner
-from autotune.profiler import decide, run_outputs
+from autotune.profiler import Job, JobStage, decide, run_outputs
 from autotune.profiler.decide import BLOCKS
 from autotune.runtime import write_plan
 
@@ -37,6 +37,8 @@ RUNS_PER_LAUNCH = 20
 TIME_CAP_S = 1.0
 DRAIN_S = 0.05
 HELD_OUT_DEADLINE_S = 300.0
+REWRITE_ERROR = 1e-5
+"""What folding constants may change, relative to the original file."""
 
 
 def decide_run(run: Run) -> Decision | None:
@@ -247,6 +249,7 @@ def build_plan(run: Run, winner: Contender, decision: Decision | None) -> tuple[
         )
         for file, choice in zip(files, winner.candidate.stages, strict=False)
     )
+    _prove(run, winner, [str(file.path) for file in files[: len(stages)]])
     over = dict(decision.over) if decision is not None else {}
     plan = Plan(
         model=replace(run.task.info, inputs=graph.inputs, outputs=graph.outputs),
@@ -267,6 +270,26 @@ def build_plan(run: Run, winner: Contender, decision: Decision | None) -> tuple[
     )
     write_plan(plan, folder, files=staging, whole=files[-1].path.name)
     return plan, folder
+
+
+def _prove(run: Run, winner: Contender, files: Sequence[str]) -> None:
+    """Runs the files that the plan will hold once more: what is delivered is what was measured.
+
+    Raises:
+        MeasurementError: they cannot be run, or give other outputs.
+    """
+    if winner.candidate is None or winner.candidate.batch > 1:
+        return
+    stages = tuple(
+        JobStage(file=file, lane=stage.lane) for file, stage in zip(files, winner.candidate.stages, strict=True)
+    )
+    job = Job(name="plan", stages=stages, outputs=run.task.outputs, feeds=str(run.task.feeds))
+    outputs = run_outputs(job, str(run.task.search_samples.path), deadline_s=HELD_OUT_DEADLINE_S)
+    if isinstance(outputs, Failure):
+        raise MeasurementError(f"the plan's files cannot be run: {outputs.message}")
+    error = run.task.error(outputs, run.task.search_samples)
+    if error.relative_rms > max(run.settings.tolerance, REWRITE_ERROR):
+        raise MeasurementError(f"the plan's files give other outputs: relative error {error.relative_rms:.1e}")
 
 
 def _versions(run: Run) -> tuple[tuple[str, str], ...]:

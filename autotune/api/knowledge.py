@@ -89,7 +89,7 @@ class Knowledge:
 
 
 def gather(run: Run) -> Knowledge | None:
-    """Profiles what is not known yet, trains, measures segments; None where no lane but the default can run the model."""
+    """Profiles what is not known, trains, measures segments; None where no lane but the default runs the model."""
     settings, lanes = choose_lanes(run)
     used = tuple(dict.fromkeys(lane for setting in settings for lane in lanes[setting]))
     if not used:

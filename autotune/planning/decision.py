@@ -14,6 +14,8 @@ LaunchTimes = Mapping[str, Sequence[Measurement | Failure]]
 """Job name -> one result per launch; launch i of every job is the same launch."""
 
 CONFIDENCE = 0.95
+EVEN = 1.02
+"""Speedup under which two single sessions count as even."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +68,10 @@ def _level(results: Sequence[Measurement | Failure]) -> float:
 def decide_winner(times: LaunchTimes, *, ranks: Sequence[Sequence[str]], against: Sequence[str]) -> Decision:
     """The winner under the rule that the simpler one wins unless the gain is distinguishable.
 
-    The fastest of each rank is chosen on the even launches. Going from the simplest rank to the most complicated, a
-    rank's
-    fastest takes the lead only if its speedup over the leader, on the odd launches, has an interval above 1.
+    The fastest of each rank is chosen on the even launches. From the simplest rank to the most complicated, a rank's
+    fastest takes the lead only if its speedup over the leader, on the odd launches, has an interval above 1. For the
+    second rank (still one session, so that the choice costs its user nothing) being faster by `EVEN` on both halves is
+    enough.
 
     Args:
         times: results by job and launch.
@@ -83,7 +86,7 @@ def decide_winner(times: LaunchTimes, *, ranks: Sequence[Sequence[str]], against
     if not any(reporting.values()):
         reporting = choosing
     leader, challenger, gain = "", "", None
-    for rank in ranks:
+    for number, rank in enumerate(ranks):
         names = [name for name in rank if name in times and math.isfinite(_level(choosing[name]))]
         if not names:
             continue
@@ -94,7 +97,10 @@ def decide_winner(times: LaunchTimes, *, ranks: Sequence[Sequence[str]], against
         ratio = speedup(reporting[leader], reporting[fastest])
         if ratio is not None and (not challenger or _level(choosing[fastest]) <= _level(choosing[challenger])):
             challenger, gain = fastest, ratio
-        if ratio is not None and ratio.low > 1.0:
+        if ratio is None:
+            continue
+        consistent = min(ratio.ratio, _level(choosing[leader]) / _level(choosing[fastest])) > EVEN
+        if ratio.low > 1.0 or (number == 1 and consistent):
             leader = fastest
     if not leader:
         raise ValueError("no job finished all its launches")

@@ -67,6 +67,16 @@ def test_equal_plans_are_rarely_called_different() -> None:
     assert different <= 0.05 * 200
 
 
+def test_a_single_session_that_is_faster_on_both_halves_needs_no_certainty() -> None:
+    wavering: list[Measurement | Failure] = [
+        Measurement(samples_us=(level,)) for level in (90.0, 70.0, 85.0, 99.0, 88.0, 95.0)
+    ]
+    times = {"default": launches(100, count=6), "single:a": wavering}
+    assert decide_winner(times, ranks=RANKS, against=[]).winner == "single:a"
+    times = {"default": launches(100, count=6), "plan:1": wavering}
+    assert decide_winner(times, ranks=RANKS, against=[]).winner == "default"
+
+
 def test_nothing_finished_is_an_error() -> None:
     failed: list[Measurement | Failure] = [Failure(kind=FailureKind.HANG, message="deadline")]
     with pytest.raises(ValueError, match="no job"):
