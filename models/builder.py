@@ -65,6 +65,7 @@ class Builder:
         pad: int | tuple[int, int] | None = None,
         groups: int = 1,
         bias: bool = True,
+        bias_std: float = 0.0,
         gain: float = 2.0,
     ) -> str:
         """A convolution with He weights of variance gain / fan-in; `pad` None keeps the size at stride 1."""
@@ -72,7 +73,7 @@ class Builder:
         top, left = (high // 2, wide // 2) if pad is None else ((pad, pad) if isinstance(pad, int) else pad)
         fan_in = inner // groups * high * wide
         weight = self.normal((outer, inner // groups, high, wide), math.sqrt(gain / fan_in))
-        inputs = [x, weight] + ([self.constant(np.zeros(outer, np.float32))] if bias else [])
+        inputs = [x, weight] + ([self.normal((outer,), bias_std)] if bias else [])
         return self.op(
             "Conv",
             inputs,

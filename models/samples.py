@@ -109,9 +109,10 @@ def load_inputs(paths: Sequence[Path], inputs: Sequence[TensorSpec]) -> list[Sam
 
 def _from_npz(path: Path, inputs: Sequence[TensorSpec]) -> list[Sample]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            if not hasattr(stored, "files"):
-                raise InputError(f"{path} holds a single array: use np.savez with the inputs' names")
+        stored = np.load(path, allow_pickle=False)
+        if isinstance(stored, np.ndarray):
+            raise InputError(f"{path} holds a single array: use np.savez with the inputs' names")
+        with stored:
             arrays = {name: stored[name] for name in stored.files}
     except FileNotFoundError as error:
         raise InputError(f"no such file: {path}") from error

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import onnx
 
 from autotune.models.builder import Builder
+from autotune.models.healthy import BIAS_STD, scale_convolutions, smooth_image, unit_factors
 
 CLASSES = 80
 BINS = 16
 STRIDES = (8, 16, 32)
 WIDTHS = (16, 32, 64, 128, 256)
 DEPTHS = (1, 2, 2, 1)
-RESIDUAL_GAIN = 0.5
-"""Keeps the variance of a residual sum near that of its input."""
+CALIBRATION_SIZE = 160
 
 
 class _Yolo:
@@ -23,9 +24,9 @@ class _Yolo:
         self.b = Builder("yolov8n", seed=seed)
         self.size = size
 
-    def unit(self, x: str, inner: int, outer: int, kernel: int = 1, stride: int = 1, gain: float = 2.8) -> str:
+    def unit(self, x: str, inner: int, outer: int, kernel: int = 1, stride: int = 1) -> str:
         """Convolution (batch normalisation folded in, as exported) and SiLU."""
-        return self.b.silu(self.b.conv(x, inner, outer, kernel, stride=stride, gain=gain))
+        return self.b.silu(self.b.conv(x, inner, outer, kernel, stride=stride, bias_std=BIAS_STD))
 
     def c2f(self, x: str, inner: int, outer: int, count: int, *, shortcut: bool) -> str:
         """Cross-stage partial block with two convolutions and `count` bottlenecks."""
@@ -35,7 +36,7 @@ class _Yolo:
         kept = [left, f"{left}_1"]
         for _ in range(count):
             y = self.unit(kept[-1], hidden, hidden, 3)
-            y = self.unit(y, hidden, hidden, 3, gain=RESIDUAL_GAIN if shortcut else 2.8)
+            y = self.unit(y, hidden, hidden, 3)
             kept.append(self.b.op("Add", [kept[-1], y]) if shortcut else y)
         return self.unit(self.b.op("Concat", kept, axis=1), (2 + count) * hidden, outer)
 
@@ -71,9 +72,9 @@ class _Yolo:
         """Box distribution and class scores of one map, [batch, 64 + 80, cells]."""
         boxes, scores = max(16, WIDTHS[2] // 4, BINS * 4), max(WIDTHS[2], min(CLASSES, 100))
         box = self.unit(self.unit(x, inner, boxes, 3), boxes, boxes, 3)
-        box = self.b.conv(box, boxes, 4 * BINS, 1, gain=4.0)
+        box = self.b.conv(box, boxes, 4 * BINS, 1, bias_std=BIAS_STD)
         score = self.unit(self.unit(x, inner, scores, 3), scores, scores, 3)
-        score = self.b.conv(score, scores, CLASSES, 1, gain=4.0)
+        score = self.b.conv(score, scores, CLASSES, 1, bias_std=BIAS_STD)
         return self.b.reshape(self.b.op("Concat", [box, score], axis=1), [0, 4 * BINS + CLASSES, -1])
 
     def decode(self, maps: list[str]) -> str:
@@ -105,8 +106,8 @@ class _Yolo:
         return self.b.constant(centres), self.b.constant(np.concatenate(strides)[None, None].astype(np.float32))
 
 
-def build(*, size: int = 640, seed: int = 0) -> onnx.ModelProto:
-    """YOLOv8n for images of `size` × `size` (a multiple of 32): `images` -> `output0` [batch, 84, cells]."""
+def _plain(size: int, seed: int) -> onnx.ModelProto:
+    """The network with He weights that are not yet scaled."""
     net = _Yolo(size, seed)
     maps = [net.head(x, inner) for x, inner in zip(net.features(), WIDTHS[2:], strict=True)]
     net.decode(maps)
@@ -115,3 +116,16 @@ def build(*, size: int = 640, seed: int = 0) -> onnx.ModelProto:
         {"images": (onnx.TensorProto.FLOAT, ("batch", 3, size, size))},
         {"output0": (onnx.TensorProto.FLOAT, ("batch", 4 + CLASSES, cells))},
     )
+
+
+@cache
+def _factors(seed: int) -> list[float]:
+    """Scales of the convolutions: this network has no normalisation left that would keep its activations in range."""
+    return unit_factors(_plain(CALIBRATION_SIZE, seed), {"images": smooth_image(CALIBRATION_SIZE, seed=seed)})
+
+
+def build(*, size: int = 640, seed: int = 0) -> onnx.ModelProto:
+    """YOLOv8n for images of `size` × `size` (a multiple of 32): `images` -> `output0` [batch, 84, cells]."""
+    model = _plain(size, seed)
+    scale_convolutions(model, _factors(seed))
+    return model

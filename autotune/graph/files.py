@@ -80,12 +80,16 @@ def _check_external(path: Path, tensor: onnx.TensorProto) -> None:
 
 
 def bring_external(path: Path, model: onnx.ModelProto, folder: Path) -> None:
-    """Puts the model's external data files into `folder` under their own names (hard links where possible)."""
+    """Copies the model's external data files into `folder` under their own names (ONNX's checker refuses links).
+
+    Raises:
+        StoreError: there is no space.
+    """
     for location in {external_entry(tensor, "location") for tensor in external_tensors(model.graph)}:
         target = folder / location
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
-            link_or_copy((path.parent / location).resolve(), target)
+            copy_file((path.parent / location).resolve(), target)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -97,8 +101,17 @@ def link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        try:
-            shutil.copyfile(source, target)
-        except OSError as error:
-            need = source.stat().st_size
-            raise StoreError(f"{target} cannot be written ({error.strerror}); {need:,} bytes are needed") from error
+        copy_file(source, target)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """A copy; the copy stays private to this command.
+
+    Raises:
+        StoreError: there is no space.
+    """
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        need = source.stat().st_size
+        raise StoreError(f"{target} cannot be written ({error.strerror}); {need:,} bytes are needed") from error

@@ -1,0 +1,245 @@
+"""Loading: what is refused, what is fixed, what is found out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from autotune.core import TensorSpec
+from autotune.errors import ModelError, ModelFileError, UnresolvedDimensionError, UnsupportedModelError, UsageError
+from autotune.graph import embedding_limits, extract, load, random_inputs
+
+from .conftest import Net, session
+
+
+def save(path: Path, nodes: list[onnx.NodeProto], inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto],
+         weights: list[onnx.TensorProto] | None = None) -> Path:  # fmt: skip
+    graph = helper.make_graph(nodes, "g", inputs, outputs, weights or [])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
+    return path
+
+
+def value(name: str, shape: list[int | str | None] | None, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def test_a_file_that_is_not_there_or_not_onnx_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="nowhere"):
+        load(tmp_path / "nowhere.onnx")
+    (tmp_path / "text.onnx").write_text("hello, this is no model at all\n" * 10)
+    with pytest.raises(ModelFileError, match="text"):
+        load(tmp_path / "text.onnx")
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    with pytest.raises(ModelFileError, match="empty"):
+        load(tmp_path / "empty.onnx")
+
+
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+    net = Net()
+    path = net.save(tmp_path / "net.onnx", [net.conv("x")])
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ModelFileError, match="net"):
+        load(path)
+
+
+def external(folder: Path) -> Path:
+    net = Net()
+    path = net.save(folder / "net.onnx", [net.conv("x")])
+    model = onnx.load(str(path))
+    onnx.save_model(model, str(path), save_as_external_data=True, location="net.data", size_threshold=0)
+    return path
+
+
+def test_external_data_beside_the_model_are_read(tmp_path: Path) -> None:
+    path = external(tmp_path)
+    graph = load(path)
+    feeds = random_inputs(graph.inputs, seed=0)
+    np.testing.assert_array_equal(session(path).run(None, feeds)[0], session(graph.path).run(None, feeds)[0])
+
+
+@pytest.mark.parametrize("location", ["../net.data", "/etc/hostname"])
+def test_external_data_outside_the_folder_are_refused(tmp_path: Path, location: str) -> None:
+    (tmp_path / "inside").mkdir()
+    path = external(tmp_path / "inside")
+    (tmp_path / "inside" / "net.data").rename(tmp_path / "net.data")
+    model = onnx.load(str(path), load_external_data=False)
+    for entry in model.graph.initializer[0].external_data:
+        if entry.key == "location":
+            entry.value = location
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFileError, match="outside"):
+        load(path)
+
+
+def test_missing_or_truncated_external_data_are_refused(tmp_path: Path) -> None:
+    path = external(tmp_path)
+    data = tmp_path / "net.data"
+    data.write_bytes(data.read_bytes()[:16])
+    with pytest.raises(ModelFileError, match="truncated"):
+        load(path)
+    data.unlink()
+    with pytest.raises(ModelFileError, match=r"net\.data.*missing"):
+        load(path)
+
+
+def test_the_batch_becomes_one_and_other_dimensions_are_asked_for(tmp_path: Path) -> None:
+    path = save(
+        tmp_path / "m.onnx",
+        [helper.make_node("Relu", ["x"], ["y"])],
+        [value("x", ["batch", 3, "height", "width"])],
+        [value("y", ["batch", 3, "height", "width"])],
+    )
+    with pytest.raises(UnresolvedDimensionError, match=r"--dim height=VALUE --dim width=VALUE"):
+        load(path)
+    assert load(path, dims={"height": 5, "width": 7}).inputs[0].shape == (1, 3, 5, 7)
+    graph = load(path, shapes={"x": (2, 3, 5, 7)})
+    assert graph.inputs[0].shape == graph.outputs[0].shape == (2, 3, 5, 7)
+
+
+def test_an_unnamed_dimension_is_asked_for_as_a_shape(tmp_path: Path) -> None:
+    node = helper.make_node("Relu", ["x"], ["y"])
+    path = save(tmp_path / "m.onnx", [node], [value("x", [1, None])], [value("y", [1, None])])
+    with pytest.raises(UnresolvedDimensionError, match=r"--shape x=1,VALUE"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "dims", "text"),
+    [
+        ({"z": (1,)}, {}, "'z'"),
+        ({"x": (1, 3)}, {}, "2 dimensions"),
+        ({"x": (1, 4, 5, 7)}, {}, "contradicts"),
+        ({}, {"depth": 3}, "'depth'"),
+    ],
+)
+def test_shapes_that_cannot_be_are_refused(
+    tmp_path: Path, shapes: dict[str, tuple[int, ...]], dims: dict[str, int], text: str
+) -> None:
+    node = helper.make_node("Relu", ["x"], ["y"])
+    path = save(tmp_path / "m.onnx", [node], [value("x", [1, 3, "h", "w"])], [value("y", [1, 3, "h", "w"])])
+    with pytest.raises(UsageError, match=text):
+        load(path, shapes=shapes, dims=dims)
+
+
+def test_an_operator_that_nobody_has_is_named(tmp_path: Path) -> None:
+    node = helper.make_node("Frobnicate", ["x"], ["y"], domain="nobody")
+    graph = helper.make_graph([node], "g", [value("x", [1])], [value("y", [1])])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("nobody", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), str(tmp_path / "m.onnx"))
+    with pytest.raises(UnsupportedModelError, match="Frobnicate"):
+        load(tmp_path / "m.onnx")
+
+
+def test_control_flow_with_captured_tensors_stays_in_one_stage_and_can_be_cut_around(tmp_path: Path) -> None:
+    bodies = [
+        helper.make_graph([helper.make_node(kind, ["outer"], ["r"])], kind, [], [value("r", [1, 4])])
+        for kind in ("Neg", "Softmax")
+    ]
+    nodes = [
+        helper.make_node("Softmax", ["x"], ["outer"]),
+        helper.make_node("ReduceSum", ["x"], ["total"], keepdims=0),
+        helper.make_node("Less", ["total", "zero"], ["cond"]),
+        helper.make_node("If", ["cond"], ["chosen"], then_branch=bodies[0], else_branch=bodies[1]),
+        helper.make_node("Exp", ["chosen"], ["y"]),
+    ]
+    zero = numpy_helper.from_array(np.float32(0), "zero")
+    path = save(tmp_path / "m.onnx", nodes, [value("x", [1, 4])], [value("y", [1, 4])], [zero])
+    graph = load(path)
+    (flow,) = [use for use in graph.kernels if any(node.op_type == "If" for node in use.kernel.nodes)]
+    assert not flow.kernel.buildable
+    feeds = random_inputs(graph.inputs, seed=0)
+    tensors = dict(feeds)
+    for file in extract(graph, [(at, at + 1) for at in range(len(graph.kernels))], tmp_path / "stages"):
+        stage = session(file.path)
+        names = [item.name for item in stage.get_outputs()]
+        got = stage.run(names, {item.name: tensors[item.name] for item in stage.get_inputs()})
+        tensors |= dict(zip(names, got, strict=True))
+    np.testing.assert_array_equal(tensors["y"], session(path).run(None, feeds)[0])
+
+
+def test_shapes_that_depend_on_data_are_unknown_but_load(tmp_path: Path) -> None:
+    nodes = [helper.make_node("NonZero", ["x"], ["at"]), helper.make_node("Cast", ["at"], ["y"], to=TensorProto.FLOAT)]
+    graph = load(save(tmp_path / "m.onnx", nodes, [value("x", [3, 4])], [value("y", [2, "count"])]))
+    assert graph.outputs[0].shape == (2, -1)
+    assert any(not use.kernel.buildable for use in graph.kernels)
+
+
+def test_strings_load(tmp_path: Path) -> None:
+    node = helper.make_node("Identity", ["x"], ["y"])
+    kind = TensorProto.STRING
+    graph = load(save(tmp_path / "m.onnx", [node], [value("x", [2], kind)], [value("y", [2], kind)]))
+    feeds = random_inputs(graph.inputs, seed=0)
+    assert list(session(graph.path).run(None, feeds)[0]) == list(feeds["x"])
+
+
+def test_indices_of_an_embedding_stay_in_range(tmp_path: Path) -> None:
+    table = numpy_helper.from_array(np.zeros((7, 4), np.float32), "table")
+    nodes = [
+        helper.make_node("Cast", ["ids"], ["wide"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "wide"], ["y"]),
+    ]
+    inputs = [value("ids", [1, 50], TensorProto.INT32)]
+    graph = load(save(tmp_path / "m.onnx", nodes, inputs, [value("y", [1, 50, 4])], [table]))
+    assert embedding_limits(graph) == {"ids": 7}
+    ids = random_inputs(graph.inputs, seed=0, high=embedding_limits(graph))["ids"]
+    assert ids.dtype == np.int32
+    assert ids.max() == 6
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float64", "float16", "bfloat16", "int8", "uint8", "int16", "int32", "int64", "uint64", "bool"]
+)
+def test_random_inputs_have_the_type_asked_for(dtype: str) -> None:
+    (array,) = random_inputs([TensorSpec(name="x", dtype=dtype, shape=(2, 3))], seed=0).values()
+    assert array.dtype.name == dtype
+    assert array.shape == (2, 3)
+    (scalar,) = random_inputs([TensorSpec(name="x", dtype=dtype, shape=())], seed=0).values()
+    assert isinstance(scalar, np.ndarray)
+
+
+def test_the_hash_is_of_structure_and_weights(tmp_path: Path) -> None:
+    hashes: list[str] = []
+    for seed in (0, 0, 1):
+        net = Net(seed=seed)
+        folder = tmp_path / f"{len(hashes)}"
+        folder.mkdir()
+        x = net.op("Conv", "x", net.weight(4, 4, 9, 9), pads=[4, 4, 4, 4])
+        hashes.append(load(net.save(folder / f"n{len(hashes)}.onnx", [x])).sha256)
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_large_weights_are_not_in_the_model_file(tmp_path: Path) -> None:
+    net = Net()
+    x = net.op("Conv", "x", net.weight(4, 4, 31, 31), pads=[15, 15, 15, 15])
+    graph = load(net.save(tmp_path / "net.onnx", [x]))
+    assert graph.path.stat().st_size < 4 * 4 * 31 * 31
+
+
+def test_parts_of_an_output_that_a_concat_joins(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["a"], ["ra"]), helper.make_node("Concat", ["ra", "b"], ["y"], axis=1)]
+    inputs = [value("a", [1, 4, 5]), value("b", [1, 2, 5])]
+    graph = load(save(tmp_path / "m.onnx", nodes, inputs, [value("y", [1, 6, 5])]))
+    assert [(part.name, part.axis, part.start, part.stop) for part in graph.output_parts] == [
+        ("y[0:4]", 1, 0, 4),
+        ("y[4:6]", 1, 4, 6),
+    ]
+
+
+def test_a_batch_gives_every_samples_outputs(tmp_path: Path) -> None:
+    net = Net()
+    graph = load(net.save(tmp_path / "net.onnx", [net.op("Relu", net.conv("x"))], batch="batch"))
+    batch = graph.batched(3)
+    assert batch.inputs[0].shape == (3, 4, 6, 6)
+    assert batch.outputs[0].shape == (3, 4, 6, 6)
+
+
+def test_a_batch_that_the_model_does_not_follow_is_refused(tmp_path: Path) -> None:
+    shape = numpy_helper.from_array(np.array([1, -1], np.int64), "shape")
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"])
+    graph = load(save(tmp_path / "m.onnx", [node], [value("x", [1, 4, 6])], [value("y", [1, 24])], [shape]))
+    with pytest.raises(ModelError, match="batch"):
+        graph.batched(2)
