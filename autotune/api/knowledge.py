@@ -26,6 +26,7 @@ LANE_REACH = 1.6
 best."""
 SEGMENTS = 8
 SEGMENT_ROUNDS = 6
+ERROR_SEGMENTS = 24
 AFTER_PROFILE_SHARE = 0.15
 """Share of the budget kept for segments, search and verification."""
 LEAST_PROFILE_SHARE = 0.2
@@ -296,6 +297,15 @@ def _measure_segments(run: Run, knowledge: Knowledge) -> None:
     for setting in knowledge.settings:
         for lane in knowledge.lanes[setting]:
             _time_segments(run, knowledge, setting, lane, files, feeds)
+    _measure_errors(run, knowledge, weight)
+
+
+def _measure_errors(run: Run, knowledge: Knowledge, weight: Floats) -> None:
+    """What each of many small segments adds to the output error below float32: cheap, only outputs are compared."""
+    graph = run.task.graph
+    ranges = segment_ranges(graph.cuts, weight, count=ERROR_SEGMENTS)
+    files = run.bench.files(ranges)
+    run.observer.progress("errors", 0, 0, text=f"{len(ranges)} segments")
     reference = _reference_lane(knowledge)
     low = {(lane.processor, lane.precision): lane for lane in knowledge.kernel_us if not lane.precision.is_reference}
     for lane in low.values():
