@@ -18,14 +18,12 @@ from autotune.tracking.spool import Spool, owned, spool_folder
 
 logger = logging.getLogger(__name__)
 
-MEASURING_PHASES = frozenset({"profile", "verify"})
-"""Phases of `progress` in which nothing is written: a busy core would spoil what is measured."""
-
 
 class MlflowObserver:
     """A search in MLflow: a run with parameters, metrics per round, plan, plots; nested runs of what is measured.
 
-    `progress` and `event` only put something on a queue; a daemon thread writes it, between the phases that measure.
+    `event` only puts something on a queue; a daemon thread writes it, once the search no longer measures: a busy core
+    would spoil what is measured.
     Whatever fails is logged once as a warning. What MLflow does not take stays in the home folder's `tracking-spool`
     and is logged by the next search, or by `replay_spool`.
 
@@ -47,12 +45,7 @@ class MlflowObserver:
         self._thread.start()
 
     def progress(self, phase: str, done: int, total: int, *, text: str = "") -> None:  # noqa: ARG002 - the protocol's
-        """Notes whether something is being measured."""
-        measuring = phase in MEASURING_PHASES and (total <= 0 or done < total)
-        over = self._measuring and not measuring
-        self._measuring = measuring
-        if over:
-            self._queue.put("wake")
+        """Ignored: MLflow keeps results."""
 
     def event(self, name: str, fields: Mapping[str, object]) -> None:
         """Puts what happened on the queue, as it is now."""
@@ -61,8 +54,8 @@ class MlflowObserver:
         except (TypeError, ValueError, RecursionError) as error:
             self._warn(f"the event {name!r} cannot be kept: {error}")
             return
-        if name == "search_finished":
-            self._measuring = False
+        if name in ("search_started", "search_finished"):
+            self._measuring = name == "search_started"
         self._queue.put(event)
 
     def run_id(self, *, wait_s: float = 3.0) -> str | None:

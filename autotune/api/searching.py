@@ -26,6 +26,9 @@ from autotune.profiler import device_lock, noise_check
 if TYPE_CHECKING:
     from autotune.tracking import MlflowObserver
 
+RUN_ID_WAIT_S = 20.0
+"""MLflow takes seconds to load; nothing is measured any more when it is asked."""
+
 
 def search(
     model: str | Path,
@@ -59,7 +62,7 @@ def search(
         run = _prepare(stack, place, model, settings, budget, observers)
         decision = _work(run)
         plan, folder = _finish(run, decision)
-        run.mlflow_run_id = tracker.run_id() if tracker is not None else None
+        run.mlflow_run_id = tracker.run_id(wait_s=RUN_ID_WAIT_S) if tracker is not None else None
         return result_of(run, plan, folder)
 
 

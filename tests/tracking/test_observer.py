@@ -86,14 +86,14 @@ def test_nothing_is_written_while_something_is_measured(home: Path, monkeypatch:
 
     monkeypatch.setattr(Outbox, "deliver", deliver)
     observer = MlflowObserver(home)
-    observer.progress("verify", 0, 4)
     measuring.set()
+    observer.event("search_started", {"model": "yolo"})
     observer.event("candidate", {"name": "a"})
     observer.event("candidate", {"name": "b"})
     while not observer._queue.empty():  # taken by the thread
         pass
     measuring.clear()
-    observer.progress("verify", 4, 4)
+    observer.event("search_finished", {"interrupted": False})
     assert delivered.wait(60)
     observer.close(timeout_s=60)
     assert not wrong.is_set()
