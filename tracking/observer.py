@@ -44,7 +44,7 @@ class MlflowObserver:
         self._thread = threading.Thread(target=self._work, name="autotune-tracking", daemon=True)
         self._thread.start()
 
-    def progress(self, phase: str, done: int, total: int, *, text: str = "") -> None:  # noqa: ARG002 - the protocol's
+    def progress(self, phase: str, done: int, total: int, *, text: str = "") -> None:
         """Ignored: MLflow keeps results."""
 
     def event(self, name: str, fields: Mapping[str, object]) -> None:
