@@ -60,7 +60,9 @@ def search(
     processors: Processors = "",
     baseline: Annotated[str, typer.Option("--baseline", help="JSON file with your own session options.")] = "",
     budget: Budget = "",
-    trials: Annotated[int, typer.Option("--trials", help="Optuna trials per round.")] = 400,
+    trials: Annotated[
+        int | None, typer.Option("--trials", help="Optuna trials per round; default: what a few seconds allow.")
+    ] = None,
     output: Annotated[str, typer.Option("--output", "-o", help="Folder for the plan.")] = "",
     seed: Seed = 0,
     as_json: Json = False,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from autotune.api.task import Task, prepare_task
 from autotune.core import Candidate, Failure, Lane, Measurement, Scenario, StageChoice
 from autotune.planning import Bench, segment_ranges, speedup
 from autotune.processors import discover, lanes_of, this_device
-from autotune.profiler import decide, run_outputs, screen
+from autotune.profiler import Worker, decide, run_outputs, screen
 
 BATCH = 5
 
@@ -52,7 +53,7 @@ def space(task: Task, lanes: list[Lane], positions: int) -> list[Candidate]:
     return list(found.values())
 
 
-def measure_space(task: Task, bench: Bench, candidates: list[Candidate]) -> list[dict[str, Any]]:
+def measure_space(task: Task, bench: Bench, worker: Worker, candidates: list[Candidate]) -> list[dict[str, Any]]:
     """Output error on both halves of the samples and screened time of every candidate."""
     rows = []
     for at in range(0, len(candidates), BATCH):
@@ -62,7 +63,7 @@ def measure_space(task: Task, bench: Bench, candidates: list[Candidate]) -> list
         for candidate, job, result in zip(part, jobs, results, strict=True):
             errors = []
             for samples in (task.search_samples, task.held_out):
-                outputs = run_outputs(job, str(samples.path), deadline_s=120.0)
+                outputs = run_outputs(job, str(samples.path), deadline_s=120.0, worker=worker)
                 errors.append(1.0 if isinstance(outputs, Failure) else task.error(outputs, samples).relative_rms)
             measured = result.median_us if isinstance(result, Measurement) else None
             rows.append({"candidate": candidate, "measured_us": measured, "error": max(errors)})
@@ -71,12 +72,13 @@ def measure_space(task: Task, bench: Bench, candidates: list[Candidate]) -> list
 
 def one(model: str, tolerances: list[float], positions: int, home: Path) -> list[dict[str, Any]]:
     found = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         work = Path(folder)
+        worker = stack.enter_context(Worker())
         settings = SearchSettings(home=home, track=False, budget_s=90.0)
-        task = prepare_task(model, settings, work)
+        task = prepare_task(model, settings, work, worker)
         bench = Bench(task.graph, work=work / "stages", feeds=task.feeds, scenario=Scenario.SINGLE_STREAM)
-        rows = measure_space(task, bench, space(task, best_lanes(), positions))
+        rows = measure_space(task, bench, worker, space(task, best_lanes(), positions))
         for tolerance in tolerances:
             feasible = [row for row in rows if row["measured_us"] and row["error"] <= tolerance]
             best = sorted(feasible, key=lambda row: row["measured_us"])[:3]

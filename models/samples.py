@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ Array = np.ndarray[Any, Any]
 Sample = dict[str, Array]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 VOCABULARY = 30_522
+PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 
 
 def sample_inputs(name: str, inputs: Sequence[TensorSpec], *, count: int, seed: int = 0) -> list[Sample]:
@@ -42,9 +44,14 @@ def sample_inputs(name: str, inputs: Sequence[TensorSpec], *, count: int, seed: 
 
 
 def _photographs() -> list[Array]:
-    from sklearn.datasets import load_sample_images
+    """The photographs in scikit-learn's folder: importing the package for them would take a second and a half."""
+    from PIL import Image
 
-    return [np.asarray(image, dtype=np.float32) / 255 for image in load_sample_images().images]
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise InputError("the sample photographs are scikit-learn's: pip install scikit-learn")
+    folder = Path(package.origin).parent / "datasets" / "images"
+    return [np.asarray(Image.open(folder / name), dtype=np.float32) / 255 for name in PHOTOGRAPHS]
 
 
 def _crop(photograph: Array, spec: TensorSpec, rng: np.random.Generator) -> Array:

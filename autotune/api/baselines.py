@@ -13,7 +13,7 @@ from autotune.processors import SessionSpec, lanes_of, policies
 from autotune.profiler import Job, JobStage, run_outputs, screen
 
 FIRST_LOOK_ROUNDS = 3
-MAX_ROUNDS = 8
+MAX_ROUNDS = 6
 MIN_ROUNDS = 3
 SCREEN_SHARE = 0.2
 OUTPUTS_DEADLINE_S = 300.0
@@ -54,7 +54,9 @@ def _first_look(run: Run) -> None:
     run.observer.progress("baselines", 0, 0, text="ONNX Runtime's default")
     default.result = screen([default.job], rounds=FIRST_LOOK_ROUNDS, round_s=0.02, deadline_s=_deadline(run))[0]
     run.counters.device_measurements += 1
-    outputs = run_outputs(default.job, str(run.task.search_samples.path), deadline_s=OUTPUTS_DEADLINE_S)
+    outputs = run_outputs(
+        default.job, str(run.task.search_samples.path), deadline_s=OUTPUTS_DEADLINE_S, worker=run.worker
+    )
     if not isinstance(outputs, Failure):
         default.error = run.task.error(outputs, run.task.search_samples)
 
@@ -199,7 +201,7 @@ def _measure_errors(run: Run) -> None:
             if contender.candidate is None
             else run.bench.job(run.whole(contender.lanes[0]), contender.name)
         )
-        outputs = run_outputs(job, str(run.task.search_samples.path), deadline_s=OUTPUTS_DEADLINE_S)
+        outputs = run_outputs(job, str(run.task.search_samples.path), deadline_s=OUTPUTS_DEADLINE_S, worker=run.worker)
         if isinstance(outputs, Failure):
             contender.result = outputs
             continue

@@ -28,13 +28,17 @@ from autotune.profiler import Job, JobStage, decide, run_outputs
 from autotune.profiler.decide import BLOCKS
 from autotune.runtime import write_plan
 
-MAX_LAUNCHES = 10
+LAUNCHES = 6
+MORE_LAUNCHES = 10
+"""Launches where six leave open whether a partition is faster."""
 MIN_LAUNCHES = 4
-FINAL_PARTITIONS = 2
-FINAL_SINGLES = 2
-RESERVE_LAUNCHES = 6
+OPEN_GAIN = 1.01
+"""Gain of a challenger, not distinguishable yet, that is worth more launches."""
+FINAL_COUNT = 2
+FINAL_REACH = 1.015
+"""A second single processor or partition is a finalist when its screened time is within this factor of the first."""
 RUNS_PER_LAUNCH = 20
-TIME_CAP_S = 1.0
+TIME_CAP_S = 0.4
 DRAIN_S = 0.05
 HELD_OUT_DEADLINE_S = 300.0
 REWRITE_ERROR = 1e-5
@@ -44,30 +48,42 @@ REWRITE_ERROR = 1e-5
 def decide_run(run: Run) -> Decision | None:
     """Measures the finalists and baselines in fresh process launches; None when there was no time for any."""
     finalists = _finalists(run)
-    run.observer.progress("decide", 0, MAX_LAUNCHES, text=", ".join(c.name for c in finalists))
-
-    def launched(done: int) -> None:
-        run.observer.progress("decide", done, MAX_LAUNCHES)
-
-    left = run.budget.left_s
-    launches = _affordable_launches(finalists, left)
+    launches = _affordable_launches(finalists, run.budget.left_s, LAUNCHES)
     if launches == 0:
         run.warnings.append("no time was left for deciding launches: the figures are from screening.")
         return None
+    _launch(run, finalists, launches)
+    decision = conclude(run)
+    gain = decision.challenger_gain if decision is not None else None
+    if decision is None or gain is None or decision.winner == decision.challenger or gain.ratio < OPEN_GAIN:
+        return decision
+    more = _affordable_launches(finalists, run.budget.left_s, MORE_LAUNCHES - launches)
+    if more:
+        _launch(run, finalists, more)
+    return conclude(run)
+
+
+def _launch(run: Run, finalists: Sequence[Contender], launches: int) -> None:
+    """Adds deciding launches of the finalists, an even number so that both halves stay equal."""
+    before = len(next(iter(run.launches.values()), ()))
+    total = before + launches
+    run.observer.progress("decide", before, total, text=", ".join(c.name for c in finalists))
     results = decide(
         [contender.job for contender in finalists],
         launches=launches,
         runs=RUNS_PER_LAUNCH,
         drain_s=DRAIN_S,
         time_cap_s=TIME_CAP_S,
-        seed=run.settings.seed,
-        deadline_s=max(60.0, left),
+        seed=run.settings.seed + before,
+        deadline_s=max(60.0, run.budget.left_s),
         stop=lambda: run.budget.left_s < 0,
-        on_launch=launched,
+        on_launch=lambda done: run.observer.progress("decide", before + done, total),
     )
     run.counters.device_measurements += sum(len(launch) for launch in results)
-    run.launches = {contender.name: result for contender, result in zip(finalists, results, strict=True)}
-    return conclude(run)
+    run.launches = {
+        contender.name: [*run.launches.get(contender.name, ()), *result]
+        for contender, result in zip(finalists, results, strict=True)
+    }
 
 
 def conclude(run: Run) -> Decision | None:
@@ -96,14 +112,14 @@ def launch_s(contenders: Sequence[Contender]) -> float:
 
 def reserve_s(run: Run) -> float:
     """Seconds to keep for deciding, whatever else the budget is spent on."""
-    likely = [run.contenders[DEFAULT], *run.singles()[:FINAL_SINGLES], *run.singles()[:FINAL_PARTITIONS]]
-    return min(RESERVE_LAUNCHES * launch_s(likely), 0.5 * run.budget.total_s)
+    likely = [run.contenders[DEFAULT], *run.singles()[:FINAL_COUNT], *run.singles()[:1]]
+    return min(LAUNCHES * launch_s(likely), 0.5 * run.budget.total_s)
 
 
-def _affordable_launches(finalists: list[Contender], left_s: float) -> int:
+def _affordable_launches(finalists: list[Contender], left_s: float, wanted: int) -> int:
     """As many launches as the rest of the budget allows, an even number so that both halves are equal."""
-    fit = int(left_s * 0.95 / launch_s(finalists))
-    return min(MAX_LAUNCHES, fit // 2 * 2) if fit >= MIN_LAUNCHES else (MIN_LAUNCHES if fit >= 2 else 0)
+    fit = min(wanted, int(left_s * 0.95 / launch_s(finalists)) // 2 * 2)
+    return fit if fit >= MIN_LAUNCHES else (MIN_LAUNCHES if left_s * 0.95 >= 2 * launch_s(finalists) else 0)
 
 
 def _finalists(run: Run) -> list[Contender]:
@@ -113,7 +129,7 @@ def _finalists(run: Run) -> list[Contender]:
     if user is not None and isinstance(user.result, Measurement):
         chosen.append(user)
     singles = [c for c in run.singles() if c.name != DEFAULT and run.feasible(c)]
-    for contender in [*singles[:FINAL_SINGLES], *run.partitions()[:FINAL_PARTITIONS]]:
+    for contender in [*_front(singles), *_front(run.partitions())]:
         _measure_held_out(run, contender)
         if run.feasible(contender):
             chosen.append(contender)
@@ -122,8 +138,14 @@ def _finalists(run: Run) -> list[Contender]:
     return chosen
 
 
+def _front(contenders: Sequence[Contender]) -> list[Contender]:
+    """The first of contenders sorted by time and those close behind it."""
+    near = [c for c in contenders if c.median_us <= FINAL_REACH * contenders[0].median_us]
+    return near[:FINAL_COUNT]
+
+
 def _measure_held_out(run: Run, contender: Contender) -> None:
-    outputs = run_outputs(contender.job, str(run.task.held_out.path), deadline_s=HELD_OUT_DEADLINE_S)
+    outputs = run_outputs(contender.job, str(run.task.held_out.path), deadline_s=HELD_OUT_DEADLINE_S, worker=run.worker)
     if not isinstance(outputs, Failure):
         contender.held_out = run.task.error(outputs, run.task.held_out)
 
@@ -170,6 +192,14 @@ def _why_no_partition(run: Run) -> str:
     lanes = {(lane.processor, lane.precision) for c in run.singles() if run.feasible(c) for lane in c.lanes}
     if len(lanes) < 2:
         return "it is the only processor and precision that meets the tolerance here"
+    if run.interrupted:
+        return "interrupted before a partition was measured"
+    single = run.best_feasible_single()
+    if run.unmeasured_us is not None and single is not None:
+        gain = single.median_us / run.unmeasured_us
+        return f"no time was left to measure a partition (predicted gain {gain:.2f}x): give a larger --budget"
+    if run.unsearched:
+        return "no time was left to look for partitions: give a larger --budget"
     return "no partition is predicted to gain more than the noise"
 
 
@@ -284,7 +314,7 @@ def _prove(run: Run, winner: Contender, files: Sequence[str]) -> None:
         JobStage(file=file, lane=stage.lane) for file, stage in zip(files, winner.candidate.stages, strict=True)
     )
     job = Job(name="plan", stages=stages, outputs=run.task.outputs, feeds=str(run.task.feeds))
-    outputs = run_outputs(job, str(run.task.search_samples.path), deadline_s=HELD_OUT_DEADLINE_S)
+    outputs = run_outputs(job, str(run.task.search_samples.path), deadline_s=HELD_OUT_DEADLINE_S, worker=run.worker)
     if isinstance(outputs, Failure):
         raise MeasurementError(f"the plan's files cannot be run: {outputs.message}")
     error = run.task.error(outputs, run.task.search_samples)

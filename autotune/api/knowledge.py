@@ -343,7 +343,7 @@ def _segment_feeds(run: Run, files: Sequence[StageFile]) -> list[Path] | None:
     single = run.place.work / "one_sample.npz"
     tensors = load_arrays(run.task.feeds)
     save_arrays(single, {name: array[None] for name, array in tensors.items()})
-    found = run_outputs(job, str(single), deadline_s=STAGE_DEADLINE_S)
+    found = run_outputs(job, str(single), deadline_s=STAGE_DEADLINE_S, worker=run.worker)
     if isinstance(found, Failure):
         run.observer.event("note", {"text": f"segments cannot be run: {found.message}"})
         return None
@@ -359,15 +359,6 @@ def _segment_feeds(run: Run, files: Sequence[StageFile]) -> list[Path] | None:
 def _time_segments(
     run: Run, knowledge: Knowledge, setting: Setting, lane: Lane, files: Sequence[StageFile], feeds: Sequence[Path]
 ) -> None:
-    jobs = [
-        run.bench.segment_job(file, lane, feeds=path, callers=setting.callers)
-        for file, path in zip(files, feeds, strict=True)
-    ]
-    run.observer.progress("segments", 0, 0, text=str(lane))
-    results = screen(
-        jobs, rounds=SEGMENT_ROUNDS, round_s=0.01, seed=run.settings.seed, deadline_s=max(STAGE_DEADLINE_S, 1.0)
-    )
-    run.counters.device_measurements += len(jobs)
     whole = next(
         (
             c
@@ -381,11 +372,40 @@ def _time_segments(
     )
     if whole is None:
         return
+    known = _known_segments(run, lane, files, whole) if setting.callers == 1 else None
+    if known is not None:
+        knowledge.segments[setting, lane] = known
+        return
+    jobs = [
+        run.bench.segment_job(file, lane, feeds=path, callers=setting.callers)
+        for file, path in zip(files, feeds, strict=True)
+    ]
+    run.observer.progress("segments", 0, 0, text=str(lane))
+    results = screen(jobs, rounds=SEGMENT_ROUNDS, round_s=0.01, seed=run.settings.seed, deadline_s=STAGE_DEADLINE_S)
+    run.counters.device_measurements += len(jobs)
     spans = tuple((file.start, file.stop) for file in files)
     times = tuple(r.median_us if isinstance(r, Measurement) else np.nan for r in results)
     knowledge.segments[setting, lane] = SegmentTimes(spans=spans, times_us=times, whole_us=whole.median_us)
     if setting.callers == 1:
         _store_stages(run, lane, files, results, whole)
+
+
+def _known_segments(run: Run, lane: Lane, files: Sequence[StageFile], whole: Contender) -> SegmentTimes | None:
+    """What earlier searches measured of these segments, at the speed that the machine has now; None unless all are."""
+    records = run.store.stages(
+        model_sha256=run.task.info.sha256, lanes=[lane], identity=lane_identity(run, lane, Protocol.SCREENING)
+    )
+    times: dict[tuple[int, int], list[float]] = {}
+    for record in records:
+        if isinstance(record.result, Measurement):
+            times.setdefault((record.start, record.stop), []).append(record.result.median_us)
+    spans = tuple((file.start, file.stop) for file in files)
+    if not {*spans, (0, run.kernels)} <= times.keys():
+        return None
+    now = whole.median_us / float(np.median(times[0, run.kernels]))
+    return SegmentTimes(
+        spans=spans, times_us=tuple(now * float(np.median(times[span])) for span in spans), whole_us=whole.median_us
+    )
 
 
 def _store_stages(

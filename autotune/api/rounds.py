@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,11 +17,12 @@ from autotune.planning import CostTable, Explorer, Proposal, cheapest_chain, exa
 from autotune.profiler import run_outputs, screen
 
 MAX_ROUNDS = 4
-PER_ROUND = 4
+PER_ROUND = 3
 SCREEN_ROUNDS = 6
 NOISE = 0.015
 """Relative gain under which a prediction is not worth another round."""
-SEARCH_S = 8.0
+SEARCH_S = 3.0
+"""Most seconds of Optuna trials in the first round, a third of it in later ones: the exact seeds are there before."""
 CURVE = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 OUTPUTS_DEADLINE_S = 120.0
 
@@ -39,16 +41,14 @@ def search_rounds(run: Run, knowledge: Knowledge) -> None:
         run.counters.table_candidates += sum(table.triples for table in tables)
         with run.budget.phase("search"):
             run.observer.progress("search", number, MAX_ROUNDS, text="exact seeds and Optuna trials")
-            until = (
-                run.budget.until(1.0)
-                if run.budget.left_s < SEARCH_S
-                else run.budget.until(min(1.0, (run.budget.elapsed_s + SEARCH_S) / run.budget.total_s))
-            )
-            proposals = explorer.explore(tables, budget=budget, trials=run.settings.trials, until=until)
+            proposals = explorer.explore(tables, budget=budget, trials=run.settings.trials, until=_until(run, number))
             run.counters.trials += explorer.trials
             explorer.trials = 0
         fresh = _worth_measuring(run, proposals)
-        if not fresh or run.budget.left_s < reserve_s(run) + round_s(run, fresh):
+        if not fresh:
+            break
+        if run.budget.left_s < reserve_s(run) + round_s(run, fresh):
+            run.unmeasured_us = fresh[0].predicted_us
             break
         run.counters.rounds = number
         with run.budget.phase("verify"):
@@ -62,6 +62,13 @@ def search_rounds(run: Run, knowledge: Knowledge) -> None:
         found = run.partitions()
         run.observer.event("metrics", fields | {"best_partition_us": found[0].median_us if found else 0.0})
     run.curve = tolerance_curve(run, knowledge)
+
+
+def _until(run: Run, number: int) -> float:
+    """When trials end: a few seconds, or where their number was asked for, as long as deciding does not suffer."""
+    if run.settings.trials is None:
+        return time.monotonic() + min(SEARCH_S if number == 1 else SEARCH_S / 3, max(run.budget.left_s, 0.0))
+    return time.monotonic() + max(run.budget.left_s - reserve_s(run), 0.0)
 
 
 def round_s(run: Run, proposals: Sequence[Proposal]) -> float:
@@ -161,7 +168,9 @@ def _within(run: Run, contender: Contender) -> bool:
 
 
 def _measure_error(run: Run, knowledge: Knowledge, tables: Sequence[CostTable], contender: Contender) -> None:
-    outputs = run_outputs(contender.job, str(run.task.search_samples.path), deadline_s=OUTPUTS_DEADLINE_S)
+    outputs = run_outputs(
+        contender.job, str(run.task.search_samples.path), deadline_s=OUTPUTS_DEADLINE_S, worker=run.worker
+    )
     if isinstance(outputs, Failure):
         contender.result = outputs
         return

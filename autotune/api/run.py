@@ -11,7 +11,7 @@ from autotune.api.workplace import Guarded, Workplace
 from autotune.core import Candidate, Failure, Lane, Measurement, OutputError, Scenario, StageChoice, Timing
 from autotune.datasets import Store
 from autotune.planning import Bench, LaunchTimes, Proposal
-from autotune.profiler import Job
+from autotune.profiler import Job, Worker
 
 SEARCH_MARGIN = 0.8
 """Share of the tolerance that predictions may use: a plan tuned on some inputs errs more on others."""
@@ -84,12 +84,17 @@ class Run:
     store: Store
     budget: Budget
     observer: Guarded
+    worker: Worker
     counters: Counters = field(default_factory=Counters)
     contenders: dict[str, Contender] = field(default_factory=dict)
     launches: LaunchTimes = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     curve: list[tuple[float, float]] = field(default_factory=list)
     predictor_version: str = ""
+    unmeasured_us: float | None = None
+    """Predicted time of the best partition that the budget left no time to measure."""
+    unsearched: bool = False
+    """Whether the budget left no time to look for partitions."""
     interrupted: bool = False
     verified: list[dict[str, object]] = field(default_factory=list)
     mlflow_run_id: str | None = None

@@ -21,7 +21,7 @@ from autotune.api.workplace import Guarded, Workplace, open_workplace
 from autotune.core import Observer, Plan, SilentObserver
 from autotune.errors import MeasurementError
 from autotune.planning import Bench, Decision
-from autotune.profiler import device_lock, noise_check
+from autotune.profiler import Worker, device_lock, noise_check
 
 if TYPE_CHECKING:
     from autotune.tracking import MlflowObserver
@@ -72,7 +72,8 @@ def _prepare(
     from autotune.datasets import Store
 
     observers.progress("load", 0, 0, text=str(model))
-    task = prepare_task(model, settings, place.work)
+    worker = stack.enter_context(Worker())
+    task = prepare_task(model, settings, place.work, worker)
     store = stack.enter_context(Store(place.store_url))
     waiting: Callable[[int], None] = lambda pid: observers.progress("wait", 0, 0, text=f"waiting for pid {pid}")  # noqa: E731
     stack.enter_context(device_lock(place.home, wait_s=settings.wait_s, on_wait=waiting))
@@ -85,6 +86,7 @@ def _prepare(
         store=store,
         budget=budget,
         observer=observers,
+        worker=worker,
         warnings=list(task.warnings),
     )
     run.warnings += noise_check(seconds=min(1.0, 0.02 * settings.budget_s)).warnings
@@ -131,6 +133,8 @@ def _work(run: Run) -> Decision | None:
             knowledge = gather(run)
             if knowledge is not None:
                 search_rounds(run, knowledge)
+        else:
+            run.unsearched = len(run.singles()) > 1
         with run.budget.phase("verify"):
             return decide_run(run)
     except KeyboardInterrupt:

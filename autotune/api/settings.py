@@ -16,7 +16,6 @@ from autotune.errors import UsageError
 
 DEFAULT_BUDGET_S = 150.0
 DEFAULT_TOLERANCE = 1e-3
-DEFAULT_TRIALS = 400
 
 Metric = Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], float]
 """(reference outputs, found outputs) of one sample -> error, compared with the tolerance instead of `relative_rms`."""
@@ -47,7 +46,7 @@ class SearchSettings:
         processors: names of the processors to use; empty uses all.
         baseline: JSON file with the user's own session options, to be beaten too.
         budget_s: seconds for everything.
-        trials: Optuna trials per round.
+        trials: Optuna trials per round; None takes as many as a few seconds allow.
         output: folder for the plan; None puts it into the home folder.
         seed: of everything random.
         metric: the program's own error instead of `relative_rms`.
@@ -65,7 +64,7 @@ class SearchSettings:
     processors: tuple[str, ...] = ()
     baseline: Path | None = None
     budget_s: float = DEFAULT_BUDGET_S
-    trials: int = DEFAULT_TRIALS
+    trials: int | None = None
     output: Path | None = None
     seed: int = 0
     metric: Metric | None = None
@@ -80,7 +79,7 @@ class SearchSettings:
             )
         if not (math.isfinite(self.budget_s) and self.budget_s > 0):
             raise UsageError(f"the budget must be more than 0 s, got {self.budget_s}; for instance --budget 2min")
-        if self.trials < 0:
+        if self.trials is not None and self.trials < 0:
             raise UsageError(f"the number of trials must be >= 0, got {self.trials}")
 
 

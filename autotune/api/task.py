@@ -12,7 +12,7 @@ from autotune.api.settings import Metric, PrecisionPolicy, SearchSettings
 from autotune.core import DEFAULT_LANE, Failure, ModelInfo, OutputError
 from autotune.errors import BadReferenceError, InputError, MeasurementError, ModelFileError, UnknownNameError
 from autotune.graph import Graph, embedding_limits, load, random_inputs, save_arrays
-from autotune.profiler import Job, JobStage, compare, run_outputs, squared_errors
+from autotune.profiler import Job, JobStage, Worker, compare, run_outputs, squared_errors
 
 Outputs = list[list[np.ndarray]]
 """[sample][output]"""
@@ -107,7 +107,7 @@ def load_model(model: str | Path, settings: SearchSettings, work: Path) -> tuple
     return load(path, shapes=settings.shapes, dims=settings.dims, work=work / "model"), path.stem, ""
 
 
-def prepare_task(model: str | Path, settings: SearchSettings, work: Path) -> Task:
+def prepare_task(model: str | Path, settings: SearchSettings, work: Path, worker: Worker) -> Task:
     """Loads the model, its inputs, and runs the reference on them.
 
     Raises:
@@ -119,9 +119,9 @@ def prepare_task(model: str | Path, settings: SearchSettings, work: Path) -> Tas
     half = max(1, (len(samples) + 1) // 2)
     if real and len(samples) == 1:
         warnings.append("only one sample of real inputs: the final error is measured on the one the search used.")
-    search = _with_reference(graph, samples[:half], work / "search_samples.npz", real=real)
+    search = _with_reference(graph, samples[:half], work / "search_samples.npz", worker, real=real)
     rest = samples[half:]
-    held_out = _with_reference(graph, rest, work / "held_out.npz", real=real) if rest else search
+    held_out = _with_reference(graph, rest, work / "held_out.npz", worker, real=real) if rest else search
     feeds = work / "feeds.npz"
     save_arrays(feeds, samples[0])
     info = ModelInfo(name=name, sha256=graph.sha256, inputs=graph.inputs, outputs=graph.outputs, source=source)
@@ -157,7 +157,9 @@ def _samples(
     return drawn, False, [text + "."]
 
 
-def _with_reference(graph: Graph, samples: Sequence[Mapping[str, np.ndarray]], path: Path, *, real: bool) -> Samples:
+def _with_reference(
+    graph: Graph, samples: Sequence[Mapping[str, np.ndarray]], path: Path, worker: Worker, *, real: bool
+) -> Samples:
     save_arrays(path, {name: np.stack([sample[name] for sample in samples]) for name in samples[0]})
     job = Job(
         name="reference",
@@ -165,7 +167,7 @@ def _with_reference(graph: Graph, samples: Sequence[Mapping[str, np.ndarray]], p
         outputs=tuple(tensor.name for tensor in graph.outputs),
         feeds=str(path),
     )
-    outputs = run_outputs(job, str(path), deadline_s=REFERENCE_DEADLINE_S)
+    outputs = run_outputs(job, str(path), deadline_s=REFERENCE_DEADLINE_S, worker=worker)
     if isinstance(outputs, Failure):
         hint = "" if real else " The inputs were random: give ones that the model takes with --inputs FILE.npz."
         raise MeasurementError(f"ONNX Runtime's CPU provider cannot run {graph.name}: {outputs.message}.{hint}")

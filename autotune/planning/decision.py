@@ -50,9 +50,9 @@ def speedup(base: Sequence[Measurement | Failure], new: Sequence[Measurement | F
     if len(logs) < 2:
         return None
     mean = float(np.mean(logs))
-    from scipy import stats
+    from scipy.special import stdtrit
 
-    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(logs) - 1)) * float(np.std(logs, ddof=1)) / len(logs) ** 0.5
+    reach = float(stdtrit(len(logs) - 1, 0.5 + CONFIDENCE / 2)) * float(np.std(logs, ddof=1)) / len(logs) ** 0.5
     return Ratio(ratio=math.exp(mean), low=math.exp(mean - reach), high=math.exp(mean + reach))
 
 

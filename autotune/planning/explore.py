@@ -107,14 +107,14 @@ class Explorer:
         self.trials = 0
 
     def explore(
-        self, tables: Sequence[CostTable], *, budget: float, trials: int, until: float, keep: int = 16
+        self, tables: Sequence[CostTable], *, budget: float, trials: int | None, until: float, keep: int = 16
     ) -> list[Proposal]:
         """Runs trials and returns the best distinct feasible candidates by prediction, exact seeds among them.
 
         Args:
             tables: one per setting.
             budget: largest squared error of any output part.
-            trials: how many.
+            trials: how many; None for as many as `until` allows.
             until: `time.monotonic()` after which no further trial starts.
             keep: how many come back at most.
         """
@@ -123,9 +123,9 @@ class Explorer:
             for seed in exact_seeds(table, budget=budget):
                 found.setdefault(seed.candidate.hash, seed)
         self._enqueue(tables, trials)
-        for _ in range(trials):
-            if time.monotonic() > until:
-                break
+        done = 0
+        while (trials is None or done < trials) and time.monotonic() < until:
+            done += 1
             trial = self._study.ask()
             proposal, value = self._evaluate(trial, tables, budget)
             self._study.tell(trial, value)
@@ -134,9 +134,9 @@ class Explorer:
                 found[proposal.candidate.hash] = proposal
         return sorted(found.values(), key=lambda proposal: proposal.predicted_us)[:keep]
 
-    def _enqueue(self, tables: Sequence[CostTable], trials: int) -> None:
+    def _enqueue(self, tables: Sequence[CostTable], trials: int | None) -> None:
         """Starts from the corners: every lane allowed, error nearly free and nearly forbidden."""
-        if trials < len(tables) * 2:
+        if trials is not None and trials < len(tables) * 2:
             return
         for at, table in enumerate(tables):
             for price in (-2.0, 2.0):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,16 +19,17 @@ from autotune.profiler.worker import Worker
 Outputs = list[list[np.ndarray[Any, Any]]]
 
 
-def run_outputs(job: Job, samples: str, *, deadline_s: float) -> Outputs | Failure:
+def run_outputs(job: Job, samples: str, *, deadline_s: float, worker: Worker | None = None) -> Outputs | Failure:
     """Outputs of a job on several samples, [sample][output].
 
     Args:
         job: what to run; with a batch, each sample is repeated to fill it.
         samples: npz with a leading sample axis.
         deadline_s: seconds for all of it.
+        worker: the process that runs it, to save starting one; None starts one.
     """
-    with Worker() as worker:
-        found: Outputs | Failure = worker.call(outputs_here, job, samples, deadline_s=deadline_s)
+    with nullcontext(worker) if worker is not None else Worker() as process:
+        found: Outputs | Failure = process.call(outputs_here, job, samples, deadline_s=deadline_s)
     return found
 
 

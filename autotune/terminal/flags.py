@@ -72,7 +72,7 @@ def search_settings(
     processors: str,
     baseline: str,
     budget: str,
-    trials: int,
+    trials: int | None,
     output: str,
     seed: int,
 ) -> SearchSettings:

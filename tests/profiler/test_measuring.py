@@ -12,6 +12,7 @@ from autotune.core import DEFAULT_LANE, Failure, FailureKind, Lane, Measurement,
 from autotune.graph import OutputPart, extract, load
 from autotune.profiler import Job, JobStage, decide, run_outputs, screen, stage_errors
 from autotune.profiler import screen as screening
+from autotune.profiler.screen import faster_half
 
 
 def broken(job: Job) -> Job:
@@ -22,9 +23,14 @@ def test_screening_gives_one_result_per_job_in_order(job: Job) -> None:
     told: list[int] = []
     jobs = [replace(job, name=str(at)) for at in range(7)]
     found = screen(jobs, rounds=3, round_s=0.001, drain_s=0.001, deadline_s=60, on_result=lambda at, _: told.append(at))
-    assert all(isinstance(result, Measurement) and len(result.samples_us) == 3 for result in found)
+    assert all(isinstance(result, Measurement) and len(result.samples_us) == 2 for result in found)
     assert sorted(told) == list(range(7))
     assert all(isinstance(r, Measurement) and r.load_s > 0 and r.peak_bytes > 0 for r in found)
+
+
+def test_the_faster_half_of_the_rounds_counts() -> None:
+    assert faster_half([5.0, 1.0, 9.0, 2.0, 7.0]) == (1.0, 2.0, 5.0)
+    assert faster_half([3.0]) == (3.0,)
 
 
 def test_a_job_that_cannot_be_opened_costs_itself_only(job: Job) -> None:
