@@ -115,9 +115,9 @@ class Graph:
         if not all(spec.shape for spec in self.inputs) or not self.inputs:
             raise ModelError(f"{self.name} has an input without a batch dimension")
         shapes = {spec.name: (spec.shape[0] * size, *spec.shape[1:]) for spec in self.inputs if spec.shape}
-        path, _, dims = self.origin
+        path, _, _ = self.origin  # full shapes say all that the dimensions said
         work = self.path.parent.parent / f"{self.path.parent.name}-batch{size}"
-        graph = _load(path, work, shapes=shapes, dims=dims, replace=True, parent=self)
+        graph = _load(path, work, shapes=shapes, dims={}, replace=True, parent=self)
         _check_batch(self, graph, size)
         return graph
 

@@ -23,7 +23,7 @@ def run_outputs(job: Job, samples: str, *, deadline_s: float, worker: Worker | N
     """Outputs of a job on several samples, [sample][output].
 
     Args:
-        job: what to run; with a batch, each sample is repeated to fill it.
+        job: what to run; with a batch, each sample is repeated to fill it and the last copy's outputs are given.
         samples: npz with a leading sample axis.
         deadline_s: seconds for all of it.
         worker: the process that runs it, to save starting one; None starts one.
@@ -43,9 +43,14 @@ def outputs_here(job: Job, samples: str) -> Outputs:
         feeds = {name: np.asarray(array[at]) for name, array in arrays.items()}
         if job.batch > 1:
             feeds = {name: np.concatenate([array] * job.batch) for name, array in feeds.items()}
-        found.append([np.asarray(value) for value in runner.run(None, feeds)])
+        found.append([_last(np.asarray(value), job.batch) for value in runner.run(None, feeds)])
     runner.close()
     return found
+
+
+def _last(value: np.ndarray[Any, Any], batch: int) -> np.ndarray[Any, Any]:
+    """The outputs of a batch's last sample."""
+    return value if batch == 1 or not value.ndim else value[-(len(value) // batch) :]
 
 
 def stage_errors(
