@@ -64,10 +64,16 @@ def search(
         int | None, typer.Option("--trials", help="Optuna trials per round; default: what a few seconds allow.")
     ] = None,
     output: Annotated[str, typer.Option("--output", "-o", help="Folder for the plan.")] = "",
+    device: Annotated[
+        str, typer.Option("--device", help="recorded:FOLDER: a device whose latencies were recorded elsewhere.")
+    ] = "",
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Find the fastest plan for a model on this device that keeps its outputs."""
+    if device:
+        _search_recorded(device, model, budget=budget, output=output, seed=seed, as_json=as_json)
+        return
     from autotune import api
     from autotune.terminal.flags import search_settings
     from autotune.terminal.progress import show_progress
@@ -90,6 +96,21 @@ def search(
     with show_progress() as observer:
         result = api.search(model, settings, observer=observer)
     _print_json(result.to_json()) if as_json else print_search(result)
+
+
+def _search_recorded(device: str, model: str, *, budget: str, output: str, seed: int, as_json: bool) -> None:
+    from autotune.api.recorded import DEFAULT_SEARCH_S, search_recorded
+    from autotune.api.settings import parse_duration
+    from autotune.terminal.listing import print_recorded
+
+    result = search_recorded(
+        device,
+        model,
+        seed=seed,
+        seconds=parse_duration(budget) if budget else DEFAULT_SEARCH_S,
+        output=Path(output) if output else None,
+    )
+    _print_json(result.to_json()) if as_json else print_recorded(result)
 
 
 @app.command()
@@ -237,22 +258,44 @@ def datasets_show(as_json: Json = False) -> None:
 
 
 @datasets.command("export")
-def datasets_export(path: Annotated[str, typer.Argument(help="Parquet file to write.")]) -> None:
+def datasets_export(path: Annotated[str, typer.Argument(help="Parquet file to write.")], as_json: Json = False) -> None:
     """Export all profile records as Parquet, with a card beside it."""
     from autotune.datasets import Store, export_parquet, home
 
     with Store(f"sqlite:///{home() / 'profiles.db'}") as store:
-        export_parquet(store, Path(path))
-    typer.echo(f"written: {path}")
+        card = export_parquet(store, Path(path))
+    _print_json({"schema_version": 1, "path": path, "card": str(card)}) if as_json else typer.echo(f"written: {path}")
 
 
 @datasets.command("import")
-def datasets_import(path: Annotated[str, typer.Argument(help="Parquet file to read.")]) -> None:
+def datasets_import(path: Annotated[str, typer.Argument(help="Parquet file to read.")], as_json: Json = False) -> None:
     """Import profile records from Parquet; refused rows are counted with their reasons."""
+    from autotune.core.codec import encode
     from autotune.datasets import Store, home, import_parquet
 
     with Store(f"sqlite:///{home() / 'profiles.db'}") as store:
-        typer.echo(str(import_parquet(store, Path(path))))
+        report = import_parquet(store, Path(path))
+    _print_json({"schema_version": 1} | encode(report)) if as_json else typer.echo(str(report))
+
+
+@datasets.command("import-hope")
+def datasets_import_hope(
+    ops: Annotated[str, typer.Argument(help="hope_ops.parquet")],
+    transfers: Annotated[str, typer.Argument(help="hope_transfer.parquet")],
+    output: Annotated[str, typer.Option("--output", "-o", help="Folder for the recorded devices.")],
+    as_json: Json = False,
+) -> None:
+    """Make recorded devices of HOPE's tables of phones, for `search --device recorded:FOLDER`."""
+    from autotune.core.codec import encode
+    from autotune.datasets.hope import import_hope
+
+    report = import_hope(ops, transfers, output)
+    if as_json:
+        _print_json({"schema_version": 1} | encode(report))
+        return
+    for name, folder in report.folders.items():
+        typer.echo(f"{name}: {folder}")
+    typer.echo(f"{report.kernels} kernels; {report.guessed_edges} edges led to operators that the table does not hold")
 
 
 def main() -> None:

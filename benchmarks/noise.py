@@ -1,4 +1,6 @@
-"""A/A: how often two equal plans are called different by the rule that decides a search.
+"""A/A: how often two equal plans are called different by the rules that decide a search.
+
+One rule lets a single processor replace another, a stricter one lets a partition replace a single processor.
 
 python benchmarks/noise.py [--comparisons 40] [--launches 6]
 """
@@ -16,6 +18,7 @@ import onnx
 from common import write
 
 from autotune import models
+from autotune.api.finish import DRAIN_S, RUNS_PER_LAUNCH, TIME_CAP_S
 from autotune.core import DEFAULT_LANE, Lane
 from autotune.graph import load, save_arrays
 from autotune.planning import decide_winner, speedup
@@ -55,29 +58,32 @@ def main() -> None:
             results = decide(
                 jobs_of(name, lane, Path(folder)),
                 launches=flags.launches,
-                runs=10,
+                runs=RUNS_PER_LAUNCH,
+                drain_s=DRAIN_S,
                 seed=at,
                 deadline_s=300.0,
-                time_cap_s=0.5,
+                time_cap_s=TIME_CAP_S,
             )
             times = dict(zip(("a", "b"), results, strict=True))
-            decision = decide_winner(times, ranks=[["a"], ["b"]], against=["a"])
+            as_single = decide_winner(times, ranks=[["a"], ["b"]], against=["a"])
+            as_partition = decide_winner(times, ranks=[["a"], [], ["b"]], against=["a"])
             ratio = speedup(results[0], results[1])
             rows.append(
                 {
                     "model": name,
                     "lane": str(lane),
-                    "different": decision.winner != "a",
+                    "different_single": as_single.winner != "a",
+                    "different_partition": as_partition.winner != "a",
                     "ratio": ratio.ratio if ratio else None,
                 }
             )
             print(rows[-1], flush=True)
-    different = sum(row["different"] for row in rows)
+    singles = sum(row["different_single"] for row in rows)
+    partitions = sum(row["different_partition"] for row in rows)
     spread = float(np.std([np.log(row["ratio"]) for row in rows if row["ratio"]]))
-    path = write(
-        "noise", rows, comparisons=len(rows), different=different, rate=different / len(rows), spread_of_ratio=spread
-    )
-    print(f"{different} of {len(rows)} called different; {path}")
+    rates = {"rate_single": singles / len(rows), "rate_partition": partitions / len(rows)}
+    path = write("noise", rows, comparisons=len(rows), **rates, spread_of_ratio=spread)
+    print(f"of {len(rows)}: {singles} called different as single processors, {partitions} as partitions; {path}")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def main() -> None:
         device = this_device()
         with Store(f"sqlite:///{home / 'profiles.db'}") as store:
             records = store.kernels(device=device.id, latest=False)
-            groups = dict(store.models().values())
+            groups = store.groups()
         evaluation = evaluate(records, groups, device)
         begin = time.monotonic()
         predictor = KernelPredictor(device=device).fit(records, groups)

@@ -110,10 +110,10 @@ def launch_s(contenders: Sequence[Contender]) -> float:
     return each_s
 
 
-def reserve_s(run: Run) -> float:
-    """Seconds to keep for deciding, whatever else the budget is spent on."""
+def reserve_s(run: Run, launches: int = LAUNCHES) -> float:
+    """Seconds to keep for deciding launches, whatever else the budget is spent on."""
     likely = [run.contenders[DEFAULT], *run.singles()[:FINAL_COUNT], *run.singles()[:1]]
-    return min(LAUNCHES * launch_s(likely), 0.5 * run.budget.total_s)
+    return min(launches * launch_s(likely), 0.5 * run.budget.total_s)
 
 
 def _affordable_launches(finalists: list[Contender], left_s: float, wanted: int) -> int:

@@ -56,7 +56,7 @@ def retrain(
     with open_workplace(home) as place:
         with Store(place.store_url) as store:
             records = store.kernels(device=place.device.id, latest=False)
-            groups = dict(store.models().values())
+            groups = store.groups()
         watcher.progress("train", 0, 0, text=f"{len(records)} records")
         predictor = KernelPredictor(device=place.device, seed=seed).fit(records, groups)
         watcher.progress("evaluate", 0, 0, text="models left out, one after the other")

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autotune.api.finish import reserve_s
+from autotune.api.finish import LAUNCHES, MIN_LAUNCHES, reserve_s
 from autotune.api.knowledge import Knowledge
 from autotune.api.run import ACCEPT_MARGIN, SEARCH_MARGIN, Contender, Run
 from autotune.core import Failure, Measurement
-from autotune.planning import CostTable, Explorer, Proposal, cheapest_chain, exact_chain
+from autotune.planning import CostTable, Explorer, Proposal, exact_chain
 from autotune.profiler import run_outputs, screen
 
 MAX_ROUNDS = 4
@@ -47,7 +47,8 @@ def search_rounds(run: Run, knowledge: Knowledge) -> None:
         fresh = _worth_measuring(run, proposals)
         if not fresh:
             break
-        if run.budget.left_s < reserve_s(run) + round_s(run, fresh):
+        launches = MIN_LAUNCHES if number == 1 else LAUNCHES  # a first round is worth more than two launches
+        if run.budget.left_s < reserve_s(run, launches) + round_s(run, fresh):
             run.unmeasured_us = fresh[0].predicted_us
             break
         run.counters.rounds = number
@@ -235,8 +236,7 @@ def tolerance_curve(run: Run, knowledge: Knowledge) -> list[tuple[float, float]]
             worst = int(table.error.max(axis=1).sum(axis=0).argmax())
             weights = np.eye(table.error.shape[2])[worst]
             optimum = exact_chain(table, weights=weights, budget=(tolerance * SEARCH_MARGIN) ** 2)
-            free = cheapest_chain(table, price=np.zeros(table.error.shape[2]))
-            best = min(best, optimum.predicted_us if optimum is not None else table.candidate_us(free))
+            best = min(best, optimum.predicted_us if optimum is not None else float("inf"))
         if np.isfinite(best):
             found.append((tolerance, best))
     return found

@@ -10,12 +10,36 @@ from typing import Any
 import numpy as np
 
 from autotune.api import BenchResult, ProfileResult, RetrainResult
+from autotune.api.recorded import WORTH, RecordedResult
 from autotune.api.workplace import Workplace
 from autotune.graph import save_arrays
 from autotune.predictor.evaluation import RETEST
 from autotune.terminal.tables import console, milliseconds, ratio_text, rows_table
 
 Sample = Mapping[str, np.ndarray]
+
+
+def print_recorded(result: RecordedResult) -> None:
+    """The verdict in simulated time, baselines, and how the kernels are shared out."""
+    out = console()
+    schedule, processors = result.placement.schedule, result.graph.processors
+    gain = result.speedup
+    if gain is not None and gain < WORTH:
+        out.print(f"Use {result.best_single} alone: sharing the kernels out gains {gain:.3f}x.")
+    else:
+        over = f": {gain:.2f}x over {result.best_single} alone" if gain is not None else ""
+        out.print(f"Use {' and '.join(processors)} together{over}.")
+    out.print(f"{result.model} on {result.device}: recorded latencies, simulated; nothing was measured", soft_wrap=True)
+    rows = [(f"single:{name}", f"{us / 1e3:.4g}") for name, us in zip(processors, result.placement.single, strict=True)]
+    rows += [("heft", f"{result.placement.heft_us / 1e3:.4g}"), ("placement", f"{schedule.makespan_us / 1e3:.4g}")]
+    rows += [("no schedule is under", f"{result.bound_us / 1e3:.4g}")]
+    out.print(rows_table("", ("", "ms"), rows))
+    shares = []
+    for own, name in enumerate(processors):
+        tasks = [task for task, where in enumerate(schedule.processor) if where == own]
+        busy = sum(float(result.graph.cost_us[task, own]) for task in tasks)
+        shares.append((name, len(tasks), f"{busy / 1e3:.4g}", f"{busy / schedule.makespan_us:.0%}"))
+    out.print(rows_table("", ("processor", "kernels", "busy ms", "share"), shares))
 
 
 def print_processors(place: Workplace) -> None:

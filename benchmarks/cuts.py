@@ -1,0 +1,175 @@
+"""What a cut costs: predicted against measured, on every lane of this machine that uses all cores.
+
+A model as two stages on one lane is measured beside the model whole; the difference is the cost of the cut. It is
+predicted as the search does: coefficients of other models' stages, their level set by the model's own segments.
+
+    python benchmarks/cuts.py [--models squeezenet,mobilenet_v2] [--positions 6] [--home FOLDER]
+
+`--home` is one with stage records (of a search); without it the coefficients are the defaults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from common import write
+
+from autotune import models
+from autotune.api.calibration import SegmentTimes, calibrate
+from autotune.api.knowledge import SEGMENTS
+from autotune.core import Candidate, Lane, Measurement, Scenario, StageChoice
+from autotune.datasets import Store
+from autotune.graph import Graph, StageFile, load, save_arrays
+from autotune.planning import Bench, segment_ranges
+from autotune.planning.costs import LaneCost
+from autotune.predictor import StagePredictor
+from autotune.processors import create_session, discover, lanes_of, this_device
+from autotune.profiler import Job, screen
+
+ROUNDS = 15
+DEADLINE_S = 300.0
+
+
+def all_core_lanes() -> list[Lane]:
+    """Every processor and precision with all cores; the CPU provider without spinning, as in a partition."""
+    cores = this_device().cores
+    lanes = [lane for processor in discover().processors for lane in lanes_of(processor, cores=cores)]
+    return [
+        lane
+        for lane in lanes
+        if lane.concurrency.threads == len(cores) and (lane.processor != "cpu" or lane.concurrency.spinning is False)
+    ]
+
+
+def segment_feeds(files: list[StageFile], tensors: dict[str, np.ndarray], folder: Path) -> list[Path]:
+    """One npz per segment with what reaches it."""
+    paths = []
+    for at, file in enumerate(files):
+        feeds = {tensor.name: tensors[tensor.name] for tensor in file.inputs}
+        paths.append(folder / f"segment{at}.npz")
+        save_arrays(paths[-1], feeds)
+        names = [tensor.name for tensor in file.outputs]
+        session = create_session(str(file.path), Lane(processor="cpu"))
+        tensors |= dict(zip(names, session.run(names, feeds), strict=True))
+    return paths
+
+
+def stage_costs(home: str, sha256: str) -> StagePredictor:
+    """Coefficients from the stages of other models."""
+    if not home:
+        return StagePredictor()
+    device = this_device().id
+    with Store(f"sqlite:///{Path(home) / 'profiles.db'}") as store:
+        records = [record for record in store.stages(device=device) if record.model_sha256 != sha256]
+        known = {
+            (record.kernel.signature, str(record.lane)): record.result.median_us
+            for record in store.kernels(device=device)
+            if isinstance(record.result, Measurement)
+        }
+    return StagePredictor.fit(
+        records, lambda signatures, lane: np.array([known.get((s, str(lane)), np.nan) for s in signatures])
+    )
+
+
+def medians(jobs: list[Job]) -> list[float]:
+    found = screen(jobs, rounds=ROUNDS, round_s=0.03, deadline_s=DEADLINE_S)
+    return [result.median_us if isinstance(result, Measurement) else float("nan") for result in found]
+
+
+def two_stages(graph: Graph, position: int, lane: Lane) -> Candidate:
+    spans = ((0, position), (position, len(graph.kernels)))
+    return Candidate(stages=tuple(StageChoice(start=start, stop=stop, lane=lane) for start, stop in spans))
+
+
+def one(model: str, lanes: list[Lane], positions: int, home: str) -> list[dict[str, Any]]:
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        onnx.save(models.build(model), str(folder / f"{model}.onnx"))
+        graph = load(folder / f"{model}.onnx")
+        feeds = models.sample_inputs(model, graph.inputs, count=1)[0]
+        save_arrays(folder / "feeds.npz", feeds)
+        bench = Bench(graph, work=folder / "stages", feeds=folder / "feeds.npz", scenario=Scenario.SINGLE_STREAM)
+        weight = np.array([use.kernel.flops + 1.0 for use in graph.kernels])
+        spans = segment_ranges(graph.cuts, weight, count=SEGMENTS)
+        files = bench.files(spans)
+        paths = segment_feeds(files, dict(feeds), folder)
+        ends = (sum(t.bytes for t in graph.inputs), sum(t.bytes for t in graph.outputs))
+        used = {start for start, _ in spans}
+        legal = [cut.position for cut in graph.cuts[1:-1] if cut.legal and cut.position not in used]
+        chosen = legal[:: max(1, len(legal) // positions)][:positions]
+        costs = stage_costs(home, graph.sha256)
+        for lane in lanes:
+            alone = medians([bench.segment_job(f, lane, feeds=p, callers=1) for f, p in zip(files, paths, strict=True)])
+            whole = StageChoice(start=0, stop=len(graph.kernels), lane=lane)
+            reference = bench.job(Candidate(stages=(whole,)), "whole")
+            prior = costs.coefficients(lane)
+            for first in range(0, len(chosen), 4):  # five sessions at a time are screened together
+                part = chosen[first : first + 4]
+                times = medians([reference, *(bench.job(two_stages(graph, at, lane), f"cut {at}") for at in part)])
+                _, fitted = calibrate(
+                    np.ones(len(graph.kernels)),
+                    LaneCost(
+                        call_us=prior.call_us,
+                        per_byte_in_us=prior.per_byte_in_us,
+                        per_byte_out_us=prior.per_byte_out_us,
+                    ),
+                    SegmentTimes(spans=tuple(spans), times_us=tuple(alone), whole_us=times[0]),
+                    cuts=graph.cuts,
+                    model_bytes=ends,
+                    overhead=1.0,
+                )
+                for at, time_us in zip(part, times[1:], strict=True):
+                    crossing = graph.cuts[at].bytes
+                    rows.append(
+                        {
+                            "model": model,
+                            "lane": str(lane),
+                            "position": at,
+                            "bytes": crossing,
+                            "measured_us": time_us - times[0],
+                            "predicted_us": cost_us(fitted, crossing),
+                            "predicted_from_others_us": cost_us(prior, crossing),
+                            "whole_us": times[0],
+                        }
+                    )
+                    print(rows[-1], flush=True)
+    return rows
+
+
+def cost_us(cost: Any, crossing: int) -> float:
+    return float(cost.call_us + (cost.per_byte_in_us + cost.per_byte_out_us) * crossing)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--models", default="squeezenet,mobilenet_v2,bert_mini")
+    parser.add_argument("--positions", type=int, default=8)
+    parser.add_argument("--home", default="")
+    flags = parser.parse_args()
+    rows = [
+        row for model in flags.models.split(",") for row in one(model, all_core_lanes(), flags.positions, flags.home)
+    ]
+    summary = {}
+    for lane in sorted({row["lane"] for row in rows}):
+        own = [row for row in rows if row["lane"] == lane]
+        errors = np.array([abs(row["predicted_us"] - row["measured_us"]) for row in own])
+        others = np.array([abs(row["predicted_from_others_us"] - row["measured_us"]) for row in own])
+        summary[lane] = {
+            "cuts": len(own),
+            "median_cost_us": float(np.nanmedian([row["measured_us"] for row in own])),
+            "median_error_us": float(np.nanmedian(errors)),
+            "within_30_us": float(np.mean(errors <= 30)),
+            "median_error_from_others_us": float(np.nanmedian(others)),
+        }
+        print(lane, summary[lane])
+    print(write("cuts", rows, **summary))
+
+
+if __name__ == "__main__":
+    main()

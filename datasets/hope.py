@@ -1,0 +1,140 @@
+"""Importer of the tables of HOPE (Xia et al., High Technology Letters 2022): phones' CPU and GPU by operator."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autotune.datasets.recorded import LATENCY, RECORDED_SCHEMA_VERSION
+from autotune.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PROCESSORS = {"cpu": "cpu_big4_us", "gpu": "gpu_us"}
+"""Processor -> column: the big cores with four threads, and OpenCL."""
+TINY_US = 5.0
+"""Operators such as Const and Shape, near 0 µs in the tables, run wherever their consumer does."""
+FLOAT_BYTES = 4
+SOURCE = "HOPE, github.com/summerspringwei/DAG-Scheduler; no licence stated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HopeReport:
+    """What was written: folder by device, and how many edges had to be guessed because their operator is not there."""
+
+    folders: dict[str, Path]
+    kernels: int
+    guessed_edges: int
+
+
+def import_hope(ops: str | Path, transfers: str | Path, folder: str | Path) -> HopeReport:
+    """Writes one recorded device per phone that has operators with edges and transfers.
+
+    Args:
+        ops: `hope_ops.parquet`.
+        transfers: `hope_transfer.parquet`.
+        folder: where the folders go.
+
+    Raises:
+        InputError: a table that cannot be read or lacks columns.
+    """
+    wanted = ("engine", "model", "device", "op_name", "graph_index", "preds", "out_shape", *PROCESSORS.values())
+    table = _read(Path(ops), wanted)
+    copies = _read(Path(transfers), ("engine", "device", "elements", "cpu_to_gpu_us", "gpu_to_cpu_us"))
+    table = table[table["engine"].eq("mnn") & table["graph_index"].notna()]
+    copies = copies[copies["engine"].eq("mnn")]
+    folders: dict[str, Path] = {}
+    kernels = guessed = 0
+    for device, rows in table.groupby("device"):
+        own = copies[copies["device"].eq(device)]
+        if own.empty:
+            continue
+        target = Path(folder) / str(device)
+        target.mkdir(parents=True, exist_ok=True)
+        written = []
+        for model, part in rows.groupby("model"):
+            found, count = _kernels(str(model), part)
+            written += found
+            guessed += count
+        kernels += len(written)
+        _write(target, str(device), written, own)
+        folders[str(device)] = target
+    if not folders:
+        raise InputError(f"{ops} has no device whose transfers are in {transfers}")
+    return HopeReport(folders=folders, kernels=kernels, guessed_edges=guessed)
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as Parquet: {error}") from error
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise InputError(f"{path} lacks the columns {', '.join(missing)}")
+    return table
+
+
+def _kernels(model: str, rows: pd.DataFrame) -> tuple[list[dict[str, Any]], int]:
+    """Rows of kernels.csv and the edges that were guessed.
+
+    An edge to an operator that the table does not hold leads to the last one before it that it does; one to a tiny
+    operator leads on to that one's predecessors.
+    """
+    rows = rows.sort_values("graph_index").drop_duplicates("graph_index")
+    index = [int(at) for at in rows["graph_index"]]
+    listed = {
+        at: [int(p) for p in str(text).split(",") if p.strip().isdigit()]
+        for at, text in zip(index, rows["preds"], strict=True)
+    }
+    latest = {name: [float(us) for us in rows[column]] for name, column in PROCESSORS.items()}
+    big = {at: max(latest[name][row] for name in PROCESSORS) > TINY_US for row, at in enumerate(index)}
+    resolved: dict[int, set[int]] = {}
+    guessed = 0
+    for at in index:
+        found: set[int] = set()
+        for before in listed[at]:
+            if before not in listed:
+                earlier = [other for other in index if other < min(before, at)]
+                guessed += 1
+                if not earlier:
+                    continue
+                before = earlier[-1]
+            if before >= at:
+                continue
+            found |= {before} if big[before] else resolved[before]
+        resolved[at] = found
+    names = {at: f"{at} {name}" for at, name in zip(index, rows["op_name"], strict=True)}
+    written = [
+        {
+            "model": model,
+            "kernel": names[at].replace(";", ","),
+            "predecessors": ";".join(names[before].replace(";", ",") for before in sorted(resolved[at])),
+            "output_bytes": FLOAT_BYTES * math.prod(int(size) for size in str(shape).split(",") if size.strip()),
+        }
+        | {LATENCY + name: max(latest[name][row], 0.1) for name in PROCESSORS}
+        for row, (at, shape) in enumerate(zip(index, rows["out_shape"], strict=True))
+        if big[at]
+    ]
+    return written, guessed
+
+
+def _write(folder: Path, device: str, kernels: list[dict[str, Any]], copies: pd.DataFrame) -> None:
+    import pandas as pd
+
+    card = {"schema_version": RECORDED_SCHEMA_VERSION, "name": device, "unit": "us", "source": SOURCE}
+    (folder / "device.json").write_text(json.dumps(card, indent=1) + "\n")
+    pd.DataFrame(kernels).to_csv(folder / "kernels.csv", index=False)
+    rows = [
+        {"from": source, "to": target, "bytes": FLOAT_BYTES * int(elements), "latency": us}
+        for source, target, column in (("cpu", "gpu", "cpu_to_gpu_us"), ("gpu", "cpu", "gpu_to_cpu_us"))
+        for elements, us in zip(copies["elements"], copies[column], strict=True)
+        if us > 0
+    ]
+    pd.DataFrame(rows).to_csv(folder / "transfers.csv", index=False)

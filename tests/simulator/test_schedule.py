@@ -1,0 +1,132 @@
+"""Simulated schedules keep the rules, with and without processors that disturb each other."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autotune.errors import UsageError
+from autotune.planning.exact_schedule import exact_schedule
+from autotune.planning.heft import heft
+from autotune.planning.placement import place
+from autotune.simulator import Schedule, TaskGraph, play, simulate
+
+
+def diamond(transfer_us: float = 1.0) -> TaskGraph:
+    """One task, two branches, one join; the second processor is better at the second branch."""
+    cost = np.array([[2.0, 3.0], [5.0, 9.0], [9.0, 5.0], [2.0, 3.0]])
+    transfer = np.zeros((4, 2, 2))
+    transfer[:, 0, 1] = transfer[:, 1, 0] = transfer_us
+    return TaskGraph(
+        names=("a", "b", "c", "d"),
+        processors=("cpu", "gpu"),
+        predecessors=((), (0,), (0,), (1, 2)),
+        cost_us=cost,
+        transfer_us=transfer,
+    )
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> TaskGraph:
+    count, processors = draw(st.integers(1, 9)), draw(st.integers(1, 3))
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    before = tuple(tuple(b for b in range(task) if rng.random() < 0.35) for task in range(count))
+    transfer = rng.uniform(0.0, 4.0, (count, processors, processors))
+    transfer[:, np.arange(processors), np.arange(processors)] = 0.0
+    return TaskGraph(
+        names=tuple(map(str, range(count))),
+        processors=tuple(f"p{own}" for own in range(processors)),
+        predecessors=before,
+        cost_us=rng.uniform(1.0, 10.0, (count, processors)),
+        transfer_us=transfer,
+    )
+
+
+def check(graph: TaskGraph, schedule: Schedule) -> None:
+    for task, before in enumerate(graph.predecessors):
+        own = schedule.processor[task]
+        taken = schedule.finish_us[task] - schedule.start_us[task]
+        assert taken == pytest.approx(graph.cost_us[task, own])
+        for other in before:
+            there = schedule.finish_us[other] + graph.transfer_us[other, schedule.processor[other], own]
+            assert schedule.start_us[task] >= there - 1e-9
+    for own in range(len(graph.processors)):
+        spans = sorted(
+            (schedule.start_us[task], schedule.finish_us[task])
+            for task in range(len(graph.names))
+            if schedule.processor[task] == own
+        )
+        assert all(right[0] >= left[1] - 1e-9 for left, right in itertools.pairwise(spans))
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs())
+def test_every_schedule_keeps_the_rules(graph: TaskGraph) -> None:
+    order = range(len(graph.names))
+    check(graph, simulate(graph, [task % len(graph.processors) for task in order], order))
+    check(graph, heft(graph))
+    check(graph, place(graph, seconds=0.02).schedule)
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs())
+def test_without_slowdowns_both_simulations_agree(graph: TaskGraph) -> None:
+    order = range(len(graph.names))
+    where = [task % len(graph.processors) for task in order]
+    np.testing.assert_allclose(play(graph, where, order, {}).finish_us, simulate(graph, where, order).finish_us)
+
+
+def test_branches_run_at_the_same_time() -> None:
+    found = place(diamond(), seconds=0.2)
+    assert found.schedule.makespan_us == pytest.approx(2 + 1 + 5 + 1 + 2)
+    assert found.single == (18.0, 20.0)
+
+
+def test_a_dear_transfer_keeps_everything_on_one_processor() -> None:
+    found = place(diamond(transfer_us=50.0), seconds=0.2)
+    assert set(found.schedule.processor) == {0}
+
+
+def test_slowdowns_stretch_what_runs_beside() -> None:
+    graph = diamond(transfer_us=0.0)
+    alone = simulate(graph, [0, 0, 1, 0], range(4)).makespan_us
+    beside = play(graph, [0, 0, 1, 0], range(4), {(0, 1): 2.0, (1, 0): 2.0}).makespan_us
+    assert alone == pytest.approx(9.0)
+    assert beside == pytest.approx(14.0)
+
+
+def test_a_slowdown_is_weighed_by_the_search() -> None:
+    found = place(diamond(), corun={(0, 1): 10.0, (1, 0): 10.0}, seconds=0.2)
+    assert found.schedule.makespan_us <= 18.0 + 1e-9
+
+
+@settings(max_examples=12, deadline=None)
+@given(graphs())
+def test_the_search_reaches_the_proven_optimum(graph: TaskGraph) -> None:
+    found = place(graph, seconds=0.15)
+    exact = exact_schedule(graph, known=found.schedule, seconds=20.0)
+    assert exact.schedule is not None
+    check(graph, exact.schedule)
+    if exact.proven:
+        assert found.schedule.makespan_us <= exact.schedule.makespan_us * 1.03
+        assert exact.bound_us <= found.schedule.makespan_us * (1 + 1e-3)
+
+
+def test_graphs_that_cannot_be_are_refused() -> None:
+    one = np.array([[1.0], [1.0]])
+    with pytest.raises(UsageError, match="'a' needs a task"):
+        TaskGraph(
+            names=("a", "b"), processors=("cpu",), predecessors=((1,), ()), cost_us=one, transfer_us=np.zeros((2, 1, 1))
+        )
+    with pytest.raises(UsageError, match="'b'"):
+        TaskGraph(
+            names=("a", "b"),
+            processors=("cpu",),
+            predecessors=((), ()),
+            cost_us=np.array([[1.0], [np.inf]]),
+            transfer_us=np.zeros((2, 1, 1)),
+        )

@@ -1,0 +1,205 @@
+"""Every command as a user types it: in a process of its own, with its exit code, stdout and stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from tests.api.conftest import write_model
+
+Shell = Callable[..., "subprocess.CompletedProcess[str]"]
+COMMAND = [sys.executable, "-c", "from autotune.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model, its inputs and a home."""
+    place = tmp_path_factory.mktemp("commands")
+    write_model(place / "small.onnx")
+    samples = np.random.default_rng(0).standard_normal((4, 1, 3, 24, 24)).astype(np.float32)
+    np.savez(place / "inputs.npz", images=samples)
+    return place
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")} | {
+        "AUTOTUNE_HOME": str(folder / "home"),
+        "COLUMNS": "200",
+    }
+
+
+@pytest.fixture(scope="module")
+def shell(folder: Path) -> Shell:
+    """Runs `autotune ARGUMENTS` in the folder."""
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=folder,
+            env=environment(folder),
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def searched(shell: Shell) -> dict[str, Any]:
+    """What `autotune search --json` printed."""
+    done = shell(
+        "search", "--model", "small.onnx", "--inputs", "inputs.npz", "--budget", "20s", "--trials", "20",
+        "--output", "plan", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_search_prints_one_object_and_tracks_the_run(searched: dict[str, Any], folder: Path) -> None:
+    assert searched["schema_version"] == 1
+    assert searched["verdict"]["kind"] in ("partition", "single_processor", "default")
+    assert Path(searched["plan"]).resolve() == (folder / "plan").resolve()
+    with sqlite3.connect(folder / "home" / "mlflow.db") as tracked:
+        runs = {row[0] for row in tracked.execute("select run_uuid from runs")}
+    assert searched["mlflow_run_id"] in runs
+    assert len(runs) > len(searched["baselines"])
+
+
+def test_run_gives_the_models_outputs(searched: dict[str, Any], shell: Shell, folder: Path) -> None:
+    done = shell("run", searched["plan"], "--inputs", "inputs.npz", "--output", "out.npz")
+    assert done.returncode == 0, done.stderr
+    assert "out.npz" in done.stdout
+    session = ort.InferenceSession(str(folder / "small.onnx"), providers=["CPUExecutionProvider"])
+    samples = np.load(folder / "inputs.npz")["images"]
+    wanted = np.stack([session.run(["scores"], {"images": sample})[0] for sample in samples])
+    np.testing.assert_allclose(np.load(folder / "out.npz")["scores"], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_bench_measures_the_plan_beside_its_baselines(searched: dict[str, Any], shell: Shell) -> None:
+    done = shell("bench", searched["plan"], "--launches", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    names = [row["name"] for row in json.loads(done.stdout)["rows"]]
+    assert names[0] == "plan"
+    assert "default" in names
+
+
+def test_export_prints_python_that_runs_without_autotune(searched: dict[str, Any], shell: Shell, folder: Path) -> None:
+    done = shell("export", searched["plan"], "--format", "ort-config", "--output", "exported", "--json")
+    assert done.returncode == 0, done.stderr
+    snippet = json.loads(done.stdout)["snippet"]
+    (folder / "use.py").write_text(
+        f"{snippet}\nimport sys\nassert 'autotune' not in sys.modules\n"
+        "import numpy as np\nprint(len(run({'images': np.zeros((1, 3, 24, 24), np.float32)})))\n"
+    )
+    used = subprocess.run(
+        [sys.executable, "use.py"], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert used.returncode == 0, used.stderr
+    assert used.stdout.strip() == "2"
+
+
+def test_processors_lists_the_cpu(shell: Shell) -> None:
+    found = json.loads(shell("processors", "--json").stdout)
+    assert "cpu" in [processor["name"] for processor in found["processors"]]
+    assert "cpu" in shell("processors").stdout
+
+
+def test_records_leave_and_come_back(searched: dict[str, Any], shell: Shell) -> None:
+    assert searched["cost"]["device_measurements"] > 0
+    counted = json.loads(shell("datasets", "show", "--json").stdout)["records"]
+    assert sum(row["kernels"] for row in counted) > 0
+    assert shell("datasets", "export", "records.parquet").returncode == 0
+    back = json.loads(shell("datasets", "import", "records.parquet", "--json").stdout)
+    assert back["added"] == 0
+    assert back["known"] > 0
+    assert back["refused"] == []
+
+
+def test_profile_then_retrain(searched: dict[str, Any], shell: Shell) -> None:
+    assert searched["reused"]["kernels"] > 0
+    done = shell(
+        "profile", "--model", "small.onnx", "--lane", "cpu/f32/t1", "--synthetic", "40", "--budget", "60s", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    (lane,) = json.loads(done.stdout)["lanes"]
+    assert lane["measured"] + lane["known"] > 20
+    trained = shell("retrain", "--json")
+    assert trained.returncode == 0, trained.stderr
+    assert json.loads(trained.stdout)["records"] > 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["search", "--model", "yolo9000"], 2, "squeezenet"),
+        (["search", "--model", "inputs.npz"], 1, "inputs.npz"),
+        (["search", "--model", "missing.onnx"], 2, "missing.onnx"),
+        (["search", "--model", "small.onnx", "--budget", "soon"], 2, "soon"),
+        (["search", "--model", "small.onnx", "--shape", "images=1,3"], 2, "images"),
+        (["search", "--model", "small.onnx", "--processors", "abacus"], 1, "abacus"),
+        (["search", "--model", "small.onnx", "--inputs", "nowhere.npz"], 1, "nowhere.npz"),
+        (["search", "--wrong"], 2, "--wrong"),
+        (["run", "nowhere", "--inputs", "inputs.npz"], 1, "nowhere"),
+        (["export", "nowhere", "--format", "yaml"], 2, "ort-config"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_value(shell: Shell, arguments: list[str], code: int, says: str) -> None:
+    done = shell(*arguments)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_home_that_cannot_be_written(folder: Path) -> None:
+    (folder / "file").write_text("in the way")
+    done = subprocess.run(
+        [*COMMAND, "search", "--model", str(folder / "small.onnx")],
+        env=os.environ | {"AUTOTUNE_HOME": str(folder / "file" / "home")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "AUTOTUNE_HOME" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT of a child process")
+def test_ctrl_c_prints_the_best_plan_so_far(folder: Path) -> None:
+    arguments = ["search", "--model", "small.onnx", "--inputs", "inputs.npz", "--budget", "200s", "--json"]
+    with subprocess.Popen(
+        [*COMMAND, *arguments, "--trials", "20"],
+        cwd=folder,
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("decide"):
+                break
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        printed, complaints = process.communicate(timeout=120)
+    assert process.returncode == 0, complaints
+    found = json.loads(printed)
+    assert found["interrupted"] is True
+    assert Path(found["plan"]).is_dir()
