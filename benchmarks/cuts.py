@@ -21,7 +21,7 @@ from common import write
 
 from autotune import models
 from autotune.api.calibration import SegmentTimes, calibrate
-from autotune.api.knowledge import SEGMENTS
+from autotune.api.model_segments import SEGMENTS
 from autotune.core import Candidate, Lane, Measurement, Scenario, StageChoice
 from autotune.datasets import Store
 from autotune.graph import Graph, StageFile, load, save_arrays

@@ -18,7 +18,7 @@ import onnx
 from common import write
 
 from autotune import models
-from autotune.api.finish import DRAIN_S, RUNS_PER_LAUNCH, TIME_CAP_S
+from autotune.api.deciding import DRAIN_S, RUNS_PER_LAUNCH, TIME_CAP_S
 from autotune.core import DEFAULT_LANE, Lane
 from autotune.graph import load, save_arrays
 from autotune.planning import decide_winner, speedup

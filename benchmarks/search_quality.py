@@ -65,6 +65,8 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     for scenario in {row["scenario"] for row in rows}:
         for tolerance in sorted({row["tolerance"] for row in rows}):
             chosen = [row for row in rows if (row["scenario"], row["tolerance"]) == (scenario, tolerance)]
+            if not chosen:
+                continue
             default = [row["over_default"]["ratio"] for row in chosen if row["over_default"]]
             single = [row["over_best_single"]["ratio"] for row in chosen if row["over_best_single"]]
             partitions = [row["over_best_single"]["ratio"] for row in chosen if row["verdict"]["kind"] == "partition"]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autotune.api.finish import best_single_name
 from autotune.api.run import Run
+from autotune.api.verdict import best_single_name
 from autotune.core import Baseline, OutputError, Plan, Ratio, Timing
 from autotune.core.codec import encode
 

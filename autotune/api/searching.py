@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 from autotune.api.baselines import measure_baselines, read_user_options
 from autotune.api.clock import Budget
-from autotune.api.finish import baselines_of, build_plan, conclude, decide_run, winner_of
-from autotune.api.knowledge import gather
+from autotune.api.deciding import conclude, decide_run
+from autotune.api.delivery import build_plan
+from autotune.api.gathering import gather
 from autotune.api.result import SearchResult, result_of
 from autotune.api.rounds import search_rounds
 from autotune.api.run import DEFAULT, Run
 from autotune.api.settings import Metric, SearchSettings
 from autotune.api.task import prepare_task
+from autotune.api.verdict import baselines_of, winner_of
 from autotune.api.workplace import Guarded, Workplace, open_workplace
 from autotune.core import Observer, Plan, SilentObserver
 from autotune.errors import MeasurementError

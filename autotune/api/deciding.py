@@ -1,0 +1,133 @@
+"""Fresh launches of the finalists, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autotune.api.run import DEFAULT, USER, Contender, Run
+from autotune.core import (
+    Failure,
+    Measurement,
+)
+from autotune.planning import Decision, decide_winner
+from autotune.profiler import decide, run_outputs
+from autotune.profiler.decide import BLOCKS
+
+LAUNCHES = 6
+MORE_LAUNCHES = 10
+"""Launches where six leave open whether a partition is faster."""
+MIN_LAUNCHES = 4
+OPEN_GAIN = 1.01
+"""Gain of a challenger, not distinguishable yet, that is worth more launches."""
+FINAL_COUNT = 2
+FINAL_REACH = 1.015
+"""A second single processor or partition is a finalist when its screened time is within this factor of the first."""
+RUNS_PER_LAUNCH = 20
+TIME_CAP_S = 0.4
+DRAIN_S = 0.05
+HELD_OUT_DEADLINE_S = 300.0
+
+
+def decide_run(run: Run) -> Decision | None:
+    """Measures the finalists and baselines in fresh process launches; None when there was no time for any."""
+    finalists = _finalists(run)
+    launches = _affordable_launches(finalists, run.budget.left_s, LAUNCHES)
+    if launches == 0:
+        run.warnings.append("no time was left for deciding launches: the figures are from screening.")
+        return None
+    _launch(run, finalists, launches)
+    decision = conclude(run)
+    gain = decision.challenger_gain if decision is not None else None
+    if decision is None or gain is None or decision.winner == decision.challenger or gain.ratio < OPEN_GAIN:
+        return decision
+    more = _affordable_launches(finalists, run.budget.left_s, MORE_LAUNCHES - launches)
+    if more:
+        _launch(run, finalists, more)
+    return conclude(run)
+
+
+def _launch(run: Run, finalists: Sequence[Contender], launches: int) -> None:
+    """Adds deciding launches of the finalists, an even number so that both halves stay equal."""
+    before = len(next(iter(run.launches.values()), ()))
+    total = before + launches
+    run.observer.progress("decide", before, total, text=", ".join(c.name for c in finalists))
+    results = decide(
+        [contender.job for contender in finalists],
+        launches=launches,
+        runs=RUNS_PER_LAUNCH,
+        drain_s=DRAIN_S,
+        time_cap_s=TIME_CAP_S,
+        seed=run.settings.seed + before,
+        deadline_s=max(60.0, run.budget.left_s),
+        stop=lambda: run.budget.left_s < 0,
+        on_launch=lambda done: run.observer.progress("decide", before + done, total),
+    )
+    run.counters.device_measurements += sum(len(launch) for launch in results)
+    run.launches = {
+        contender.name: [*run.launches.get(contender.name, ()), *result]
+        for contender, result in zip(finalists, results, strict=True)
+    }
+
+
+def conclude(run: Run) -> Decision | None:
+    """The decision from the launches that were made; None when there are none."""
+    if not run.launches or not any(run.launches.values()):
+        return None
+    names = [name for name in run.launches if run.feasible(run.contenders[name])]
+    partitions = [name for name in names if name.startswith("plan:")]
+    singles = [name for name in names if name.startswith("single:")]
+    try:
+        return decide_winner(run.launches, ranks=[[DEFAULT], singles, partitions], against=list(run.launches))
+    except ValueError:
+        return None
+
+
+def launch_s(contenders: Sequence[Contender]) -> float:
+    """About how long one deciding launch of these takes."""
+    each_s = 0.8
+    for contender in contenders:
+        if isinstance(contender.result, Measurement):
+            per_run_s = contender.median_us * 1e-6 * max(1, contender.candidate.callers if contender.candidate else 1)
+            each_s += contender.result.load_s + min(TIME_CAP_S, RUNS_PER_LAUNCH * per_run_s)
+            each_s += BLOCKS * max(DRAIN_S, per_run_s) + 2 * per_run_s
+    return each_s
+
+
+def reserve_s(run: Run, launches: int = LAUNCHES) -> float:
+    """Seconds to keep for deciding launches, whatever else the budget is spent on."""
+    likely = [run.contenders[DEFAULT], *run.singles()[:FINAL_COUNT], *run.singles()[:1]]
+    return min(launches * launch_s(likely), 0.5 * run.budget.total_s)
+
+
+def _affordable_launches(finalists: list[Contender], left_s: float, wanted: int) -> int:
+    """As many launches as the rest of the budget allows, an even number so that both halves are equal."""
+    fit = min(wanted, int(left_s * 0.95 / launch_s(finalists)) // 2 * 2)
+    return fit if fit >= MIN_LAUNCHES else (MIN_LAUNCHES if left_s * 0.95 >= 2 * launch_s(finalists) else 0)
+
+
+def _finalists(run: Run) -> list[Contender]:
+    """The default, the user's options, the best feasible single processors and partitions."""
+    chosen = [run.contenders[DEFAULT]]
+    user = run.contenders.get(USER)
+    if user is not None and isinstance(user.result, Measurement):
+        chosen.append(user)
+    singles = [c for c in run.singles() if c.name != DEFAULT and run.feasible(c)]
+    for contender in [*_front(singles), *_front(run.partitions())]:
+        _measure_held_out(run, contender)
+        if run.feasible(contender):
+            chosen.append(contender)
+    if run.contenders[DEFAULT].held_out is None:
+        _measure_held_out(run, run.contenders[DEFAULT])
+    return chosen
+
+
+def _front(contenders: Sequence[Contender]) -> list[Contender]:
+    """The first of contenders sorted by time and those close behind it."""
+    near = [c for c in contenders if c.median_us <= FINAL_REACH * contenders[0].median_us]
+    return near[:FINAL_COUNT]
+
+
+def _measure_held_out(run: Run, contender: Contender) -> None:
+    outputs = run_outputs(contender.job, str(run.task.held_out.path), deadline_s=HELD_OUT_DEADLINE_S, worker=run.worker)
+    if not isinstance(outputs, Failure):
+        contender.held_out = run.task.error(outputs, run.task.held_out)

@@ -1,0 +1,111 @@
+"""The plan's folder: written as a whole, run once before it is delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from autotune.api.run import DEFAULT, Contender, Run
+from autotune.api.verdict import baselines_of, best_single_name, predicted_timing, verdict_of
+from autotune.core import (
+    Failure,
+    Plan,
+    Stage,
+)
+from autotune.errors import MeasurementError
+from autotune.graph import extract
+from autotune.planning import Decision
+from autotune.profiler import Job, JobStage, run_outputs
+from autotune.runtime import write_plan
+
+PROOF_DEADLINE_S = 300.0
+
+REWRITE_ERROR = 1e-5
+"""What folding constants may change, relative to the original file."""
+
+
+def build_plan(run: Run, winner: Contender, decision: Decision | None) -> tuple[Plan, Path]:
+    """Writes the plan's folder; nothing half-written stays there.
+
+    Raises:
+        MeasurementError: the winner has no stages of its own.
+    """
+    if winner.candidate is None:
+        raise MeasurementError(f"{winner.name} cannot be stored as a plan")
+    graph = run.bench.batched(winner.candidate.batch)
+    folder = run.settings.output or default_folder(run)
+    staging = run.place.work / "plan"
+    ranges = [(stage.start, stage.stop) for stage in winner.candidate.stages]
+    if ranges == [(0, run.kernels)]:
+        ranges = [(0, len(graph.kernels))]
+    whole = [] if len(ranges) == 1 else [(0, run.kernels)]
+    files = extract(graph, [*ranges, *whole], staging)
+    stages = tuple(
+        Stage(
+            file=file.path.name,
+            start=choice.start,
+            stop=choice.stop,
+            lane=choice.lane,
+            inputs=tuple(tensor.name for tensor in file.inputs),
+            outputs=tuple(tensor.name for tensor in file.outputs),
+            operators=file.operators,
+        )
+        for file, choice in zip(files, winner.candidate.stages, strict=False)
+    )
+    _prove(run, winner, [str(file.path) for file in files[: len(stages)]])
+    over = dict(decision.over) if decision is not None else {}
+    plan = Plan(
+        model=replace(run.task.info, inputs=graph.inputs, outputs=graph.outputs),
+        scenario=run.settings.scenario,
+        stages=stages,
+        callers=winner.candidate.callers,
+        batch=winner.candidate.batch,
+        tolerance=run.settings.tolerance,
+        device=run.place.device,
+        versions=_versions(run),
+        predicted=predicted_timing(winner),
+        measured=run.timing(winner),
+        error=winner.held_out or winner.error,
+        baselines=baselines_of(run),
+        over_default=over.get(DEFAULT),
+        over_best_single=over.get(best_single_name(run)),
+        verdict=verdict_of(run, winner, decision),
+    )
+    write_plan(plan, folder, files=staging, whole=files[-1].path.name)
+    return plan, folder
+
+
+def _prove(run: Run, winner: Contender, files: Sequence[str]) -> None:
+    """Runs the files that the plan will hold once more: what is delivered is what was measured.
+
+    Raises:
+        MeasurementError: they cannot be run, or give other outputs.
+    """
+    if winner.candidate is None or winner.candidate.batch > 1:
+        return
+    stages = tuple(
+        JobStage(file=file, lane=stage.lane) for file, stage in zip(files, winner.candidate.stages, strict=True)
+    )
+    job = Job(name="plan", stages=stages, outputs=run.task.outputs, feeds=str(run.task.feeds))
+    outputs = run_outputs(job, str(run.task.search_samples.path), deadline_s=PROOF_DEADLINE_S, worker=run.worker)
+    if isinstance(outputs, Failure):
+        raise MeasurementError(f"the plan's files cannot be run: {outputs.message}")
+    error = run.task.error(outputs, run.task.search_samples)
+    if error.relative_rms > max(run.settings.tolerance, REWRITE_ERROR):
+        raise MeasurementError(f"the plan's files give other outputs: relative error {error.relative_rms:.1e}")
+
+
+def _versions(run: Run) -> tuple[tuple[str, str], ...]:
+    import autotune
+
+    name, _, version = run.place.discovery.runtime.partition(" ")
+    providers = [(processor.provider, processor.version) for processor in run.place.processors]
+    return (("autotune", autotune.__version__), (name, version), *providers)
+
+
+def default_folder(run: Run) -> Path:
+    """`<home>/plans/<model>-<scenario>-<time>`."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return run.place.home / "plans" / f"{run.task.info.name}-{run.settings.scenario.value}-{stamp}"

@@ -1,0 +1,71 @@
+"""From baselines to knowledge: which lanes, then everything about them."""
+
+from __future__ import annotations
+
+from autotune.api.knowledge import Knowledge
+from autotune.api.known_costs import kernel_costs, predict_singles, profile_model, stage_costs
+from autotune.api.model_segments import measure_segments
+from autotune.api.run import DEFAULT, Contender, Run
+from autotune.core import Lane
+from autotune.planning import ErrorModel, Setting
+
+MAX_LANES = 5
+LANE_REACH = 1.6
+"""A second lane of a processor and precision is profiled when its whole-model time is within this factor of the
+best."""
+
+
+def gather(run: Run) -> Knowledge | None:
+    """Profiles what is not known, trains, measures segments; None where no lane but the default runs the model."""
+    settings, lanes = choose_lanes(run)
+    used = tuple(dict.fromkeys(lane for setting in settings for lane in lanes[setting]))
+    if not used:
+        return None
+    with run.budget.phase("profile"):
+        profile_model(run, used)
+    with run.budget.phase("train"):
+        kernel_us = kernel_costs(run, used)
+    errors = ErrorModel(
+        [use.kernel for use in run.task.graph.kernels], [part.name for part in run.task.graph.output_parts]
+    )
+    knowledge = Knowledge(
+        settings=settings, lanes=lanes, kernel_us=kernel_us, stage_cost={}, segments={}, errors=errors
+    )
+    predict_singles(run, used, kernel_us)
+    with run.budget.phase("profile"):
+        measure_segments(run, knowledge)
+    with run.budget.phase("train"):
+        knowledge.stage_cost = stage_costs(run, used)
+    return knowledge
+
+
+def choose_lanes(run: Run) -> tuple[list[Setting], dict[Setting, tuple[Lane, ...]]]:
+    """Settings worth a table and, for each, the lanes that could be part of a good plan.
+
+    In SingleStream there is one setting. In Offline a partition runs with as many callers as there are cores.
+    """
+    by_setting: dict[Setting, list[Contender]] = {}
+    for contender in run.singles():
+        candidate = contender.candidate
+        if candidate is None or candidate.batch > 1 or contender.name == DEFAULT or contender.error is None:
+            continue
+        by_setting.setdefault(Setting(callers=candidate.callers), []).append(contender)
+    chosen: dict[Setting, tuple[Lane, ...]] = {}
+    for setting, contenders in by_setting.items():
+        best: dict[tuple[str, str], float] = {}
+        lanes: list[Lane] = []
+        for contender in contenders:
+            lane = contender.lanes[0]
+            key = (lane.processor, str(lane.precision))
+            best.setdefault(key, contender.median_us)
+            if contender.median_us <= LANE_REACH * best[key] and len(lanes) < MAX_LANES and not _spins(lane):
+                lanes.append(lane)
+        chosen[setting] = tuple(lanes) or contenders[0].lanes
+    fastest = sorted(by_setting, key=lambda setting: by_setting[setting][0].median_us)
+    kept = fastest[:1]
+    return kept, {setting: chosen[setting] for setting in kept}
+
+
+def _spins(lane: Lane) -> bool:
+    """Whether a lane stands for something else in a partition: there the CPU provider's pools do not spin."""
+    return lane.processor == "cpu" and lane.concurrency.threads > 1 and lane.concurrency.spinning is None

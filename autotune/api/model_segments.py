@@ -1,0 +1,178 @@
+"""Segments of the model: how long they take on each lane, and the output error that each adds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from autotune.api.calibration import SegmentTimes
+from autotune.api.deciding import reserve_s
+from autotune.api.knowledge import Knowledge
+from autotune.api.known_costs import lane_identity
+from autotune.api.run import DEFAULT, Contender, Run
+from autotune.core import Failure, Lane, Measurement, Protocol, StageRecord
+from autotune.graph import StageFile, load_arrays, save_arrays
+from autotune.planning import Setting, segment_ranges
+from autotune.planning.costs import Floats
+from autotune.profiler import Job, JobStage, notes, run_outputs, screen, stage_errors
+
+SEGMENTS = 8
+SEGMENT_ROUNDS = 6
+ERROR_SEGMENTS = 24
+STAGE_DEADLINE_S = 120.0
+
+
+def measure_segments(run: Run, knowledge: Knowledge) -> None:
+    """Times a few segments of the model on every lane, and what each adds to the output error below float32."""
+    graph = run.task.graph
+    weight = np.mean([np.where(np.isfinite(us), us, 0.0) for us in knowledge.kernel_us.values()], axis=0)
+    ranges = segment_ranges(graph.cuts, weight, count=SEGMENTS)
+    if len(ranges) < 2 or run.budget.left_s < reserve_s(run):
+        return
+    files = run.bench.files(ranges)
+    feeds = _segment_feeds(run, files)
+    if feeds is None:
+        return
+    for setting in knowledge.settings:
+        for lane in knowledge.lanes[setting]:
+            _time_segments(run, knowledge, setting, lane, files, feeds)
+    _measure_errors(run, knowledge, weight)
+
+
+def _measure_errors(run: Run, knowledge: Knowledge, weight: Floats) -> None:
+    """What each of many small segments adds to the output error below float32: cheap, only outputs are compared."""
+    graph = run.task.graph
+    ranges = segment_ranges(graph.cuts, weight, count=ERROR_SEGMENTS)
+    files = run.bench.files(ranges)
+    run.observer.progress("errors", 0, 0, text=f"{len(ranges)} segments")
+    reference = _reference_lane(knowledge)
+    low = {(lane.processor, lane.precision): lane for lane in knowledge.kernel_us if not lane.precision.is_reference}
+    for lane in low.values():
+        found = stage_errors(
+            files,
+            reference,
+            lane,
+            str(run.task.search_samples.path),
+            outputs=run.task.outputs,
+            parts=graph.output_parts,
+            deadline_s=STAGE_DEADLINE_S,
+        )
+        errors = [dict.fromkeys(knowledge.errors.parts, 1.0) if isinstance(e, Failure) else e for e in found]
+        for same in (k for k in knowledge.kernel_us if (k.processor, k.precision) == (lane.processor, lane.precision)):
+            knowledge.errors.measured(same, ranges, errors)
+
+
+def _reference_lane(knowledge: Knowledge) -> Lane:
+    """The float32 lane in use with the least cost, for the stages around the one whose error is measured."""
+    reference = [lane for lane in knowledge.kernel_us if lane.precision.is_reference]
+    if not reference:
+        return Lane(processor="cpu")
+    return min(reference, key=lambda lane: float(knowledge.kernel_us[lane].sum()))
+
+
+def _segment_feeds(run: Run, files: Sequence[StageFile]) -> list[Path] | None:
+    """One npz per segment with the tensors that reach it, computed by the CPU provider."""
+    wanted = tuple(dict.fromkeys(tensor.name for file in files for tensor in file.outputs))
+    job = Job(
+        name="segments",
+        stages=tuple(JobStage(file=str(file.path), lane=Lane(processor="cpu")) for file in files),
+        outputs=wanted,
+        feeds=str(run.task.feeds),
+    )
+    single = run.place.work / "one_sample.npz"
+    tensors = load_arrays(run.task.feeds)
+    save_arrays(single, {name: array[None] for name, array in tensors.items()})
+    found = run_outputs(job, str(single), deadline_s=STAGE_DEADLINE_S, worker=run.worker)
+    if isinstance(found, Failure):
+        run.observer.event("note", {"text": f"segments cannot be run: {found.message}"})
+        return None
+    tensors |= dict(zip(wanted, found[0], strict=True))
+    paths = []
+    for at, file in enumerate(files):
+        path = run.place.work / f"segment{at}.npz"
+        save_arrays(path, {tensor.name: tensors[tensor.name] for tensor in file.inputs})
+        paths.append(path)
+    return paths
+
+
+def _time_segments(
+    run: Run, knowledge: Knowledge, setting: Setting, lane: Lane, files: Sequence[StageFile], feeds: Sequence[Path]
+) -> None:
+    whole = next(
+        (
+            c
+            for c in run.singles()
+            if c.lanes == (lane,)
+            and c.candidate is not None
+            and (c.candidate.callers, c.candidate.batch) == (setting.callers, 1)
+            and c.name != DEFAULT
+        ),
+        None,
+    )
+    if whole is None:
+        return
+    known = _known_segments(run, lane, files, whole) if setting.callers == 1 else None
+    if known is not None:
+        knowledge.segments[setting, lane] = known
+        return
+    jobs = [
+        run.bench.segment_job(file, lane, feeds=path, callers=setting.callers)
+        for file, path in zip(files, feeds, strict=True)
+    ]
+    run.observer.progress("segments", 0, 0, text=str(lane))
+    results = screen(jobs, rounds=SEGMENT_ROUNDS, round_s=0.01, seed=run.settings.seed, deadline_s=STAGE_DEADLINE_S)
+    run.counters.device_measurements += len(jobs)
+    spans = tuple((file.start, file.stop) for file in files)
+    times = tuple(r.median_us if isinstance(r, Measurement) else np.nan for r in results)
+    knowledge.segments[setting, lane] = SegmentTimes(spans=spans, times_us=times, whole_us=whole.median_us)
+    if setting.callers == 1:
+        _store_stages(run, lane, files, results, whole)
+
+
+def _known_segments(run: Run, lane: Lane, files: Sequence[StageFile], whole: Contender) -> SegmentTimes | None:
+    """What earlier searches measured of these segments, at the speed that the machine has now; None unless all are."""
+    records = run.store.stages(
+        model_sha256=run.task.info.sha256, lanes=[lane], identity=lane_identity(run, lane, Protocol.SCREENING)
+    )
+    times: dict[tuple[int, int], list[float]] = {}
+    for record in records:
+        if isinstance(record.result, Measurement):
+            times.setdefault((record.start, record.stop), []).append(record.result.median_us)
+    spans = tuple((file.start, file.stop) for file in files)
+    if not {*spans, (0, run.kernels)} <= times.keys():
+        return None
+    now = whole.median_us / float(np.median(times[0, run.kernels]))
+    return SegmentTimes(
+        spans=spans, times_us=tuple(now * float(np.median(times[span])) for span in spans), whole_us=whole.median_us
+    )
+
+
+def _store_stages(
+    run: Run, lane: Lane, files: Sequence[StageFile], results: Sequence[Measurement | Failure], whole: Contender
+) -> None:
+    graph = run.task.graph
+    signatures = [use.kernel.signature for use in graph.kernels]
+    entries = [
+        (file.start, file.stop, sum(t.bytes for t in file.inputs), sum(t.bytes for t in file.outputs), result)
+        for file, result in zip(files, results, strict=True)
+    ]
+    if whole.result is not None:
+        ends = (sum(t.bytes for t in graph.inputs), sum(t.bytes for t in graph.outputs))
+        entries.append((0, len(signatures), *ends, whole.result))
+    run.store.add_stages(
+        StageRecord(
+            model_sha256=run.task.info.sha256,
+            start=start,
+            stop=stop,
+            kernels=tuple(signatures[start:stop]),
+            bytes_in=bytes_in,
+            bytes_out=bytes_out,
+            lane=lane,
+            result=result,
+            identity=lane_identity(run, lane, Protocol.SCREENING),
+            notes=notes(),
+        )
+        for start, stop, bytes_in, bytes_out, result in entries
+    )
