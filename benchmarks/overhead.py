@@ -21,6 +21,7 @@ from autotune.graph import extract, load
 from autotune.planning import CostTable, Setting, exact_chain
 from autotune.processors import create_session
 from autotune.runtime import StageRunner
+from autotune.runtime.pipeline import Pipeline
 
 RUNS = 3000
 LANE = Lane.parse("cpu/f32/t1")
@@ -55,7 +56,7 @@ def runtime_overhead(folder: Path) -> dict[str, float]:
     whole = extract(graph, [(0, count)], folder / "whole")[0]
     bare = create_session(str(whole.path), LANE)
     plan = StageRunner([(str(whole.path), LANE)], outputs)
-    found = {"bare_us": [], "plan_us": [], "stages_us": [], "sessions_us": []}  # type: dict[str, list[float]]
+    found = {"bare_us": [], "plan_us": [], "stages_us": [], "sessions_us": [], "pipeline_us": []}  # type: dict[str, list[float]]
     legal = [cut.position for cut in graph.cuts if cut.legal and 0 < cut.position < count][:3]
     spans = list(zip([0, *legal], [*legal, count], strict=True))
     files = extract(graph, spans, folder / "stages")
@@ -69,17 +70,25 @@ def runtime_overhead(folder: Path) -> dict[str, float]:
             tensors |= dict(zip(names, session.run(names, {t.name: tensors[t.name] for t in file.inputs}), strict=True))
         return tensors
 
+    steps = [
+        (session, [t.name for t in f.inputs], [t.name for t in f.outputs])
+        for session, f in zip(sessions, files, strict=True)
+    ]
+    pipeline = Pipeline(steps, [f"lane {at}" for at in range(len(steps))], outputs)
     for _ in range(5):
+        found["pipeline_us"].append(median_us(lambda: pipeline.submit(None, feeds).result()))
         found["bare_us"].append(median_us(lambda: bare.run(outputs, feeds)))
         found["plan_us"].append(median_us(lambda: plan.run(outputs, feeds)))
         found["stages_us"].append(median_us(lambda: staged.run(outputs, feeds)))
         found["sessions_us"].append(median_us(by_hand))
+    pipeline.close()
     medians = {name: float(np.median(values)) for name, values in found.items()}
     further = max(1, len(spans) - 1)
     return medians | {
         "stages": len(spans),
         "single_lane_overhead_us": medians["plan_us"] - medians["bare_us"],
         "per_further_stage_us": (medians["stages_us"] - medians["plan_us"]) / further,
+        "pipeline_per_hand_over_us": (medians["pipeline_us"] - medians["stages_us"]) / (len(spans) + 1),
         "executor_alone_per_stage_us": (medians["stages_us"] - medians["sessions_us"]) / len(spans),
     }
 

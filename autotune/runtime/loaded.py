@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +15,7 @@ from autotune.core import DEFAULT_LANE, Lane, Plan, TensorSpec
 from autotune.errors import MissingProcessorError, PlanError, SessionError
 from autotune.processors import discover, resolve, this_device
 from autotune.runtime.folder import check_hashes, plan_of, read_data
+from autotune.runtime.pipeline import Pipeline
 from autotune.runtime.stages import StageRunner
 
 CHEAP_BYTES = 50_000_000
@@ -108,6 +110,7 @@ class LoadedPlan:
         self._whole_path = whole
         self._whole: StageRunner | None = None
         self._lock = threading.Lock()
+        self._pipelines: dict[StageRunner, Pipeline] = {}
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -138,6 +141,31 @@ class LoadedPlan:
         Raises:
             PlanError: inputs of other names, types or shapes, an unknown output, or the plan is closed.
         """
+        return self._runner_for(output_names, feeds).run(output_names, feeds, run_options)
+
+    def submit(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> Future[list[Any]]:
+        """Starts one inference and returns at once, unless many are under way: then it waits for one to end.
+
+        Requests overlap: stages on different lanes work at the same time, and a plan for several callers has as many
+        threads. Cancelling the future ends a request that no stage has begun. `close` waits for those under way.
+
+        Args:
+            output_names: which, in which order; None: all.
+            feeds: one array per input, not to be changed until the future is done.
+
+        Raises:
+            PlanError: as `run`.
+        """
+        runner = self._runner_for(output_names, feeds)
+        with self._lock:
+            if runner not in self._pipelines:
+                alone = len(set(runner.lanes)) == 1
+                self._pipelines[runner] = runner.pipeline(threads=self.plan.callers if alone else 1)
+            pipeline = self._pipelines[runner]
+        return pipeline.submit(output_names, feeds)
+
+    def _runner_for(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> StageRunner:
+        """What runs these inputs; PlanError where nothing does."""
         runner = self._runner
         if runner is None:
             raise PlanError("this plan is closed: load it again")
@@ -157,7 +185,7 @@ class LoadedPlan:
         if output_names is not None and not self._known.issuperset(output_names):
             unknown = ", ".join(set(output_names) - self._known)
             raise PlanError(f"unknown output {unknown}; known: {', '.join(self._names)}")
-        return runner.run(output_names, feeds, run_options)
+        return runner
 
     def _for_other_shapes(self, name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> StageRunner:
         flag = f"--shape {name}={','.join(map(str, shape))}"
@@ -176,7 +204,10 @@ class LoadedPlan:
         return whole
 
     def close(self) -> None:
-        """Lets go of the sessions."""
+        """Waits for requests that were submitted, then lets go of the sessions."""
+        for pipeline in self._pipelines.values():
+            pipeline.close()
+        self._pipelines = {}
         for runner in (self._runner, self._whole):
             if runner is not None:
                 runner.close()

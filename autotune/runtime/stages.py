@@ -12,6 +12,7 @@ import onnxruntime as ort
 from autotune.core import Lane
 from autotune.errors import PlanError
 from autotune.processors import SessionSpec, create_session
+from autotune.runtime.pipeline import Pipeline
 
 Create = Callable[..., ort.InferenceSession]
 
@@ -55,6 +56,7 @@ class StageRunner:
         create: Create = create_session,
     ) -> None:
         lanes = calm([lane for _, lane in files])
+        self.lanes = lanes
         self._outputs = list(outputs)
         self.sessions = [create(path, lane, cache=cache) for (path, _), lane in zip(files, lanes, strict=True)]
         self._takes = [tuple(item.name for item in session.get_inputs()) for session in self.sessions]
@@ -91,6 +93,16 @@ class StageRunner:
         except KeyError as error:
             given, outputs = ", ".join(feeds), ", ".join(self._outputs)
             raise PlanError(f"no tensor {error}: it is neither given ({given}) nor an output ({outputs})") from error
+
+    def pipeline(self, *, threads: int = 1, depth: int | None = None) -> Pipeline:
+        """The same sessions as a pipeline, in which requests overlap.
+
+        Args:
+            threads: workers of each lane.
+            depth: requests under way at once; None: two per worker.
+        """
+        steps = list(zip(self.sessions, self._takes, self._gives, strict=True))
+        return Pipeline(steps, self.lanes, self._outputs, threads=threads, depth=depth)
 
     def close(self) -> None:
         """Lets go of the sessions; runs that are under way finish."""
