@@ -161,16 +161,45 @@ def profile(
 
 
 @app.command()
-def retrain(seed: Seed = 0, as_json: Json = False) -> None:
-    """Train the predictor on all records of this device; print the accuracy before and after."""
+def retrain(
+    rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the version before the one in use.")] = False,
+    version: Annotated[str, typer.Option("--to", help="With --rollback: go back to this version.")] = "",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Train the predictor on all records of this device; use it if it beats the one in use."""
     from autotune import api
     from autotune.core.codec import encode
     from autotune.terminal.listing import print_retrain
     from autotune.terminal.progress import show_progress
 
+    if rollback or version:
+        _roll_back(version, as_json=as_json)
+        return
     with show_progress() as observer:
         result = api.retrain(seed=seed, observer=observer)
     _print_json({"schema_version": 1} | encode(result)) if as_json else print_retrain(result)
+
+
+def _roll_back(version: str, *, as_json: bool) -> None:
+    from autotune.api.predictor_versions import roll_back
+    from autotune.datasets import home
+    from autotune.processors import this_device
+
+    used = roll_back(home(), this_device().id, version)
+    _print_json({"schema_version": 1, "version": used}) if as_json else typer.echo(f"{used} is in use.")
+
+
+@app.command()
+def predictors(as_json: Json = False) -> None:
+    """List the versions of predictors: device, records, hash of the data, accuracy, which is in use."""
+    from autotune.api.predictor_versions import predictor_versions
+    from autotune.core.codec import encode
+    from autotune.datasets import home
+    from autotune.terminal.listing import print_versions
+
+    found = predictor_versions(home())
+    _print_json({"schema_version": 1, "predictors": encode(found)}) if as_json else print_versions(found)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from typing import Any
 from autotune.api.workplace import Guarded, Workplace, open_workplace
 from autotune.core import Observer, SilentObserver
 from autotune.datasets import Store
-from autotune.predictor import Evaluation, KernelPredictor, evaluate, load_champion, register
+from autotune.predictor import Duel, Evaluation, KernelPredictor, duel, evaluate, load_champion, register
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,8 @@ class RetrainResult:
         previous: version in use before, empty where there was none.
         before: rows of the accuracy of the one before, as it was registered.
         after: accuracy of the new one by model left out, beside the baselines and the noise ceiling.
+        duel: the new one against the one in use before; None where there was none.
+        promoted: whether it is in use now: it is better beyond noise, or there was none.
         seconds: time spent.
     """
 
@@ -34,13 +36,17 @@ class RetrainResult:
     previous: str
     before: tuple[Mapping[str, Any], ...]
     after: Evaluation
+    duel: Duel | None
+    promoted: bool
     seconds: float
 
 
 def retrain(
     home: Path | None = None, *, seed: int = 0, observer: Observer | None = None, track: bool = True
 ) -> RetrainResult:
-    """Trains on all records of this device and registers the result.
+    """Trains on all records of this device and registers the result; it is used if it beats the one in use.
+
+    Both are judged on the same models left out: the one in use by what it learns from the records that it had.
 
     Args:
         home: folder for records and predictors; None uses AUTOTUNE_HOME or the platform's.
@@ -62,9 +68,16 @@ def retrain(
         watcher.progress("evaluate", 0, 0, text="models left out, one after the other")
         after = evaluate(records, groups, place.device, seed=seed)
         champion = load_champion(place.home, place.device)
-        version = register(predictor, place.home, accuracy=after.card())
+        known = int(champion.card.get("accuracy", {}).get("store_records", 0)) if champion is not None else 0
+        contest = None
+        if known:
+            watcher.progress("compare", 0, 0, text=f"with {champion.version if champion else ''}")
+            contest = duel(records, records[:known], groups, place.device, seed=seed)
+        promoted = contest is None or contest.challenger_wins
+        accuracy = after.card() | {"store_records": len(records)}
+        version = register(predictor, place.home, accuracy=accuracy, champion=promoted)
         folder = place.home / "predictors" / version
-        if track:
+        if track and promoted:
             _mirror(place, version, folder, after)
     before = champion.card.get("accuracy", {}).get("rows", []) if champion is not None else []
     return RetrainResult(
@@ -74,6 +87,8 @@ def retrain(
         previous=champion.version if champion is not None else "",
         before=tuple(before),
         after=after,
+        duel=contest,
+        promoted=promoted,
         seconds=time.monotonic() - begin,
     )
 

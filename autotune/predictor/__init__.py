@@ -3,11 +3,12 @@
 xgboost, scikit-learn, pandas and SciPy are imported where they are first used.
 """
 
+from autotune.predictor.duel import Duel, duel
 from autotune.predictor.evaluation import Accuracy, Evaluation, evaluate
 from autotune.predictor.features import FEATURES, Feature, features
 from autotune.predictor.kernel_predictor import KernelPredictor
 from autotune.predictor.learner import LEARNERS, learner
-from autotune.predictor.registry import Champion, load_champion, promote, register, versions
+from autotune.predictor.registry import Champion, champion_version, load_champion, promote, register, versions
 from autotune.predictor.stage_predictor import StageCost, StagePredictor
 from autotune.predictor.storage import load, save
 from autotune.predictor.training import MIN_RECORDS, Groups
@@ -18,12 +19,15 @@ __all__ = [
     "MIN_RECORDS",
     "Accuracy",
     "Champion",
+    "Duel",
     "Evaluation",
     "Feature",
     "Groups",
     "KernelPredictor",
     "StageCost",
     "StagePredictor",
+    "champion_version",
+    "duel",
     "evaluate",
     "features",
     "learner",

@@ -115,7 +115,7 @@ def evaluate(
         PredictorError: too few records to learn from what remains.
     """
     data = training_set(records, device)
-    folds = _folds(sorted({s for part in data.lanes for s in part.signatures}), groups)
+    folds = folds_by_model(sorted({s for part in data.lanes for s in part.signatures}), groups)
     signatures = Signatures()
     found: dict[tuple[str, str], list[_Pair]] = {}
     trained = 0
@@ -160,7 +160,7 @@ class _Pair:
     high_us: float = 0.0
 
 
-def _folds(signatures: Sequence[str], groups: Groups | None) -> dict[str, set[str]]:
+def folds_by_model(signatures: Sequence[str], groups: Groups | None) -> dict[str, set[str]]:
     """What is left out together: a model, several where there are many, or kernels where there are no two models."""
     present = set(signatures)
     models = {name: present & set(own) for name, own in sorted((groups or {}).items())}

@@ -86,6 +86,14 @@ def promote(version: str, home: str | Path) -> None:
         raise StoreError(f"{alias} cannot be written ({error}): free space or set AUTOTUNE_HOME.") from error
 
 
+def champion_version(home: str | Path, device: str) -> str:
+    """The version in use on a device; empty where there is none."""
+    try:
+        return _alias(home, device).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
 def load_champion(home: str | Path, device: Device | str) -> Champion | None:
     """The predictor in use on a device; None where there is none, or none that this version can read.
 
@@ -93,9 +101,10 @@ def load_champion(home: str | Path, device: Device | str) -> Champion | None:
     `retrain` replaces it. `load` says why it can't be read.
     """
     wanted = device.id if isinstance(device, Device) else device
-    alias = _alias(home, wanted)
+    version = champion_version(home, wanted)
+    if not version:
+        return None
     try:
-        version = alias.read_text(encoding="utf-8").strip()
         folder = folder_of(home, version)
         return Champion(version=version, predictor=load(folder, device=wanted), card=read_card(folder))
     except (OSError, ValueError, PredictorError):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from autotune.api import BenchResult, ProfileResult, RetrainResult
+from autotune.api.predictor_versions import PredictorVersion
 from autotune.api.recorded import WORTH, RecordedResult
 from autotune.api.workplace import Workplace
 from autotune.graph import save_arrays
@@ -77,7 +78,7 @@ def print_profile(result: ProfileResult) -> None:
 def print_retrain(result: RetrainResult) -> None:
     """Accuracy before and after, on models left out."""
     out = console()
-    out.print(f"predictor {result.version}: {result.records} records, {result.seconds:.0f} s", soft_wrap=True)
+    out.print(f"{_promotion(result)} {result.records} records, {result.seconds:.0f} s", soft_wrap=True)
     before = {(row["learner"], row["lane"]): float(row["within_10"]) for row in result.before}
     ceilings = {row.lane: row.within_10 for row in result.after.rows if row.learner == RETEST}
     rows = []
@@ -100,6 +101,36 @@ def print_retrain(result: RetrainResult) -> None:
         )
     headings = ("lane", "learner", "±10 % before", "±10 %", "±5 %", "MAPE", "Spearman", "noise ceiling ±10 %")
     out.print(rows_table("models left out", headings, rows))
+
+
+def _promotion(result: RetrainResult) -> str:
+    """Whether the new version is in use, and why."""
+    contest = result.duel
+    if contest is None:
+        return f"Predictor {result.version} is in use: it is the first that can be compared."
+    gain = f"error {contest.champion:.1%} before, {contest.challenger:.1%} now"
+    gain += f" ({contest.low:+.1%} to {contest.high:+.1%} better on {contest.models} models left out)"
+    lanes = f", new lanes {', '.join(contest.new_lanes)}" if contest.new_lanes else ""
+    if result.promoted:
+        return f"Predictor {result.version} replaces {result.previous}: {gain}{lanes}."
+    return f"{result.previous} stays in use: {result.version} is not better beyond noise: {gain}."
+
+
+def print_versions(found: Sequence[PredictorVersion]) -> None:
+    """Versions of predictors, the one in use marked."""
+    rows = [
+        (
+            one.version,
+            "in use" if one.in_use else "",
+            one.device,
+            one.records,
+            one.hash,
+            f"{one.within_10:.0%}" if one.within_10 is not None else "–",
+            one.problem[:60],
+        )
+        for one in found
+    ]
+    console().print(rows_table("predictors", ("version", "", "device", "records", "data", "±10 %", ""), rows))
 
 
 def print_bench(result: BenchResult) -> None:

@@ -140,7 +140,16 @@ def test_profile_then_retrain(searched: dict[str, Any], shell: Shell) -> None:
     assert lane["measured"] + lane["known"] > 20
     trained = shell("retrain", "--json")
     assert trained.returncode == 0, trained.stderr
-    assert json.loads(trained.stdout)["records"] > 20
+    first = json.loads(trained.stdout)
+    assert first["records"] > 20
+    assert first["promoted"]
+    again = json.loads(shell("retrain", "--json").stdout)
+    assert not again["promoted"]  # nothing new was measured
+    listed = json.loads(shell("predictors", "--json").stdout)["predictors"]
+    assert [(one["version"], one["in_use"]) for one in listed] == [(first["version"], True), (again["version"], False)]
+    back = shell("retrain", "--rollback")
+    assert back.returncode == 1
+    assert "no earlier version" in back.stderr
 
 
 @pytest.mark.parametrize(

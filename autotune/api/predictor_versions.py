@@ -1,0 +1,85 @@
+"""Versions of the predictors in a home folder: what they are, and going back to an earlier one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from autotune.errors import PredictorError
+from autotune.predictor import champion_version, promote, versions
+from autotune.predictor.registry import folder_of
+from autotune.predictor.storage import read_card
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictorVersion:
+    """One version of a predictor.
+
+    Args:
+        version: `v0003`.
+        device: identifier of the device it is for.
+        in_use: whether searches on that device use it.
+        records: kernels × lanes it was trained on.
+        hash: of them.
+        within_10: share of kernels of models left out that it predicts within ±10 %; None where it was not evaluated.
+        problem: why it cannot be read; empty where it can.
+    """
+
+    version: str
+    device: str
+    in_use: bool
+    records: int
+    hash: str
+    within_10: float | None
+    problem: str = ""
+
+
+def predictor_versions(home: Path) -> tuple[PredictorVersion, ...]:
+    """All versions in a home folder, oldest first."""
+    found = []
+    for version in versions(home):
+        try:
+            card = read_card(folder_of(home, version))
+        except PredictorError as error:
+            unread = PredictorVersion(
+                version=version, device="", in_use=False, records=0, hash="", within_10=None, problem=str(error)
+            )
+            found.append(unread)
+            continue
+        rows = card.get("accuracy", {}).get("rows", [])
+        shares = [row["within_10"] for row in rows if row["learner"] == "boosted" and row["lane"] == "all"]
+        found.append(
+            PredictorVersion(
+                version=version,
+                device=card["device"],
+                in_use=champion_version(home, card["device"]) == version,
+                records=int(card["records"]),
+                hash=str(card["data_hash"]),
+                within_10=float(shares[0]) if shares else None,
+            )
+        )
+    return tuple(found)
+
+
+def roll_back(home: Path, device: str, version: str = "") -> str:
+    """Puts an earlier version back in use; returns which.
+
+    Args:
+        home: the home folder.
+        device: identifier of the device.
+        version: which; empty: the one before the one in use.
+
+    Raises:
+        PredictorError: there is no such version, or none before.
+    """
+    own = [one for one in predictor_versions(home) if one.device == device]
+    if not version:
+        now = next((at for at, one in enumerate(own) if one.in_use), len(own))
+        if now == 0 or not own:
+            raise PredictorError("there is no earlier version of the predictor of this device to go back to.")
+        version = own[now - 1].version
+    if version not in [one.version for one in own]:
+        known = ", ".join(one.version for one in own) or "none"
+        raise PredictorError(f"there is no version {version!r} of the predictor of this device; there are: {known}.")
+    promote(version, home)
+    return version

@@ -1,0 +1,126 @@
+"""Challenger against champion: what new records make of the predictor, judged on models that neither has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autotune.core import Device, ProfileRecord
+from autotune.errors import PredictorError
+from autotune.predictor.evaluation import folds_by_model
+from autotune.predictor.kernel_predictor import KernelPredictor
+from autotune.predictor.training import Groups, Signatures, training_set
+
+RESAMPLES = 2000
+CONFIDENCE = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duel:
+    """How two predictors do on the same kernels of models left out.
+
+    Args:
+        kernels: predictions compared: kernels × lanes that both know.
+        models: models left out, or groups of them.
+        champion: mean absolute error of the logarithm of latency, about the mean relative error.
+        challenger: likewise.
+        low: 5 % quantile of how much lower the challenger's is, models drawn with replacement.
+        high: 95 % quantile.
+        new_lanes: lanes that only the challenger knows.
+    """
+
+    kernels: int
+    models: int
+    champion: float
+    challenger: float
+    low: float
+    high: float
+    new_lanes: tuple[str, ...]
+
+    @property
+    def challenger_wins(self) -> bool:
+        """Better beyond noise, or it knows lanes that the champion does not and is not worse beyond noise."""
+        return self.low > 0 or (bool(self.new_lanes) and self.high >= 0)
+
+
+def duel(
+    records: Sequence[ProfileRecord],
+    champions: Sequence[ProfileRecord],
+    groups: Groups | None = None,
+    device: Device | None = None,
+    *,
+    seed: int = 0,
+) -> Duel:
+    """Both learn from their records without the models left out, then predict those as they are measured now.
+
+    Args:
+        records: all there are now; the challenger learns from them.
+        champions: those that the champion has learnt from.
+        groups: model name -> signatures of its kernels.
+        device: the device.
+        seed: of the learners and of the resampling.
+
+    Raises:
+        PredictorError: too few records.
+    """
+    data = training_set(records, device)
+    signatures = Signatures()
+    errors: list[tuple[float, float, int]] = []  # sums of |log error| by fold, and how many
+    lanes: set[str] = set()
+    old_lanes: set[str] = set()
+    for fold in folds_by_model(sorted({s for part in data.lanes for s in part.signatures}), groups).values():
+        pair = [_fit(source, fold, signatures, groups, device, seed) for source in (champions, records)]
+        champion, challenger = pair
+        lanes |= {str(lane) for lane in (challenger.lanes if challenger else ())}
+        old_lanes |= {str(lane) for lane in (champion.lanes if champion else ())}
+        if champion is None or challenger is None:
+            continue
+        sums, count = np.zeros(2), 0
+        for part in data.lanes:
+            held = [i for i, signature in enumerate(part.signatures) if signature in fold]
+            if not held or part.lane not in champion.lanes or part.lane not in challenger.lanes:
+                continue
+            kernels, measured = [part.kernels[i] for i in held], part.latency_us[held]
+            predicted = np.array([one.predict_us(kernels, part.lane) for one in (champion, challenger)])
+            sums += np.abs(np.log(predicted / measured)).sum(axis=1)
+            count += len(held)
+        if count:
+            errors.append((float(sums[0]), float(sums[1]), count))
+    return _judge(errors, tuple(sorted(lanes - old_lanes)), seed)
+
+
+def _fit(
+    records: Sequence[ProfileRecord],
+    fold: set[str],
+    signatures: Signatures,
+    groups: Groups | None,
+    device: Device | None,
+    seed: int,
+) -> KernelPredictor | None:
+    rest = [record for record in records if signatures.of(record.kernel) not in fold]
+    try:
+        return KernelPredictor(seed=seed, device=device).fit(rest, groups, calibrate=False)
+    except PredictorError:
+        return None
+
+
+def _judge(errors: Sequence[tuple[float, float, int]], new_lanes: tuple[str, ...], seed: int) -> Duel:
+    if not errors:
+        return Duel(kernels=0, models=0, champion=0.0, challenger=0.0, low=0.0, high=0.0, new_lanes=new_lanes)
+    table = np.array(errors)
+    drawn = np.random.default_rng(seed).integers(0, len(table), (RESAMPLES, len(table)))
+    sums = table[drawn].sum(axis=1)
+    gains = (sums[:, 0] - sums[:, 1]) / sums[:, 2]
+    low, high = np.quantile(gains, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    champion, challenger, count = table.sum(axis=0)
+    return Duel(
+        kernels=int(count),
+        models=len(table),
+        champion=float(champion / count),
+        challenger=float(challenger / count),
+        low=float(low),
+        high=float(high),
+        new_lanes=new_lanes,
+    )

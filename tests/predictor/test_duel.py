@@ -1,0 +1,58 @@
+"""A challenger takes over only when it is better beyond noise on models that neither has seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from autotune.api.predictor_versions import predictor_versions, roll_back
+from autotune.errors import PredictorError
+from autotune.predictor import KernelPredictor, duel, register
+
+from .test_evaluation import groups_of
+
+
+def test_more_records_win(invented: ModuleType) -> None:
+    kernels = invented.draw_kernels(150, 1)
+    records = invented.profile(kernels, invented.LANES[:1])
+    groups = groups_of(records, 25, 25, 25)
+    few = [record for record in records if record.kernel.signature in {k.signature for k in kernels[:50]}]
+    found = duel(records, few, groups, invented.DEVICE)
+    assert (found.kernels, found.models) == (75, 3)
+    assert found.challenger < found.champion
+    assert found.low <= found.champion - found.challenger <= found.high
+
+
+def test_the_same_records_do_not_win(invented: ModuleType) -> None:
+    records = invented.profile(invented.draw_kernels(90, 1), invented.LANES[:1])
+    found = duel(records, records, groups_of(records, 30, 30), invented.DEVICE)
+    assert found.champion == found.challenger
+    assert not found.challenger_wins
+
+
+def test_a_lane_that_is_new_is_a_reason(invented: ModuleType) -> None:
+    kernels = invented.draw_kernels(90, 1)
+    old, new = (invented.profile(kernels, [lane]) for lane in invented.LANES[:2])
+    found = duel([*old, *new], old, groups_of(old, 30, 30), invented.DEVICE)
+    assert found.new_lanes == (str(invented.LANES[1]),)
+    assert found.challenger_wins
+
+
+def test_versions_are_listed_and_an_earlier_one_comes_back(tmp_path: Path, invented: ModuleType) -> None:
+    records = invented.profile(invented.draw_kernels(40, 1), invented.LANES[:1])
+    predictor = KernelPredictor(device=invented.DEVICE).fit(records, calibrate=False)
+    first, second = register(predictor, tmp_path), register(predictor, tmp_path)
+    third = register(predictor, tmp_path, champion=False)
+    listed = [(one.version, one.in_use) for one in predictor_versions(tmp_path)]
+    assert listed == [(first, False), (second, True), (third, False)]
+    assert roll_back(tmp_path, invented.DEVICE.id) == first
+    assert predictor_versions(tmp_path)[0].in_use
+    with pytest.raises(PredictorError, match="no earlier version"):
+        roll_back(tmp_path, invented.DEVICE.id)
+    assert roll_back(tmp_path, invented.DEVICE.id, third) == third
+    with pytest.raises(PredictorError, match="v0009"):
+        roll_back(tmp_path, invented.DEVICE.id, "v0009")
+    (tmp_path / "predictors" / first / "card.json").write_text("{")
+    assert predictor_versions(tmp_path)[0].problem
