@@ -170,7 +170,7 @@ def retrain(
     """Train the predictor on all records of this device; use it if it beats the one in use."""
     from autotune import api
     from autotune.core.codec import encode
-    from autotune.terminal.listing import print_retrain
+    from autotune.terminal.predictors import print_retrain
     from autotune.terminal.progress import show_progress
 
     if rollback or version:
@@ -196,10 +196,31 @@ def predictors(as_json: Json = False) -> None:
     from autotune.api.predictor_versions import predictor_versions
     from autotune.core.codec import encode
     from autotune.datasets import home
-    from autotune.terminal.listing import print_versions
+    from autotune.terminal.predictors import print_versions
 
     found = predictor_versions(home())
     _print_json({"schema_version": 1, "predictors": encode(found)}) if as_json else print_versions(found)
+
+
+@app.command()
+def explain(
+    model: Annotated[str, typer.Argument(help="A name of the zoo (yolo, resnet50, …) or an ONNX file.")],
+    lane: Annotated[str, typer.Option("--lane", help="For instance cpu/f32/t2.")],
+    top: Annotated[int, typer.Option("--top", help="How many of the most expensive kernels are explained.")] = 5,
+    shape: Shapes = [],  # noqa: B006
+    dim: Dims = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Predict every kernel of a model on a lane, and say why."""
+    from autotune import api
+    from autotune.api.explaining import explain as explain_model
+    from autotune.core.codec import encode
+    from autotune.terminal.flags import parse_dims, parse_shapes
+    from autotune.terminal.predictors import print_explanation
+
+    settings = api.SearchSettings(shapes=parse_shapes(shape), dims=parse_dims(dim))
+    found = explain_model(model, lane, settings, top=top)
+    _print_json({"schema_version": 1} | encode(found)) if as_json else print_explanation(found)
 
 
 @app.command()

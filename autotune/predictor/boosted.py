@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from autotune.core import Lane
 from autotune.core.codec import decode, encode
-from autotune.predictor.features import Matrix, lane_table
+from autotune.predictor.features import FEATURES, Matrix, lane_table
 from autotune.predictor.prior import Roofline, fit_roofline
 from autotune.predictor.training import MIN_RECORDS
 
@@ -101,6 +101,21 @@ class BoostedLane:
             return log_prior
         result: Vector = log_prior + self.booster.inplace_predict(lane_table(rows, lane, cores, log_prior))
         return result
+
+    def contributions(self, rows: Matrix, lane: Lane, cores: int) -> tuple[Vector, Vector]:
+        """What makes up `log_us`: [n] log of the roofline in µs, and [n, features] what each feature adds to it.
+
+        The trees' bias is shared out evenly; sums equal `log_us` (XGBoost's own contributions, exact for trees).
+        """
+        log_prior = self.prior.log_us(rows)
+        if self.booster is None or not len(rows):
+            return log_prior, np.zeros((len(rows), len(FEATURES)))
+        import xgboost as xgb
+
+        table = lane_table(rows, lane, cores, log_prior)
+        found = np.asarray(self.booster.predict(xgb.DMatrix(table), pred_contribs=True), dtype=np.float64)
+        result: Vector = found[:, :-1] + found[:, -1:] / len(FEATURES)
+        return log_prior, result
 
     def dump(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         """Roofline as JSON, trees as UBJSON."""

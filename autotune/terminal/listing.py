@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from autotune.api import BenchResult, ProfileResult, RetrainResult
-from autotune.api.predictor_versions import PredictorVersion
+from autotune.api import BenchResult, ProfileResult
 from autotune.api.recorded import WORTH, RecordedResult
 from autotune.api.workplace import Workplace
 from autotune.graph import save_arrays
-from autotune.predictor.evaluation import RETEST
 from autotune.terminal.tables import console, milliseconds, ratio_text, rows_table
 
 Sample = Mapping[str, np.ndarray]
@@ -73,64 +71,6 @@ def print_profile(result: ProfileResult) -> None:
     out.print(rows_table("", ("lane", "known", "measured", "failed", "left"), rows))
     for warning in result.warnings:
         out.print(f"note: {warning}", soft_wrap=True)
-
-
-def print_retrain(result: RetrainResult) -> None:
-    """Accuracy before and after, on models left out."""
-    out = console()
-    out.print(f"{_promotion(result)} {result.records} records, {result.seconds:.0f} s", soft_wrap=True)
-    before = {(row["learner"], row["lane"]): float(row["within_10"]) for row in result.before}
-    ceilings = {row.lane: row.within_10 for row in result.after.rows if row.learner == RETEST}
-    rows = []
-    for row in result.after.rows:
-        if row.learner == RETEST:
-            continue
-        old = before.get((row.learner, row.lane))
-        ceiling = ceilings.get(row.lane)
-        rows.append(
-            (
-                row.lane,
-                row.learner,
-                f"{old:.0%}" if old is not None else "–",
-                f"{row.within_10:.0%}",
-                f"{row.within_5:.0%}",
-                f"{row.mape:.1%}",
-                f"{row.spearman:.3f}",
-                f"{ceiling:.0%}" if ceiling is not None else "–",
-            )
-        )
-    headings = ("lane", "learner", "±10 % before", "±10 %", "±5 %", "MAPE", "Spearman", "noise ceiling ±10 %")
-    out.print(rows_table("models left out", headings, rows))
-
-
-def _promotion(result: RetrainResult) -> str:
-    """Whether the new version is in use, and why."""
-    contest = result.duel
-    if contest is None:
-        return f"Predictor {result.version} is in use: it is the first that can be compared."
-    gain = f"error {contest.champion:.1%} before, {contest.challenger:.1%} now"
-    gain += f" ({contest.low:+.1%} to {contest.high:+.1%} better on {contest.models} models left out)"
-    lanes = f", new lanes {', '.join(contest.new_lanes)}" if contest.new_lanes else ""
-    if result.promoted:
-        return f"Predictor {result.version} replaces {result.previous}: {gain}{lanes}."
-    return f"{result.previous} stays in use: {result.version} is not better beyond noise: {gain}."
-
-
-def print_versions(found: Sequence[PredictorVersion]) -> None:
-    """Versions of predictors, the one in use marked."""
-    rows = [
-        (
-            one.version,
-            "in use" if one.in_use else "",
-            one.device,
-            one.records,
-            one.hash,
-            f"{one.within_10:.0%}" if one.within_10 is not None else "–",
-            one.problem[:60],
-        )
-        for one in found
-    ]
-    console().print(rows_table("predictors", ("version", "", "device", "records", "data", "±10 %", ""), rows))
 
 
 def print_bench(result: BenchResult) -> None:

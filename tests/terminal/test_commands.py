@@ -147,6 +147,10 @@ def test_profile_then_retrain(searched: dict[str, Any], shell: Shell) -> None:
     assert not again["promoted"]  # nothing new was measured
     listed = json.loads(shell("predictors", "--json").stdout)["predictors"]
     assert [(one["version"], one["in_use"]) for one in listed] == [(first["version"], True), (again["version"], False)]
+    explained = json.loads(shell("explain", "small.onnx", "--lane", "cpu/f32/t1", "--top", "2", "--json").stdout)
+    assert explained["predictor"] == first["version"]
+    assert len([kernel for kernel in explained["kernels"] if kernel["explanation"]]) == 2
+    assert "nearest measured" in shell("explain", "small.onnx", "--lane", "cpu/f32/t1").stdout
     back = shell("retrain", "--rollback")
     assert back.returncode == 1
     assert "no earlier version" in back.stderr

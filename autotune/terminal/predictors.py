@@ -1,0 +1,100 @@
+"""What the predictors know, how they got there, and why they say what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autotune.api import RetrainResult
+from autotune.api.explaining import Explanation
+from autotune.api.predictor_versions import PredictorVersion
+from autotune.predictor.evaluation import RETEST
+from autotune.terminal.tables import console, rows_table
+
+
+def print_retrain(result: RetrainResult) -> None:
+    """Accuracy before and after, on models left out."""
+    out = console()
+    out.print(f"{_promotion(result)} {result.records} records, {result.seconds:.0f} s", soft_wrap=True)
+    before = {(row["learner"], row["lane"]): float(row["within_10"]) for row in result.before}
+    ceilings = {row.lane: row.within_10 for row in result.after.rows if row.learner == RETEST}
+    rows = []
+    for row in result.after.rows:
+        if row.learner == RETEST:
+            continue
+        old = before.get((row.learner, row.lane))
+        ceiling = ceilings.get(row.lane)
+        rows.append(
+            (
+                row.lane,
+                row.learner,
+                f"{old:.0%}" if old is not None else "–",
+                f"{row.within_10:.0%}",
+                f"{row.within_5:.0%}",
+                f"{row.mape:.1%}",
+                f"{row.spearman:.3f}",
+                f"{ceiling:.0%}" if ceiling is not None else "–",
+            )
+        )
+    headings = ("lane", "learner", "±10 % before", "±10 %", "±5 %", "MAPE", "Spearman", "noise ceiling ±10 %")
+    out.print(rows_table("models left out", headings, rows))
+
+
+def _promotion(result: RetrainResult) -> str:
+    """Whether the new version is in use, and why."""
+    contest = result.duel
+    if contest is None:
+        return f"Predictor {result.version} is in use: it is the first that can be compared."
+    gain = f"error {contest.champion:.1%} before, {contest.challenger:.1%} now"
+    gain += f" ({contest.low:+.1%} to {contest.high:+.1%} better on {contest.models} models left out)"
+    lanes = f", new lanes {', '.join(contest.new_lanes)}" if contest.new_lanes else ""
+    if result.promoted:
+        return f"Predictor {result.version} replaces {result.previous}: {gain}{lanes}."
+    return f"{result.previous} stays in use: {result.version} is not better beyond noise: {gain}."
+
+
+def print_explanation(found: Explanation) -> None:
+    """All kernels with their intervals, then the most expensive ones taken apart."""
+    out = console()
+    out.print(
+        f"{found.model} on {found.lane}: {found.stage_us / 1e3:.3g} ms as one stage, "
+        f"{found.kernels_us / 1e3:.3g} ms of it in {len(found.kernels)} kernels (predictor {found.predictor})",
+        soft_wrap=True,
+    )
+    rows = [
+        (
+            one.position,
+            one.kernel,
+            f"{one.predicted.median_us:.4g}",
+            f"{one.predicted.low_us:.3g}–{one.predicted.high_us:.3g}",
+            f"{one.measured_us:.4g}" if one.measured_us is not None else "–",
+        )
+        for one in found.kernels
+    ]
+    out.print(rows_table("", ("", "kernel", "predicted µs", "90 %", "measured µs"), rows))
+    for one in found.kernels:
+        if one.explanation is None:
+            continue
+        why = ", ".join(f"{part.feature} {part.factor:.2f}x" for part in one.explanation.contributions)
+        near = "; ".join(f"{item.kernel} {item.latency_us:.4g} µs" for item in one.explanation.neighbours)
+        out.print(
+            f"\n{one.position} {one.kernel}: roofline {one.explanation.roofline_us:.4g} µs; {why or 'no trees yet'}",
+            soft_wrap=True,
+        )
+        out.print(f"  nearest measured: {near or 'none'}", soft_wrap=True)
+
+
+def print_versions(found: Sequence[PredictorVersion]) -> None:
+    """Versions of predictors, the one in use marked."""
+    rows = [
+        (
+            one.version,
+            "in use" if one.in_use else "",
+            one.device,
+            one.records,
+            one.hash,
+            f"{one.within_10:.0%}" if one.within_10 is not None else "–",
+            one.problem[:60],
+        )
+        for one in found
+    ]
+    console().print(rows_table("predictors", ("version", "", "device", "records", "data", "±10 %", ""), rows))
