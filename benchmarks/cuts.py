@@ -21,15 +21,15 @@ from common import write
 
 from autotune import models
 from autotune.api.calibration import SegmentTimes, calibrate
-from autotune.api.model_segments import SEGMENTS
-from autotune.core import Candidate, Lane, Measurement, Scenario, StageChoice
+from autotune.api.model_segments import SEGMENT_ROUND_S, SEGMENT_ROUNDS, SEGMENTS
+from autotune.core import Candidate, Failure, Lane, Measurement, Scenario, StageChoice
 from autotune.datasets import Store
-from autotune.graph import Graph, StageFile, load, save_arrays
+from autotune.graph import Graph, load, save_arrays
 from autotune.planning import Bench, segment_ranges
 from autotune.planning.costs import LaneCost
 from autotune.predictor import StagePredictor
-from autotune.processors import create_session, discover, lanes_of, this_device
-from autotune.profiler import Job, screen
+from autotune.processors import discover, lanes_of, this_device
+from autotune.profiler import Job, screen, time_chain
 
 ROUNDS = 15
 DEADLINE_S = 300.0
@@ -44,19 +44,6 @@ def all_core_lanes() -> list[Lane]:
         for lane in lanes
         if lane.concurrency.threads == len(cores) and (lane.processor != "cpu" or lane.concurrency.spinning is False)
     ]
-
-
-def segment_feeds(files: list[StageFile], tensors: dict[str, np.ndarray], folder: Path) -> list[Path]:
-    """One npz per segment with what reaches it."""
-    paths = []
-    for at, file in enumerate(files):
-        feeds = {tensor.name: tensors[tensor.name] for tensor in file.inputs}
-        paths.append(folder / f"segment{at}.npz")
-        save_arrays(paths[-1], feeds)
-        names = [tensor.name for tensor in file.outputs]
-        session = create_session(str(file.path), Lane(processor="cpu"))
-        tensors |= dict(zip(names, session.run(names, feeds), strict=True))
-    return paths
 
 
 def stage_costs(home: str, sha256: str) -> StagePredictor:
@@ -98,16 +85,25 @@ def one(model: str, lanes: list[Lane], positions: int, home: str) -> list[dict[s
         weight = np.array([use.kernel.flops + 1.0 for use in graph.kernels])
         spans = segment_ranges(graph.cuts, weight, count=SEGMENTS)
         files = bench.files(spans)
-        paths = segment_feeds(files, dict(feeds), folder)
         ends = (sum(t.bytes for t in graph.inputs), sum(t.bytes for t in graph.outputs))
         used = {start for start, _ in spans}
         legal = [cut.position for cut in graph.cuts[1:-1] if cut.legal and cut.position not in used]
         chosen = legal[:: max(1, len(legal) // positions)][:positions]
         costs = stage_costs(home, graph.sha256)
         for lane in lanes:
-            alone = medians([bench.segment_job(f, lane, feeds=p, callers=1) for f, p in zip(files, paths, strict=True)])
             whole = StageChoice(start=0, stop=len(graph.kernels), lane=lane)
             reference = bench.job(Candidate(stages=(whole,)), "whole")
+            chain = time_chain(
+                bench.chain_job(files, lane, callers=1),
+                reference,
+                rounds=SEGMENT_ROUNDS,
+                round_s=SEGMENT_ROUND_S,
+                seed=0,
+                deadline_s=DEADLINE_S,
+            )
+            if isinstance(chain, Failure):
+                print(f"{model} on {lane}: {chain.message}")
+                continue
             prior = costs.coefficients(lane)
             for first in range(0, len(chosen), 4):  # five sessions at a time are screened together
                 part = chosen[first : first + 4]
@@ -119,7 +115,7 @@ def one(model: str, lanes: list[Lane], positions: int, home: str) -> list[dict[s
                         per_byte_in_us=prior.per_byte_in_us,
                         per_byte_out_us=prior.per_byte_out_us,
                     ),
-                    SegmentTimes(spans=tuple(spans), times_us=tuple(alone), whole_us=times[0]),
+                    SegmentTimes(spans=tuple(spans), times_us=chain.stages_us, whole_us=chain.whole_us),
                     cuts=graph.cuts,
                     model_bytes=ends,
                     overhead=1.0,

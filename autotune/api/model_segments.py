@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -13,13 +12,14 @@ from autotune.api.knowledge import Knowledge
 from autotune.api.known_costs import lane_identity
 from autotune.api.run import DEFAULT, Contender, Run
 from autotune.core import Failure, Lane, Measurement, Protocol, StageRecord
-from autotune.graph import StageFile, load_arrays, save_arrays
+from autotune.graph import StageFile
 from autotune.planning import Setting, segment_ranges
 from autotune.planning.costs import Floats
-from autotune.profiler import Job, JobStage, notes, run_outputs, screen, stage_errors
+from autotune.profiler import ChainTimes, notes, stage_errors, time_chain
 
 SEGMENTS = 8
-SEGMENT_ROUNDS = 6
+SEGMENT_ROUNDS = 8
+SEGMENT_ROUND_S = 0.05
 ERROR_SEGMENTS = 24
 STAGE_DEADLINE_S = 120.0
 
@@ -32,12 +32,9 @@ def measure_segments(run: Run, knowledge: Knowledge) -> None:
     if len(ranges) < 2 or run.budget.left_s < reserve_s(run):
         return
     files = run.bench.files(ranges)
-    feeds = _segment_feeds(run, files)
-    if feeds is None:
-        return
     for setting in knowledge.settings:
         for lane in knowledge.lanes[setting]:
-            _time_segments(run, knowledge, setting, lane, files, feeds)
+            _time_segments(run, knowledge, setting, lane, files)
     _measure_errors(run, knowledge, weight)
 
 
@@ -72,34 +69,7 @@ def _reference_lane(knowledge: Knowledge) -> Lane:
     return min(reference, key=lambda lane: float(knowledge.kernel_us[lane].sum()))
 
 
-def _segment_feeds(run: Run, files: Sequence[StageFile]) -> list[Path] | None:
-    """One npz per segment with the tensors that reach it, computed by the CPU provider."""
-    wanted = tuple(dict.fromkeys(tensor.name for file in files for tensor in file.outputs))
-    job = Job(
-        name="segments",
-        stages=tuple(JobStage(file=str(file.path), lane=Lane(processor="cpu")) for file in files),
-        outputs=wanted,
-        feeds=str(run.task.feeds),
-    )
-    single = run.place.work / "one_sample.npz"
-    tensors = load_arrays(run.task.feeds)
-    save_arrays(single, {name: array[None] for name, array in tensors.items()})
-    found = run_outputs(job, str(single), deadline_s=STAGE_DEADLINE_S, worker=run.worker)
-    if isinstance(found, Failure):
-        run.observer.event("note", {"text": f"segments cannot be run: {found.message}"})
-        return None
-    tensors |= dict(zip(wanted, found[0], strict=True))
-    paths = []
-    for at, file in enumerate(files):
-        path = run.place.work / f"segment{at}.npz"
-        save_arrays(path, {tensor.name: tensors[tensor.name] for tensor in file.inputs})
-        paths.append(path)
-    return paths
-
-
-def _time_segments(
-    run: Run, knowledge: Knowledge, setting: Setting, lane: Lane, files: Sequence[StageFile], feeds: Sequence[Path]
-) -> None:
+def _time_segments(run: Run, knowledge: Knowledge, setting: Setting, lane: Lane, files: Sequence[StageFile]) -> None:
     whole = next(
         (
             c
@@ -117,18 +87,27 @@ def _time_segments(
     if known is not None:
         knowledge.segments[setting, lane] = known
         return
-    jobs = [
-        run.bench.segment_job(file, lane, feeds=path, callers=setting.callers)
-        for file, path in zip(files, feeds, strict=True)
-    ]
     run.observer.progress("segments", 0, 0, text=str(lane))
-    results = screen(jobs, rounds=SEGMENT_ROUNDS, round_s=0.01, seed=run.settings.seed, deadline_s=STAGE_DEADLINE_S)
-    run.counters.device_measurements += len(jobs)
-    spans = tuple((file.start, file.stop) for file in files)
-    times = tuple(r.median_us if isinstance(r, Measurement) else np.nan for r in results)
-    knowledge.segments[setting, lane] = SegmentTimes(spans=spans, times_us=times, whole_us=whole.median_us)
+    found = time_chain(
+        run.bench.chain_job(files, lane, callers=setting.callers),
+        whole.job,
+        rounds=SEGMENT_ROUNDS,
+        round_s=SEGMENT_ROUND_S,
+        seed=run.settings.seed,
+        deadline_s=STAGE_DEADLINE_S,
+    )
+    run.counters.device_measurements += len(files)
+    if isinstance(found, Failure):
+        run.observer.event("note", {"text": f"segments cannot be run on {lane}: {found.message}"})
+        return
+    now = whole.median_us / found.whole_us
+    knowledge.segments[setting, lane] = SegmentTimes(
+        spans=tuple((file.start, file.stop) for file in files),
+        times_us=tuple(now * us for us in found.stages_us),
+        whole_us=whole.median_us,
+    )
     if setting.callers == 1:
-        _store_stages(run, lane, files, results, whole)
+        _store_stages(run, lane, files, found)
 
 
 def _known_segments(run: Run, lane: Lane, files: Sequence[StageFile], whole: Contender) -> SegmentTimes | None:
@@ -149,18 +128,15 @@ def _known_segments(run: Run, lane: Lane, files: Sequence[StageFile], whole: Con
     )
 
 
-def _store_stages(
-    run: Run, lane: Lane, files: Sequence[StageFile], results: Sequence[Measurement | Failure], whole: Contender
-) -> None:
+def _store_stages(run: Run, lane: Lane, files: Sequence[StageFile], found: ChainTimes) -> None:
     graph = run.task.graph
     signatures = [use.kernel.signature for use in graph.kernels]
     entries = [
-        (file.start, file.stop, sum(t.bytes for t in file.inputs), sum(t.bytes for t in file.outputs), result)
-        for file, result in zip(files, results, strict=True)
+        (file.start, file.stop, sum(t.bytes for t in file.inputs), sum(t.bytes for t in file.outputs), us)
+        for file, us in zip(files, found.stages_us, strict=True)
     ]
-    if whole.result is not None:
-        ends = (sum(t.bytes for t in graph.inputs), sum(t.bytes for t in graph.outputs))
-        entries.append((0, len(signatures), *ends, whole.result))
+    ends = (sum(t.bytes for t in graph.inputs), sum(t.bytes for t in graph.outputs))
+    entries.append((0, len(signatures), *ends, found.whole_us))
     run.store.add_stages(
         StageRecord(
             model_sha256=run.task.info.sha256,
@@ -170,9 +146,9 @@ def _store_stages(
             bytes_in=bytes_in,
             bytes_out=bytes_out,
             lane=lane,
-            result=result,
+            result=Measurement(samples_us=(us,), load_s=0.0, peak_bytes=0),
             identity=lane_identity(run, lane, Protocol.SCREENING),
             notes=notes(),
         )
-        for start, stop, bytes_in, bytes_out, result in entries
+        for start, stop, bytes_in, bytes_out, us in entries
     )

@@ -63,13 +63,13 @@ class Bench:
             JobStage(file=str(file.path), lane=stage.lane) for file, stage in zip(files, candidate.stages, strict=True)
         )
 
-    def segment_job(self, file: StageFile, lane: Lane, *, feeds: Path, callers: int) -> Job:
-        """The job that times one segment alone under a setting."""
+    def chain_job(self, files: Sequence[StageFile], lane: Lane, *, callers: int) -> Job:
+        """The job that runs the model in these stages, all on one lane."""
         return Job(
-            name=f"{file.start}-{file.stop} {lane}",
-            stages=(JobStage(file=str(file.path), lane=lane),),
-            outputs=tuple(tensor.name for tensor in file.outputs),
-            feeds=str(feeds),
+            name=f"{len(files)} stages {lane}",
+            stages=tuple(JobStage(file=str(file.path), lane=lane) for file in files),
+            outputs=self.outputs,
+            feeds=str(self.feeds),
             callers=callers,
             scenario=self.scenario,
         )

@@ -1,5 +1,6 @@
 """How long it takes: one measurement protocol, isolated worker processes."""
 
+from autotune.profiler.chains import ChainTimes, time_chain
 from autotune.profiler.compare import compare, squared_errors
 from autotune.profiler.decide import decide
 from autotune.profiler.executor import WorkerExecutor
@@ -13,6 +14,7 @@ from autotune.profiler.screen import screen
 from autotune.profiler.worker import Worker
 
 __all__ = [
+    "ChainTimes",
     "Job",
     "JobStage",
     "NoiseReport",
@@ -29,4 +31,5 @@ __all__ = [
     "screen",
     "squared_errors",
     "stage_errors",
+    "time_chain",
 ]

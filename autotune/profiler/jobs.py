@@ -99,6 +99,10 @@ class OpenJob:
         self._runner.run(None, self._feeds)
         return time.perf_counter() - begin
 
+    def stage_times_us(self) -> list[float]:
+        """Microseconds of each stage in one run."""
+        return self._runner.stage_times_us(self._feeds)
+
     def drain(self, seconds: float) -> float:
         """Runs undisturbed for a while, so that spinning pools of others come to rest; gives the last run's seconds."""
         end = time.perf_counter() + seconds
