@@ -25,7 +25,7 @@ from autotune.errors import (
 )
 from autotune.runtime import read_plan
 
-from .conftest import quick, write_model
+from .conftest import PLENTY_S, quick, write_model
 
 
 def test_the_plan_gives_the_models_outputs(found: SearchResult, place: Path) -> None:
@@ -70,7 +70,7 @@ def test_the_json_keeps_the_contract(found: SearchResult) -> None:
 
 
 def test_a_second_search_reuses_what_was_measured(found: SearchResult, place: Path) -> None:
-    again = search(place / "small.onnx", quick(place, budget_s=12.0))
+    again = search(place / "small.onnx", quick(place, budget_s=PLENTY_S))
     known, needed, _ = again.reused
     assert known == needed > 0
     assert again.plan.model.sha256 == found.plan.model.sha256
@@ -121,7 +121,7 @@ def test_an_interrupt_keeps_the_best_so_far(place: Path, monkeypatch: pytest.Mon
         raise KeyboardInterrupt
 
     monkeypatch.setattr("autotune.api.searching.gather", interrupted)
-    result = search(place / "small.onnx", quick(place))
+    result = search(place / "small.onnx", quick(place, budget_s=PLENTY_S))
     assert result.interrupted
     assert any("interrupted" in warning for warning in result.warnings)
     assert read_plan(result.folder).measured is not None

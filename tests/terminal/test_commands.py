@@ -62,7 +62,7 @@ def shell(folder: Path) -> Shell:
 def searched(shell: Shell) -> dict[str, Any]:
     """What `autotune search --json` printed."""
     done = shell(
-        "search", "--model", "small.onnx", "--inputs", "inputs.npz", "--budget", "20s", "--trials", "20",
+        "search", "--model", "small.onnx", "--inputs", "inputs.npz", "--budget", "10min", "--trials", "20",
         "--output", "plan", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -133,7 +133,7 @@ def test_records_leave_and_come_back(searched: dict[str, Any], shell: Shell) -> 
 def test_profile_then_retrain(searched: dict[str, Any], shell: Shell) -> None:
     assert searched["reused"]["kernels"] > 0
     done = shell(
-        "profile", "--model", "small.onnx", "--lane", "cpu/f32/t1", "--synthetic", "40", "--budget", "60s", "--json"
+        "profile", "--model", "small.onnx", "--lane", "cpu/f32/t1", "--synthetic", "40", "--budget", "10min", "--json"
     )
     assert done.returncode == 0, done.stderr
     (lane,) = json.loads(done.stdout)["lanes"]
@@ -196,7 +196,7 @@ def test_a_home_that_cannot_be_written(folder: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT of a child process")
 def test_ctrl_c_prints_the_best_plan_so_far(folder: Path) -> None:
-    arguments = ["search", "--model", "small.onnx", "--inputs", "inputs.npz", "--budget", "200s", "--json"]
+    arguments = ["search", "--model", "small.onnx", "--inputs", "inputs.npz", "--budget", "10min", "--json"]
     with subprocess.Popen(
         [*COMMAND, *arguments, "--trials", "20"],
         cwd=folder,
