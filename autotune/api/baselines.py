@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autotune.api.run import DEFAULT, USER, Contender, Run
+from autotune.api.screening import GROUP, screen_beside
 from autotune.core import DEFAULT_LANE, Candidate, Concurrency, Failure, Lane, Measurement, Processor
 from autotune.errors import ModelError, UsageError
 from autotune.processors import SessionSpec, lanes_of, policies
@@ -161,25 +162,14 @@ def _screen(run: Run, contenders: list[Contender]) -> None:
         )
         return
 
-    def seen(index: int, result: Measurement | Failure) -> None:
-        contenders[index].result = result
-        run.observer.progress("baselines", index + 1, len(contenders), text=contenders[index].name)
-
-    jobs = [contender.job for contender in contenders]
-    results = screen(
-        jobs, rounds=rounds, round_s=0.02, seed=run.settings.seed, deadline_s=_deadline(run), on_result=seen
-    )
-    for contender, result in zip(contenders, results, strict=True):
-        contender.result = result
-        run.contenders[contender.name] = contender
-    run.counters.device_measurements += len(jobs)
+    screen_beside(run, default, contenders, phase="baselines", rounds=rounds, seed=run.settings.seed)
 
 
 def _rounds(run: Run, default: Contender, jobs: int) -> int:
     """Rounds that fit into this phase's share of the budget; 0 when not even the fewest fit."""
     if not isinstance(default.result, Measurement):
         return MIN_ROUNDS
-    per_round_s = jobs * (0.05 + 2 * default.result.median_us * 1e-6)
+    per_round_s = (jobs + jobs / GROUP) * (0.05 + 2 * default.result.median_us * 1e-6)
     share_s = run.budget.seconds_until(max(SCREEN_SHARE, run.budget.elapsed_s / run.budget.total_s + SCREEN_SHARE))
     fit = int(share_s / per_round_s)
     return min(MAX_ROUNDS, fit) if fit >= MIN_ROUNDS else (MIN_ROUNDS if run.budget.left_s > 3 * per_round_s else 0)

@@ -10,9 +10,12 @@ from autotune.core import Lane
 from autotune.planning import ErrorModel, Setting
 
 MAX_LANES = 5
-LANE_REACH = 1.6
-"""A second lane of a processor and precision is profiled when its whole-model time is within this factor of the
-best."""
+LANE_REACH = 1.5
+"""A further lane of a processor and precision is profiled when its whole-model time is within this factor of that
+processor's best: with other threads, kernels differ little in which of them they prefer."""
+PROCESSOR_REACH = 4.0
+"""Another processor is profiled when its whole-model time is within this factor of the best at that precision: one that
+is slow because every call into it costs may still be the best for a heavy kernel."""
 
 
 def gather(run: Run) -> Knowledge | None:
@@ -56,9 +59,12 @@ def choose_lanes(run: Run) -> tuple[list[Setting], dict[Setting, tuple[Lane, ...
         lanes: list[Lane] = []
         for contender in contenders:
             lane = contender.lanes[0]
-            key = (lane.processor, str(lane.precision))
-            best.setdefault(key, contender.median_us)
-            if contender.median_us <= LANE_REACH * best[key] and len(lanes) < MAX_LANES and not _spins(lane):
+            if _spins(lane):
+                continue
+            own = best.setdefault((lane.processor, str(lane.precision)), contender.median_us)
+            everyone = best.setdefault(("", str(lane.precision)), contender.median_us)
+            near = contender.median_us <= min(LANE_REACH * own, PROCESSOR_REACH * everyone)
+            if near and len(lanes) < MAX_LANES:
                 lanes.append(lane)
         chosen[setting] = tuple(lanes) or contenders[0].lanes
     fastest = sorted(by_setting, key=lambda setting: by_setting[setting][0].median_us)

@@ -34,18 +34,21 @@ def measure_segments(run: Run, knowledge: Knowledge) -> None:
     files = run.bench.files(ranges)
     for setting in knowledge.settings:
         for lane in knowledge.lanes[setting]:
-            _time_segments(run, knowledge, setting, lane, files)
+            if run.budget.left_s > reserve_s(run):
+                _time_segments(run, knowledge, setting, lane, files)
     _measure_errors(run, knowledge, weight)
 
 
 def _measure_errors(run: Run, knowledge: Knowledge, weight: Floats) -> None:
     """What each of many small segments adds to the output error below float32: cheap, only outputs are compared."""
+    low = {(lane.processor, lane.precision): lane for lane in knowledge.kernel_us if not lane.precision.is_reference}
+    if not low:
+        return
     graph = run.task.graph
     ranges = segment_ranges(graph.cuts, weight, count=ERROR_SEGMENTS)
     files = run.bench.files(ranges)
     run.observer.progress("errors", 0, 0, text=f"{len(ranges)} segments")
     reference = _reference_lane(knowledge)
-    low = {(lane.processor, lane.precision): lane for lane in knowledge.kernel_us if not lane.precision.is_reference}
     for lane in low.values():
         found = stage_errors(
             files,

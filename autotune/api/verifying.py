@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from autotune.api.knowledge import Knowledge
 from autotune.api.run import ACCEPT_MARGIN, Contender, Run
+from autotune.api.screening import screen_beside
 from autotune.core import Failure, Measurement
 from autotune.planning import CostTable, Proposal
-from autotune.profiler import run_outputs, screen
+from autotune.profiler import run_outputs
 
 SCREEN_ROUNDS = 6
 OUTPUTS_DEADLINE_S = 120.0
@@ -43,37 +44,11 @@ def measure_round(
             fit.append(contender)
     if not fit:
         return []
-    reference = run.best_feasible_single()
-    jobs = [reference.job] if reference is not None else []
-    jobs += [contender.job for contender in fit]
-    run.observer.progress("verify", 0, len(fit), text=f"round {number}")
-    results = screen(
-        jobs,
-        rounds=SCREEN_ROUNDS,
-        round_s=0.02,
-        seed=run.settings.seed + number,
-        deadline_s=max(30.0, run.budget.left_s),
-    )
-    run.counters.device_measurements += len(jobs)
-    drift = _drift(reference, results[0]) if reference is not None else 1.0
-    for contender, result in zip(fit, results[len(jobs) - len(fit) :], strict=True):
-        contender.result = _without_drift(result, drift)
+    best, seed = run.best_feasible_single(), run.settings.seed + number
+    screen_beside(run, best, fit, phase=f"verify round {number}", rounds=SCREEN_ROUNDS, seed=seed)
+    for contender in fit:
         _tell(run, contender)
     return fit
-
-
-def _drift(reference: Contender, again: Measurement | Failure) -> float:
-    """How much slower the machine is now than when the reference was first screened."""
-    if not isinstance(again, Measurement) or not isinstance(reference.result, Measurement):
-        return 1.0
-    return again.median_us / reference.result.median_us
-
-
-def _without_drift(result: Measurement | Failure, drift: float) -> Measurement | Failure:
-    if isinstance(result, Failure):
-        return result
-    samples = tuple(sample / drift for sample in result.samples_us)
-    return Measurement(samples_us=samples, load_s=result.load_s, peak_bytes=result.peak_bytes)
 
 
 def _within(run: Run, contender: Contender) -> bool:

@@ -1,0 +1,54 @@
+"""Contenders screened beside one that is known, so that what the machine does meanwhile drops out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autotune.api.run import Contender, Run
+from autotune.core import Failure, Measurement
+from autotune.profiler import screen
+
+GROUP = 4
+"""Contenders that are open at the same time, beside the reference."""
+ROUND_S = 0.02
+
+
+def screen_beside(
+    run: Run, reference: Contender | None, contenders: Sequence[Contender], *, phase: str, rounds: int, seed: int
+) -> None:
+    """Screens contenders in small groups, the reference in each of them, and files the results.
+
+    A machine is not equally fast all the time. The reference takes that out: every time of a group is divided by how
+    much slower the reference was in it than when it was measured first. An interrupt loses only the group that it came
+    in.
+
+    Args:
+        run: the search; its contenders get the results.
+        reference: measured before; None, or one that failed, takes the times as they are.
+        contenders: what to time.
+        phase: name for the progress.
+        rounds: samples of each.
+        seed: of the order.
+    """
+    beside = [reference] if reference is not None and isinstance(reference.result, Measurement) else []
+    for first in range(0, len(contenders), GROUP):
+        group = list(contenders[first : first + GROUP])
+        run.observer.progress(phase, first, len(contenders), text=", ".join(contender.name for contender in group))
+        jobs = [contender.job for contender in (*beside, *group)]
+        results = screen(
+            jobs, rounds=rounds, round_s=ROUND_S, seed=seed + first, deadline_s=max(30.0, run.budget.left_s)
+        )
+        run.counters.device_measurements += len(jobs)
+        again = results[0]
+        drift = again.median_us / beside[0].median_us if beside and isinstance(again, Measurement) else 1.0
+        for contender, result in zip(group, results[len(beside) :], strict=True):
+            contender.result = without_drift(result, drift)
+            run.contenders[contender.name] = contender
+
+
+def without_drift(result: Measurement | Failure, drift: float) -> Measurement | Failure:
+    """The result as it would have been on a machine `drift` times as fast."""
+    if isinstance(result, Failure):
+        return result
+    samples = tuple(sample / drift for sample in result.samples_us)
+    return Measurement(samples_us=samples, load_s=result.load_s, peak_bytes=result.peak_bytes)

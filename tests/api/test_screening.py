@@ -1,0 +1,107 @@
+"""What screening makes of a machine that slows down, and which lanes are worth a partition."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from autotune.api.gathering import choose_lanes
+from autotune.api.run import Contender
+from autotune.api.screening import GROUP, screen_beside
+from autotune.core import Candidate, Failure, FailureKind, Lane, Measurement, OutputError, StageChoice
+from autotune.planning import Setting
+from autotune.profiler import Job
+
+
+def measured(us: float) -> Measurement:
+    return Measurement(samples_us=(us,), load_s=0.1, peak_bytes=1)
+
+
+def contender(name: str, result: Measurement | Failure | None = None, lane: str = "cpu/f32/t1") -> Contender:
+    candidate = Candidate(stages=(StageChoice(start=0, stop=3, lane=Lane.parse(lane)),))
+    job = Job(name=name, stages=(), outputs=(), feeds="")
+    error = OutputError(relative_rms=0.0, max_abs=0.0, worst_output="", no_signal=())
+    return Contender(name=name, job=job, candidate=candidate, result=result, error=error)
+
+
+def fake_run() -> Any:
+    return SimpleNamespace(
+        contenders={},
+        counters=SimpleNamespace(device_measurements=0),
+        observer=SimpleNamespace(progress=lambda *_, **__: None),
+        budget=SimpleNamespace(left_s=100.0),
+    )
+
+
+class Machine:
+    """Slower by a half with every group that it times."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, times_us: dict[str, float | None]) -> None:
+        self.groups: list[list[str]] = []
+        self._times = times_us
+        monkeypatch.setattr("autotune.api.screening.screen", self.screen)
+
+    def screen(self, jobs: list[Job], **_: object) -> list[Measurement | Failure]:
+        self.groups.append([job.name for job in jobs])
+        found: list[Measurement | Failure] = []
+        for job in jobs:
+            time_us = self._times[job.name]
+            failed = Failure(kind=FailureKind.CRASH, message="died")
+            found.append(failed if time_us is None else measured(time_us * 1.5 ** len(self.groups)))
+        return found
+
+
+def test_the_reference_takes_out_what_the_machine_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    times: dict[str, float | None] = {f"c{at}": 100.0 + at for at in range(GROUP + 2)}
+    machine = Machine(monkeypatch, times | {"reference": 200.0})
+    run, reference = fake_run(), contender("reference", measured(200.0))
+    screen_beside(run, reference, [contender(name) for name in times], phase="p", rounds=3, seed=0)
+    assert all(group[0] == "reference" for group in machine.groups)
+    assert {name: c.median_us for name, c in run.contenders.items()} == pytest.approx(times)
+    assert reference.median_us == 200.0
+    assert run.counters.device_measurements == GROUP + 2 + 2
+
+
+def test_a_reference_that_fails_or_was_never_measured_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for reference in (None, contender("reference"), contender("reference", measured(200.0))):
+        Machine(monkeypatch, {"c": 100.0, "reference": None})
+        run = fake_run()
+        screen_beside(run, reference, [contender("c")], phase="p", rounds=3, seed=0)
+        assert run.contenders["c"].median_us == pytest.approx(150.0)
+
+
+def test_an_interrupt_keeps_the_groups_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"c{at}" for at in range(GROUP + 1)]
+    machine = Machine(monkeypatch, dict.fromkeys(names, 100.0))
+
+    def interrupted(jobs: list[Job], **kwargs: object) -> list[Measurement | Failure]:
+        if machine.groups:
+            raise KeyboardInterrupt
+        return machine.screen(jobs, **kwargs)
+
+    monkeypatch.setattr("autotune.api.screening.screen", interrupted)
+    run = fake_run()
+    with pytest.raises(KeyboardInterrupt):
+        screen_beside(run, None, [contender(name) for name in names], phase="p", rounds=3, seed=0)
+    assert list(run.contenders) == names[:GROUP]
+
+
+def test_lanes_that_cannot_matter_are_not_profiled() -> None:
+    times = {
+        "cpu/f32/t2": 90.0,  # spins: in a partition the lane without spinning stands for it
+        "cpu/f32/t2/nospin": 100.0,
+        "cpu/f32/t1": 140.0,
+        "openvino:cpu/f32/t2": 80.0,
+        "openvino:cpu/f32/t1": 130.0,  # more than half as slow again as the processor's best
+        "openvino:cpu/bf16/t2": 40.0,  # the best at its precision: float32 is not measured against it
+        "webgpu:gpu/f32": 4000.0,
+    }
+    singles = [contender(f"single:{lane}", measured(us), lane) for lane, us in times.items()]
+    singles.sort(key=lambda c: c.median_us)
+    (setting,), lanes = choose_lanes(SimpleNamespace(singles=lambda: singles))  # type: ignore[arg-type]
+    assert setting == Setting()
+    assert {str(lane) for lane in lanes[setting]} == {
+        "openvino:cpu/bf16/t2", "openvino:cpu/f32/t2", "cpu/f32/t2/nospin", "cpu/f32/t1",
+    }  # fmt: skip
