@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,27 +21,36 @@ from common import write
 
 from autotune.api import SearchSettings, search
 from autotune.api.task import Task, prepare_task
-from autotune.core import Candidate, Failure, Lane, Measurement, Scenario, StageChoice
+from autotune.core import Candidate, Failure, Lane, Measurement, Ratio, Scenario, StageChoice
 from autotune.planning import Bench, segment_ranges, speedup
 from autotune.processors import discover, lanes_of, this_device
 from autotune.profiler import Worker, decide, run_outputs, screen
 
-BATCH = 5
+BATCH = 4
+LAUNCHES = 8
 
 
 def best_lanes() -> list[Lane]:
-    """One lane per processor and precision, with every core."""
+    """One lane per processor and precision, with every core and, as in a partition, without spinning pools."""
     cores = this_device().cores
     lanes = [lane for processor in discover().processors for lane in lanes_of(processor, cores=cores)]
-    wanted = [lane for lane in lanes if lane.concurrency.threads == len(cores) and lane.concurrency.spinning is None]
+    wanted = [
+        lane
+        for lane in lanes
+        if lane.concurrency.threads == len(cores) and (lane.processor != "cpu" or lane.concurrency.spinning is False)
+    ]
     return wanted or lanes
 
 
 def space(task: Task, lanes: list[Lane], positions: int) -> list[Candidate]:
-    """Every assignment of lanes to the segments between about `positions` cuts."""
+    """Every assignment of lanes to the segments between about `positions` cuts, and each processor's other settings."""
     weight = np.array([use.kernel.flops + 1.0 for use in task.graph.kernels])
     ranges = segment_ranges(task.graph.cuts, weight, count=positions)
     found = {}
+    for processor in discover().processors:
+        for lane in lanes_of(processor, cores=this_device().cores):
+            whole = Candidate(stages=(StageChoice(start=0, stop=len(task.graph.kernels), lane=lane),))
+            found[whole.hash] = whole
     for choice in itertools.product(range(len(lanes)), repeat=len(ranges)):
         stages: list[StageChoice] = []
         for (start, stop), lane in zip(ranges, choice, strict=True):
@@ -54,20 +64,32 @@ def space(task: Task, lanes: list[Lane], positions: int) -> list[Candidate]:
 
 
 def measure_space(task: Task, bench: Bench, worker: Worker, candidates: list[Candidate]) -> list[dict[str, Any]]:
-    """Output error on both halves of the samples and screened time of every candidate."""
-    rows = []
+    """Output error on both halves of the samples and screened time of every candidate, beside the same reference."""
+    rows: list[dict[str, Any]] = []
+    reference, level = bench.job(candidates[0], "reference"), 0.0
     for at in range(0, len(candidates), BATCH):
         part = candidates[at : at + BATCH]
-        jobs = [bench.job(candidate, candidate.hash) for candidate in part]
-        results = screen(jobs, rounds=5, round_s=0.01, seed=at, deadline_s=300.0)
-        for candidate, job, result in zip(part, jobs, results, strict=True):
+        jobs = [reference, *(bench.job(candidate, candidate.hash) for candidate in part)]
+        first, *results = screen(jobs, rounds=5, round_s=0.01, seed=at, deadline_s=300.0)
+        now = first.median_us if isinstance(first, Measurement) else level
+        level = level or now
+        for candidate, job, result in zip(part, jobs[1:], results, strict=True):
             errors = []
             for samples in (task.search_samples, task.held_out):
                 outputs = run_outputs(job, str(samples.path), deadline_s=120.0, worker=worker)
                 errors.append(1.0 if isinstance(outputs, Failure) else task.error(outputs, samples).relative_rms)
-            measured = result.median_us if isinstance(result, Measurement) else None
+            measured = result.median_us * level / now if isinstance(result, Measurement) else None
             rows.append({"candidate": candidate, "measured_us": measured, "error": max(errors)})
     return rows
+
+
+def fraction_of_best(launches: list[list[Measurement | Failure]]) -> Ratio | None:
+    """Speed of the search's plan (first) over the best of the space: which that is, half of the launches say, and how
+    much better it is, the other half."""
+    ratios = {at: speedup(launches[at][::2], launches[0][::2]) for at in range(1, len(launches))}
+    known = {at: ratio.ratio for at, ratio in ratios.items() if ratio is not None}
+    best = min(known, key=lambda at: known[at], default=0)
+    return speedup(launches[best][1::2], launches[0][1::2])
 
 
 def one(model: str, tolerances: list[float], positions: int, home: Path) -> list[dict[str, Any]]:
@@ -78,23 +100,25 @@ def one(model: str, tolerances: list[float], positions: int, home: Path) -> list
         settings = SearchSettings(home=home, track=False, budget_s=90.0)
         task = prepare_task(model, settings, work, worker)
         bench = Bench(task.graph, work=work / "stages", feeds=task.feeds, scenario=Scenario.SINGLE_STREAM)
-        rows = measure_space(task, bench, worker, space(task, best_lanes(), positions))
+        lanes = best_lanes()
+        candidates = space(task, lanes, positions or math.ceil(math.log(200) / math.log(max(2, len(lanes)))))
+        rows = measure_space(task, bench, worker, candidates)
         for tolerance in tolerances:
             feasible = [row for row in rows if row["measured_us"] and row["error"] <= tolerance]
             best = sorted(feasible, key=lambda row: row["measured_us"])[:3]
             result = search(model, SearchSettings(home=home, track=False, budget_s=60.0, tolerance=tolerance))
             jobs = [bench.job(result.plan.candidate, "search")]
             jobs += [bench.job(row["candidate"], f"best{at}") for at, row in enumerate(best)]
-            launches = decide(jobs, launches=6, runs=15, deadline_s=600.0)
-            ratios = [speedup(launches[0], other) for other in launches[1:]]
-            worst = max((ratio.ratio for ratio in ratios if ratio is not None), default=None)
+            launches = decide(jobs, launches=LAUNCHES, runs=15, deadline_s=600.0)
+            fraction = fraction_of_best(launches)
             found.append(
                 {
                     "model": model,
                     "tolerance": tolerance,
                     "space": len(rows),
                     "feasible": len(feasible),
-                    "fraction_of_best": 1 / worst if worst else None,
+                    "fraction_of_best": fraction.ratio if fraction else None,
+                    "interval": [fraction.low, fraction.high] if fraction else None,
                     "search_plan": str(result.plan.candidate),
                     "search_error": result.plan.error.relative_rms if result.plan.error else None,
                     "best_plan": str(best[0]["candidate"]) if best else None,
@@ -109,7 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", default="squeezenet,mobilenet_v2,bert_mini")
     parser.add_argument("--tolerances", default="1e-3,3e-3,1e-2")
-    parser.add_argument("--positions", type=int, default=5)
+    parser.add_argument("--positions", type=int, default=0, help="segments; 0: as many as make 200 plans")
     flags = parser.parse_args()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as home:
