@@ -51,13 +51,11 @@ def space(task: Task, lanes: list[Lane], positions: int) -> list[Candidate]:
         for lane in lanes_of(processor, cores=this_device().cores):
             whole = Candidate(stages=(StageChoice(start=0, stop=len(task.graph.kernels), lane=lane),))
             found[whole.hash] = whole
-    for choice in itertools.product(range(len(lanes)), repeat=len(ranges)):
+    for choice in itertools.product(lanes, repeat=len(ranges)):
         stages: list[StageChoice] = []
         for (start, stop), lane in zip(ranges, choice, strict=True):
-            if stages and stages[-1].lane == lanes[lane]:
-                stages[-1] = StageChoice(start=stages[-1].start, stop=stop, lane=lanes[lane])
-            else:
-                stages.append(StageChoice(start=start, stop=stop, lane=lanes[lane]))
+            first = stages.pop().start if stages and stages[-1].lane == lane else start
+            stages.append(StageChoice(start=first, stop=stop, lane=lane))
         candidate = Candidate(stages=tuple(stages))
         found[candidate.hash] = candidate
     return list(found.values())
@@ -84,8 +82,7 @@ def measure_space(task: Task, bench: Bench, worker: Worker, candidates: list[Can
 
 
 def fraction_of_best(launches: list[list[Measurement | Failure]]) -> Ratio | None:
-    """Speed of the search's plan (first) over the best of the space: which that is, half of the launches say, and how
-    much better it is, the other half."""
+    """Speed of the search's plan (the first job) over the best of the space, chosen on other launches."""
     ratios = {at: speedup(launches[at][::2], launches[0][::2]) for at in range(1, len(launches))}
     known = {at: ratio.ratio for at, ratio in ratios.items() if ratio is not None}
     best = min(known, key=lambda at: known[at], default=0)
