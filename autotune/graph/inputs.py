@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from autotune.core import TensorSpec
+from autotune.core import STAND_INS, TensorSpec
 from autotune.graph.operators import attribute
 
 if TYPE_CHECKING:
@@ -50,10 +50,10 @@ def _values(spec: TensorSpec, rng: np.random.Generator, high: int) -> np.ndarray
 
 
 def _numpy_type(dtype: str) -> Any:
-    if dtype in ("bfloat16", "float8", "int4", "uint4"):
+    if dtype in STAND_INS:
         import ml_dtypes
 
-        return getattr(ml_dtypes, {"float8": "float8_e4m3fn"}.get(dtype, dtype))
+        return getattr(ml_dtypes, dtype)
     return np.dtype(dtype)
 
 
