@@ -98,7 +98,7 @@ def load_model(model: str | Path, settings: SearchSettings, work: Path) -> tuple
         path = work / f"{model}.onnx"
         onnx.save(models.build(str(model)), str(path))
         return load(path, shapes=settings.shapes, dims=settings.dims, work=work / "model"), str(model), zoo.source
-    if not path.exists():
+    if not str(model).strip() or not path.exists():
         if path.suffix or "/" in str(model):
             raise ModelFileError(
                 f"no such file: {model}. Give an ONNX file or one of the zoo: {', '.join(models.names())}."
@@ -173,8 +173,10 @@ def _with_reference(
         raise MeasurementError(f"ONNX Runtime's CPU provider cannot run {graph.name}: {outputs.message}.{hint}")
     for name, at in ((tensor.name, at) for at, tensor in enumerate(graph.outputs)):
         if any(_is_bad(sample[at]) for sample in outputs):
+            bad = sorted({given for sample in samples for given, array in sample.items() if _is_bad(array)})
+            reason = f" (so does the input {', '.join(bad)})" if bad else ""
             raise BadReferenceError(
-                f"the reference output {name!r} holds NaN or infinity, so nothing can be compared with it. "
+                f"the reference output {name!r} holds NaN or infinity{reason}, so nothing can be compared with it. "
                 "Give inputs on which the model is healthy: --inputs FILE.npz"
             )
     return Samples(path=path, reference=outputs)
