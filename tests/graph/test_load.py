@@ -245,6 +245,17 @@ def test_indices_of_an_embedding_stay_in_range(tmp_path: Path) -> None:
     assert ids.max() == 6
 
 
+def test_indices_into_what_is_computed_stay_in_range(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["table"]),
+        helper.make_node("Gather", ["table", "at"], ["y"], axis=1),
+        helper.make_node("GatherND", ["x", "pairs"], ["z"]),
+    ]
+    inputs = [value("x", [3, 1, 4]), value("at", [5], TensorProto.INT64), value("pairs", [6, 2], TensorProto.INT64)]
+    graph = load(save(tmp_path / "m.onnx", nodes, inputs, [value("y", None), value("z", None)]))
+    assert embedding_limits(graph) == {"at": 1, "pairs": 1}
+
+
 @pytest.mark.parametrize(
     "dtype", ["float32", "float64", "float16", "bfloat16", "int8", "uint8", "int16", "int32", "int64", "uint64", "bool"]
 )
