@@ -24,7 +24,7 @@ Shapes = Annotated[list[str], typer.Option("--shape", help="NAME=1,3,320,320: th
 Dims = Annotated[list[str], typer.Option("--dim", help="NAME=640: the value of a symbolic dimension.")]
 Inputs = Annotated[list[str], typer.Option("--inputs", help="npz file or ONNX test_data_set folder with real inputs.")]
 Processors = Annotated[str, typer.Option("--processors", help="Comma-separated; default: all that are found.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")]
 PlanFolder = Annotated[str, typer.Argument(help="Folder of a plan.")]
 Budget = Annotated[str, typer.Option("--budget", help="Time for everything: 90s, 2min.")]
 Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for another measuring process.")]
@@ -75,12 +75,12 @@ def search(
         _search_recorded(device, model, budget=budget, output=output, seed=seed, as_json=as_json)
         return
     from autotune import api
-    from autotune.terminal.flags import search_settings
+    from autotune.terminal.flags import parse_request, search_settings
     from autotune.terminal.progress import show_progress
     from autotune.terminal.report import print_search
 
     settings = search_settings(
-        scenario=scenario or hint,
+        scenario=parse_request(scenario, hint),
         tolerance=tolerance,
         precision=precision,
         shapes=shape,

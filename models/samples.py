@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from autotune.core import TensorSpec
+from autotune.core import STAND_INS, TensorSpec
 from autotune.errors import InputError
 from autotune.models.registry import get
 
@@ -115,16 +116,18 @@ def load_inputs(paths: Sequence[Path], inputs: Sequence[TensorSpec]) -> list[Sam
 
 
 def _from_npz(path: Path, inputs: Sequence[TensorSpec]) -> list[Sample]:
+    if not path.exists():
+        raise InputError(f"no such file: {path}")
+    if not zipfile.is_zipfile(path):
+        named = ", ".join(f"{spec.name}=…" for spec in inputs)
+        raise InputError(
+            f"{path} is no npz file, or a truncated one: write it with numpy.savez({path.name!r}, {named})"
+        )
     try:
-        stored = np.load(path, allow_pickle=False)
-        if isinstance(stored, np.ndarray):
-            raise InputError(f"{path} holds a single array: use np.savez with the inputs' names")
-        with stored:
+        with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except FileNotFoundError as error:
-        raise InputError(f"no such file: {path}") from error
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"{path} cannot be read as npz ({error}): use np.savez with plain arrays") from error
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise InputError(f"{path} cannot be read as npz ({error}): use numpy.savez with plain arrays") from error
     _check_names(path, arrays, inputs)
     return _split(path, arrays, inputs)
 
@@ -143,30 +146,38 @@ def _split(path: Path, arrays: Mapping[str, Array], inputs: Sequence[TensorSpec]
     """One sample, or several where every array has one more dimension than its input."""
     several = all(arrays[s.name].ndim == len(s.shape or ()) + 1 for s in inputs)
     counts = {len(arrays[s.name]) for s in inputs} if several else {1}
-    if len(counts) != 1 or counts == {0}:
+    if counts == {0}:
+        raise InputError(f"{path} holds no sample: its arrays have 0 along the first axis")
+    if len(counts) != 1:
         raise InputError(f"{path}: the inputs have different numbers of samples: {sorted(counts)}")
     samples = []
     for at in range(counts.pop()):
         sample = {s.name: arrays[s.name][at] if several else arrays[s.name] for s in inputs}
-        for spec in inputs:
-            _check(path, spec, sample[spec.name])
-        samples.append(sample)
+        samples.append({spec.name: _checked(path, spec, sample[spec.name]) for spec in inputs})
     return samples
 
 
-def _check(path: Path, spec: TensorSpec, array: Array) -> None:
-    if spec.dtype == "string":
-        fits = array.dtype.kind in "UO"
-    else:
-        fits = array.dtype.name == spec.dtype
-    if not fits:
-        raise InputError(f"{path}: {spec.name} has type {array.dtype}, the model takes {spec.dtype}")
+def _checked(path: Path, spec: TensorSpec, array: Array) -> Array:
+    """The array, if it fits. A type that NumPy lacks comes as `ml_dtypes`, as its bits (npz) or as a wider type."""
+    stand_in = STAND_INS.get(spec.dtype)
+    if stand_in is not None and array.dtype.kind == "V" and array.dtype.name.startswith("void"):
+        import ml_dtypes
+
+        narrow = np.dtype(getattr(ml_dtypes, spec.dtype))
+        array = array.view(narrow) if array.dtype.itemsize == narrow.itemsize else array
+    if array.dtype.name not in (spec.dtype, stand_in) and not (spec.dtype == "string" and array.dtype.kind in "UO"):
+        wanted = stand_in or ("str" if spec.dtype == "string" else spec.dtype)
+        raise InputError(
+            f"{path}: {spec.name} has type {array.dtype}, the model takes {spec.dtype}: store array.astype({wanted!r})"
+        )
     shape = spec.shape or ()
     if len(shape) != array.ndim or any(want not in (-1, have) for want, have in zip(shape, array.shape, strict=True)):
+        several = ", ".join(map(str, ("N", *shape)))
         raise InputError(
-            f"{path}: {spec.name} has shape {list(array.shape)}, the model takes {list(shape)} "
-            f"(or --shape {spec.name}={','.join(map(str, array.shape))})"
+            f"{path}: {spec.name} has shape {list(array.shape)}, it should be {list(shape)}, or [{several}] for N "
+            f"samples. If the model leaves these dimensions open: --shape {spec.name}={','.join(map(str, array.shape))}"
         )
+    return array
 
 
 def _from_folder(path: Path, inputs: Sequence[TensorSpec]) -> list[Sample]:
@@ -186,6 +197,6 @@ def _from_folder(path: Path, inputs: Sequence[TensorSpec]) -> list[Sample]:
                 sample[spec.name] = numpy_helper.to_array(tensor)
             except Exception as error:
                 raise InputError(f"{file} is not a stored tensor: {error}") from error
-            _check(file, spec, sample[spec.name])
+            sample[spec.name] = _checked(file, spec, sample[spec.name])
         samples.append(sample)
     return samples

@@ -81,6 +81,8 @@ class SearchSettings:
             raise UsageError(f"the budget must be more than 0 s, got {self.budget_s}; for instance --budget 2min")
         if self.trials is not None and self.trials < 0:
             raise UsageError(f"the number of trials must be >= 0, got {self.trials}")
+        if self.seed < 0:
+            raise UsageError(f"the seed must be >= 0, got {self.seed}")
 
 
 _UNITS_S = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}

@@ -98,7 +98,7 @@ def load_model(model: str | Path, settings: SearchSettings, work: Path) -> tuple
         path = work / f"{model}.onnx"
         onnx.save(models.build(str(model)), str(path))
         return load(path, shapes=settings.shapes, dims=settings.dims, work=work / "model"), str(model), zoo.source
-    if not path.exists():
+    if not str(model).strip() or not path.exists():
         if path.suffix or "/" in str(model):
             raise ModelFileError(
                 f"no such file: {model}. Give an ONNX file or one of the zoo: {', '.join(models.names())}."
@@ -119,7 +119,14 @@ def prepare_task(model: str | Path, settings: SearchSettings, work: Path, worker
     half = max(1, (len(samples) + 1) // 2)
     if real and len(samples) == 1:
         warnings.append("only one sample of real inputs: the final error is measured on the one the search used.")
-    search = _with_reference(graph, samples[:half], work / "search_samples.npz", worker, real=real)
+    try:
+        search = _with_reference(graph, samples[:half], work / "search_samples.npz", worker, real=real)
+    except MeasurementError:
+        if real or not any("int" in spec.dtype for spec in graph.inputs):
+            raise
+        samples = _drawn(graph, settings, dict.fromkeys((spec.name for spec in graph.inputs), 1))
+        search = _with_reference(graph, samples[:half], work / "search_samples.npz", worker, real=real)
+        warnings.append("integer inputs are all 0: the model does not take other random ones.")
     rest = samples[half:]
     held_out = _with_reference(graph, rest, work / "held_out.npz", worker, real=real) if rest else search
     feeds = work / "feeds.npz"
@@ -149,12 +156,16 @@ def _samples(
         return list(given), True, []
     if zoo_name:
         return list(models.sample_inputs(zoo_name, graph.inputs, count=ZOO_SAMPLES, seed=settings.seed)), True, []
-    limits = embedding_limits(graph)
-    drawn = [random_inputs(graph.inputs, seed=settings.seed + at, high=limits) for at in range(RANDOM_SAMPLES)]
+    drawn = _drawn(graph, settings, embedding_limits(graph))
     text = "random inputs (give --inputs FILE.npz for real ones)"
     if settings.precision is PrecisionPolicy.AUTO:
         text += ": nothing below float32 is taken; --precision any takes it all the same"
     return drawn, False, [text + "."]
+
+
+def _drawn(graph: Graph, settings: SearchSettings, high: Mapping[str, int]) -> list[dict[str, np.ndarray]]:
+    """Random samples whose integers stay below `high`."""
+    return [random_inputs(graph.inputs, seed=settings.seed + at, high=high) for at in range(RANDOM_SAMPLES)]
 
 
 def _with_reference(
@@ -170,11 +181,15 @@ def _with_reference(
     outputs = run_outputs(job, str(path), deadline_s=REFERENCE_DEADLINE_S, worker=worker)
     if isinstance(outputs, Failure):
         hint = "" if real else " The inputs were random: give ones that the model takes with --inputs FILE.npz."
-        raise MeasurementError(f"ONNX Runtime's CPU provider cannot run {graph.name}: {outputs.message}.{hint}")
+        raise MeasurementError(
+            f"ONNX Runtime's CPU provider cannot run {graph.name}: {outputs.message.rstrip('.')}.{hint}"
+        )
     for name, at in ((tensor.name, at) for at, tensor in enumerate(graph.outputs)):
         if any(_is_bad(sample[at]) for sample in outputs):
+            bad = sorted({given for sample in samples for given, array in sample.items() if _is_bad(array)})
+            reason = f" (so does the input {', '.join(bad)})" if bad else ""
             raise BadReferenceError(
-                f"the reference output {name!r} holds NaN or infinity, so nothing can be compared with it. "
+                f"the reference output {name!r} holds NaN or infinity{reason}, so nothing can be compared with it. "
                 "Give inputs on which the model is healthy: --inputs FILE.npz"
             )
     return Samples(path=path, reference=outputs)

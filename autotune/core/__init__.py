@@ -14,6 +14,7 @@ from autotune.core.measurement import (
     Protocol,
     StageRecord,
 )
+from autotune.core.messages import one_line
 from autotune.core.observer import Observer, SilentObserver
 from autotune.core.plan import (
     PLAN_SCHEMA_VERSION,
@@ -31,13 +32,14 @@ from autotune.core.plan import (
     VerdictKind,
 )
 from autotune.core.prediction import Prediction
-from autotune.core.tensor import TensorSpec
+from autotune.core.tensor import STAND_INS, TensorSpec
 
 __all__ = [
     "DEFAULT_LANE",
     "FAMILIES",
     "PLAN_SCHEMA_VERSION",
     "PROTOCOL_VERSION",
+    "STAND_INS",
     "AttributeValue",
     "Baseline",
     "Candidate",
@@ -71,4 +73,5 @@ __all__ = [
     "Timing",
     "Verdict",
     "VerdictKind",
+    "one_line",
 ]

@@ -10,8 +10,15 @@ from autotune.errors import ModelError
 BITS_PER_ELEMENT = {
     "bool": 8, "int4": 4, "uint4": 4, "int8": 8, "uint8": 8, "int16": 16, "uint16": 16, "int32": 32, "uint32": 32,
     "int64": 64, "uint64": 64, "float16": 16, "bfloat16": 16, "float32": 32, "float64": 64, "complex64": 64,
-    "complex128": 128, "float8": 8, "string": 128,
+    "complex128": 128, "float8_e4m3fn": 8, "float8_e4m3fnuz": 8, "float8_e5m2": 8, "float8_e5m2fnuz": 8,
+    "string": 128,
 }  # fmt: skip
+
+STAND_INS = {
+    "bfloat16": "float32", "float8_e4m3fn": "float32", "float8_e4m3fnuz": "float32", "float8_e5m2": "float32",
+    "float8_e5m2fnuz": "float32", "int4": "int8", "uint4": "uint8",
+}  # fmt: skip
+"""Types that NumPy lacks -> NumPy's type that holds their values where they are stored or compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +27,7 @@ class TensorSpec:
 
     Args:
         name: the tensor's name.
-        dtype: NumPy's name of the element type (`float32`), or `bfloat16`, `float8`, `int4`, `string`.
+        dtype: NumPy's name of the element type (`float32`), or `bfloat16`, `float8_e4m3fn`, `int4`, …, `string`.
         shape: dimensions; -1 where one depends on data, None where the rank is unknown.
     """
 

@@ -53,7 +53,7 @@ def fix_dimensions(
                 dim.dim_value = bound[dim.dim_param]
             elif not _known(dim) and _is_batch(at, dim.dim_param, inputs):
                 dim.dim_value = 1
-    if any(not _known(dim) for value in inputs.values() for dim in _dimensions(value)):
+    if any(_is_open(value) for value in inputs.values()):
         raise UnresolvedDimensionError(_message(inputs))
     if bound or shapes:
         del model.graph.value_info[:]
@@ -71,6 +71,14 @@ def _known(dim: onnx.TensorShapeProto.Dimension) -> bool:
     return bool(dim.HasField("dim_value") and dim.dim_value >= 0)
 
 
+def _lacks_rank(value: onnx.ValueInfoProto) -> bool:
+    return value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
+
+
+def _is_open(value: onnx.ValueInfoProto) -> bool:
+    return _lacks_rank(value) or any(not _known(dim) for dim in _dimensions(value))
+
+
 def _is_batch(at: int, symbol: str, inputs: Mapping[str, onnx.ValueInfoProto]) -> bool:
     """A dimension is a batch by its name, or if it stands first and its symbol, if any, stands nowhere but first."""
     if symbol.lower() in BATCH_NAMES:
@@ -81,7 +89,7 @@ def _is_batch(at: int, symbol: str, inputs: Mapping[str, onnx.ValueInfoProto]) -
 
 def _apply_shape(value: onnx.ValueInfoProto, shape: Sequence[int], bound: dict[str, int], *, replace: bool) -> None:
     dimensions = _dimensions(value)
-    if not dimensions and value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
+    if _lacks_rank(value):
         value.type.tensor_type.shape.SetInParent()
         dimensions = [value.type.tensor_type.shape.dim.add() for _ in shape]
     if len(shape) != len(dimensions):
@@ -104,17 +112,21 @@ def _text(shape: Sequence[int]) -> str:
 
 def describe(value: onnx.ValueInfoProto) -> str:
     """`images[batch,3,height,width]`."""
-    dims = [str(d.dim_value) if _known(d) else d.dim_param or "?" for d in _dimensions(value)]
+    dims = ["..."] if _lacks_rank(value) else []
+    dims += [str(d.dim_value) if _known(d) else d.dim_param or "?" for d in _dimensions(value)]
     return f"{value.name}[{','.join(dims)}]"
 
 
 def _message(inputs: Mapping[str, onnx.ValueInfoProto]) -> str:
-    open_inputs = [v for v in inputs.values() if any(not _known(d) for d in _dimensions(v))]
+    open_inputs = [v for v in inputs.values() if _is_open(v)]
     symbols = sorted({d.dim_param for v in open_inputs for d in _dimensions(v) if not _known(d) and d.dim_param})
     flags = [f"--dim {symbol}=VALUE" for symbol in symbols]
     for value in open_inputs:
-        if any(not _known(d) and not d.dim_param for d in _dimensions(value)):
+        if _lacks_rank(value):
+            flags.append(f"--shape {value.name}=VALUE,VALUE")
+        elif any(not _known(d) and not d.dim_param for d in _dimensions(value)):
             dims = [str(d.dim_value) if _known(d) else "VALUE" for d in _dimensions(value)]
             flags.append(f"--shape {value.name}={','.join(dims)}")
     listed = ", ".join(describe(value) for value in open_inputs)
+    listed += " (... stands for any number of them)" if any(_lacks_rank(value) for value in open_inputs) else ""
     return f"dimensions without a value: {listed}. Add: {' '.join(flags)}"

@@ -19,6 +19,8 @@ def read_structure(path: Path) -> onnx.ModelProto:
     Raises:
         ModelFileError: no file, not ONNX, truncated, or external data missing, too short or outside the model's folder.
     """
+    if path.is_dir():
+        raise ModelFileError(f"{path} is a folder: give the ONNX file in it")
     if not path.is_file():
         raise ModelFileError(f"{path} is not a file")
     try:
@@ -62,6 +64,11 @@ def _check_external(path: Path, tensor: onnx.TensorProto) -> None:
     location = external_entry(tensor, "location")
     folder = path.parent.resolve()
     target = (folder / location).resolve()
+    if (folder / location).is_symlink() and not target.is_relative_to(folder):
+        raise ModelFileError(
+            f"{path}: the external data file {location!r} is a link to {target}, outside the model's folder; only "
+            f"files beside the model are read. Copy both to one folder: cp -rL {path.parent} COPY"
+        )
     if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
         raise ModelFileError(
             f"{path}: the weights of {tensor.name!r} point outside the model's folder ({location!r}); "

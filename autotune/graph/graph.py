@@ -15,7 +15,7 @@ import onnx
 import onnxruntime as ort
 
 from autotune.core import Kernel, TensorSpec
-from autotune.errors import ModelError
+from autotune.errors import ModelError, UnsupportedModelError
 from autotune.graph.fusion import group_nodes
 from autotune.graph.inputs import embedding_limits, random_inputs
 from autotune.graph.kernels import GraphView, make_kernel
@@ -163,6 +163,7 @@ def _load(
 ) -> Graph:
     prepared = prepare(path, work, shapes=shapes, dims=dims, replace=replace)
     model, source = prepared.model, prepared.source
+    _check_ends(path, prepared.inputs, model.graph.output)
     nodes = list(model.graph.node)
     specs = all_specs(model.graph)
     specs |= {spec.name: spec for value in prepared.inputs if (spec := spec_of(value)) is not None}
@@ -201,6 +202,21 @@ def _load(
         origin=(path, shapes, dims),
         parent=parent,
     )
+
+
+def _check_ends(path: Path, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]) -> None:
+    """Only tensors can be made up, stored and compared."""
+    if not inputs:
+        raise UnsupportedModelError(f"{path} has no inputs: there is nothing to run it on")
+    for what, value in (*(("input", value) for value in inputs), *(("output", value) for value in outputs)):
+        if spec_of(value) is None:
+            kind = (value.type.WhichOneof("value") or "unknown type").removesuffix("_type")
+            if kind == "tensor":
+                kind = f"tensor of the element type {value.type.tensor_type.elem_type}"
+            raise UnsupportedModelError(
+                f"{path}: the {what} {value.name!r} is a {kind}, autotune takes and compares plain tensors only. "
+                "Export the model without it (a scikit-learn classifier: convert with options={'zipmap': False})"
+            )
 
 
 def _cuts(

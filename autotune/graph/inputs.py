@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from autotune.core import TensorSpec
+from autotune.core import STAND_INS, TensorSpec
 from autotune.graph.operators import attribute
 
 if TYPE_CHECKING:
@@ -50,17 +50,17 @@ def _values(spec: TensorSpec, rng: np.random.Generator, high: int) -> np.ndarray
 
 
 def _numpy_type(dtype: str) -> Any:
-    if dtype in ("bfloat16", "float8", "int4", "uint4"):
+    if dtype in STAND_INS:
         import ml_dtypes
 
-        return getattr(ml_dtypes, {"float8": "float8_e4m3fn"}.get(dtype, dtype))
+        return getattr(ml_dtypes, dtype)
     return np.dtype(dtype)
 
 
 def embedding_limits(graph: Graph) -> dict[str, int]:
     """Exclusive upper bounds of integer inputs that index a table."""
     model = graph.model.graph
-    tables = {tensor.name: tuple(tensor.dims) for tensor in model.initializer}
+    tables = {spec.name: spec.shape for spec in graph.specs.values() if spec.is_static and spec.shape}
     found: dict[str, int] = {}
     for spec in graph.inputs:
         if "int" in spec.dtype:
@@ -76,6 +76,10 @@ def _limit(carriers: set[str], nodes: Sequence[onnx.NodeProto], tables: Mapping[
         if node.op_type in ("Gather", "GatherElements") and node.input[1] in carriers and node.input[0] in tables:
             axis = attribute(node, "axis", 0)
             limits.append(tables[node.input[0]][axis if isinstance(axis, int) else 0])
+        elif node.op_type == "GatherND" and node.input[1] in carriers and node.input[0] in tables:
+            first = attribute(node, "batch_dims", 0)
+            depth = tables.get(node.input[1], (1,))[-1]
+            limits += tables[node.input[0]][first if isinstance(first, int) else 0 :][:depth]
         elif node.op_type in TRANSPARENT and carriers & set(node.input):
             carriers |= set(node.output)
     return min(limits, default=None)

@@ -12,6 +12,7 @@ from pathlib import Path
 import onnx
 import onnxruntime as ort
 
+from autotune.core import one_line
 from autotune.errors import ModelFileError, UnsupportedModelError
 from autotune.graph.dims import fix_dimensions, model_inputs
 from autotune.graph.files import bring_external, read_structure, subgraphs
@@ -66,12 +67,15 @@ def prepare(
     bring_external(path, model, work)
     source = work / SOURCE_FILE
     source.write_bytes(model.SerializeToString())
-    _check(source)
     try:
         prepared = _prepared(source, work)
     except UnsupportedModelError:
         source.write_bytes(read_structure(path).SerializeToString())
-        prepared = _prepared(source, work)
+        try:
+            prepared = _prepared(source, work)
+        except UnsupportedModelError as error:
+            _check(source, path)
+            raise UnsupportedModelError(f"{path}: {error}") from error
     (work / MODEL_FILE).write_bytes(prepared.SerializeToString())
     return Prepared(model=prepared, source=source, inputs=tuple(model_inputs(model.graph)))
 
@@ -116,14 +120,18 @@ def _as_it_is(source: Path, target: Path) -> onnx.ModelProto:
     return onnx.load(str(target), load_external_data=False)
 
 
-def _check(source: Path) -> None:
+def _check(source: Path, path: Path) -> None:
+    """Raises what ONNX's checker says of a model that ONNX Runtime refused.
+
+    Only then: it refuses more than that, such as outputs without a shape.
+    """
     try:
         onnx.checker.check_model(str(source))
     except onnx.checker.ValidationError as error:
         text = str(error).strip().splitlines()[0]
         if "No Op registered" in text or "No opset import" in text or "Unrecognized" in text:
             return  # a domain of ONNX Runtime's own: it decides
-        raise ModelFileError(f"{source.name} is not a valid ONNX model: {text}") from error
+        raise ModelFileError(f"{path} is not a valid ONNX model: {text}") from error
 
 
 def _optimise(source: Path, target: Path) -> None:
@@ -140,9 +148,8 @@ def _optimise(source: Path, target: Path) -> None:
     try:
         ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
     except _ERRORS as error:
-        text = " ".join(str(error).split())
         raise UnsupportedModelError(
-            f"ONNX Runtime {ort.__version__} cannot load this model: {text[:400]}. "
+            f"ONNX Runtime {ort.__version__} cannot load this model: {one_line(error).rstrip('.')}. "
             "Export it with operators that this version has, or upgrade ONNX Runtime."
         ) from error
 

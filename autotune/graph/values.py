@@ -15,8 +15,8 @@ DTYPES = {
     _T.FLOAT: "float32", _T.DOUBLE: "float64", _T.FLOAT16: "float16", _T.BFLOAT16: "bfloat16", _T.BOOL: "bool",
     _T.INT8: "int8", _T.UINT8: "uint8", _T.INT16: "int16", _T.UINT16: "uint16", _T.INT32: "int32", _T.UINT32: "uint32",
     _T.INT64: "int64", _T.UINT64: "uint64", _T.INT4: "int4", _T.UINT4: "uint4", _T.STRING: "string",
-    _T.COMPLEX64: "complex64", _T.COMPLEX128: "complex128", _T.FLOAT8E4M3FN: "float8", _T.FLOAT8E4M3FNUZ: "float8",
-    _T.FLOAT8E5M2: "float8", _T.FLOAT8E5M2FNUZ: "float8",
+    _T.COMPLEX64: "complex64", _T.COMPLEX128: "complex128", _T.FLOAT8E4M3FN: "float8_e4m3fn",
+    _T.FLOAT8E4M3FNUZ: "float8_e4m3fnuz", _T.FLOAT8E5M2: "float8_e5m2", _T.FLOAT8E5M2FNUZ: "float8_e5m2fnuz",
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from autotune.processors.device import this_device
 from autotune.processors.discovery import discover
 from autotune.processors.found import BrokenProvider, Discovery
 from autotune.processors.lanes import lanes_of
+from autotune.processors.narrow import ort_value
 from autotune.processors.options import session_options
 from autotune.processors.policies import create_policy_session, policies
 from autotune.processors.resolving import resolve
@@ -21,6 +22,7 @@ __all__ = [
     "create_session",
     "discover",
     "lanes_of",
+    "ort_value",
     "policies",
     "resolve",
     "session_options",

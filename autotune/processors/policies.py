@@ -6,10 +6,10 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from autotune.core import one_line
 from autotune.errors import SessionError, UnknownNameError
 from autotune.processors import plugins
 from autotune.processors.discovery import discover
-from autotune.processors.sessions import one_line
 
 
 def policies() -> tuple[str, ...]:

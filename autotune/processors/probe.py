@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from autotune.core import Lane, Precision, Processor
+from autotune.core import Lane, Precision, Processor, one_line
 from autotune.processors import plugins
 from autotune.processors.options import selectable_precisions, session_options
 from autotune.processors.probe_model import INPUT, probe_input, probe_model
-from autotune.processors.sessions import create_session, one_line
+from autotune.processors.sessions import create_session
 
 ROUNDING = {Precision.F32: (0.0, 1e-4), Precision.BF16: (1e-4, 0.1), Precision.F16: (1e-5, 2e-2)}
 """Relative error that a precision must show on the probe, and may show at most."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
 
-from autotune.core import Lane
+from autotune.core import Lane, one_line
 from autotune.errors import MissingProcessorError, SessionError
 from autotune.processors import plugins
+from autotune.processors.narrow import adapted
 from autotune.processors.options import session_options
 from autotune.processors.resolving import locate
 from autotune.processors.spec import SessionSpec
 
-MESSAGE_CHARACTERS = 400
 _QUIET = 4
 _LEVELS = {
     "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -66,7 +65,7 @@ def open_session(model: str | Path | bytes, spec: SessionSpec, options: ort.Sess
             f"{spec.provider} cannot be set up with {dict(spec.provider_options)}: ONNX Runtime left the model to "
             f"{', '.join(session.get_providers())}. Check the options, and that this machine has the device."
         )
-    return session
+    return adapted(session)
 
 
 def native_options(spec: SessionSpec, *, shared_pool: bool = False) -> ort.SessionOptions:
@@ -97,13 +96,3 @@ def _plugin_device(spec: SessionSpec) -> Any:
     if len(wanted) <= spec.ordinal:
         raise MissingProcessorError(f"{spec.provider} offers no {spec.device} number {spec.ordinal} here")
     return wanted[spec.ordinal]
-
-
-def one_line(error: Exception) -> str:
-    """A provider's message without C++ signatures and source paths."""
-    text = " ".join(str(error).split())
-    text = re.sub(r"\[ONNXRuntimeError\] : \d+ : (\w+) : ", r"\1: ", text)
-    text = re.sub(r"(Exception from )?\S*/\S+\.(cc|cpp|h|hpp):\d+:? ?", "", text)
-    if "[OpenVINO-EP]" in text:
-        text = text.rpartition("[OpenVINO-EP]")[2].strip()
-    return text if len(text) <= MESSAGE_CHARACTERS else text[: MESSAGE_CHARACTERS - 1] + "…"

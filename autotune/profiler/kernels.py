@@ -30,7 +30,7 @@ from autotune.core import (
     TensorSpec,
 )
 from autotune.graph import build_kernel, chainable, random_inputs
-from autotune.processors import create_session
+from autotune.processors import create_session, ort_value
 from autotune.profiler.provenance import notes
 from autotune.profiler.serve import failure_of
 from autotune.profiler.worker import Worker
@@ -138,9 +138,10 @@ class _Bound:
     def __init__(self, model: bytes, kernel: Kernel, lane: Lane, *, shared_pool: bool) -> None:
         self._session = create_session(model, lane, shared_pool=shared_pool)
         self._binding = self._session.io_binding()
+        kinds = {item.name: item.type for item in self._session.get_inputs()}
         drawn = random_inputs(kernel.inputs, seed=0)
-        self._values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in drawn.items()}
-        for name, value in self._values.items():  # the binding does not keep them alive
+        self._values = {name: ort_value(array, kinds[name]) for name, array in drawn.items()}
+        for name, (value, _) in self._values.items():  # the binding does not keep them alive
             self._binding.bind_ortvalue_input(name, value)
         for spec in kernel.outputs:
             self._binding.bind_output(spec.name)

@@ -20,7 +20,7 @@ import threading
 import time
 from typing import Any, BinaryIO
 
-from autotune.core import Failure, FailureKind
+from autotune.core import Failure, FailureKind, one_line
 from autotune.errors import AutotuneError, ProcessorError
 
 HEADER = struct.Struct("<Q")
@@ -54,7 +54,7 @@ def _exactly(stream: BinaryIO, count: int) -> bytes:
 
 def failure_of(error: BaseException) -> Failure:
     """What an exception in a worker means for the measurement."""
-    text = " ".join(str(error).split())[:500] or type(error).__name__
+    text = one_line(error) or type(error).__name__
     if isinstance(error, MemoryError):
         return Failure(kind=FailureKind.MEMORY, message=text)
     if isinstance(error, ProcessorError):

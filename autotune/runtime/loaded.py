@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from autotune.core import DEFAULT_LANE, Lane, Plan, TensorSpec
+from autotune.core import DEFAULT_LANE, STAND_INS, Lane, Plan, TensorSpec
 from autotune.errors import MissingProcessorError, PlanError, SessionError
 from autotune.processors import discover, resolve, this_device
 from autotune.runtime.folder import check_hashes, plan_of, read_data
@@ -224,8 +224,5 @@ class LoadedPlan:
 
 def _expectation(spec: TensorSpec) -> Expectation:
     """Name, type and shape that an input must have; None: ONNX Runtime checks it."""
-    try:
-        dtype = np.dtype(spec.dtype) if spec.dtype != "string" else None
-    except TypeError:  # bfloat16 and the like have no type in NumPy
-        dtype = None
+    dtype = np.dtype(spec.dtype) if spec.dtype != "string" and spec.dtype not in STAND_INS else None
     return spec.name, dtype, spec.shape if spec.is_static else None

@@ -61,9 +61,21 @@ def parse_precision(text: str) -> PrecisionPolicy:
     return PrecisionPolicy(text)
 
 
+def parse_request(scenario: str, hint: str) -> Scenario:
+    """The scenario of `--scenario` and `--hint`, which are two names of one thing.
+
+    Raises:
+        UsageError: they contradict each other, or one is unknown.
+    """
+    named = [parse_scenario(text) for text in (scenario, hint) if text]
+    if len(set(named)) > 1:
+        raise UsageError(f"--scenario {scenario} and --hint {hint} contradict each other: give one of them")
+    return named[0] if named else Scenario.SINGLE_STREAM
+
+
 def search_settings(
     *,
-    scenario: str,
+    scenario: Scenario,
     tolerance: float,
     precision: str,
     shapes: Sequence[str],
@@ -82,7 +94,7 @@ def search_settings(
         UsageError: a flag that cannot be meant.
     """
     return SearchSettings(
-        scenario=parse_scenario(scenario) if scenario else Scenario.SINGLE_STREAM,
+        scenario=scenario,
         tolerance=tolerance,
         precision=parse_precision(precision),
         shapes=parse_shapes(shapes),

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import autotune
 from autotune.api import SearchResult, bench_plan, export_plan, profile, run_plan, search
@@ -196,6 +198,23 @@ def test_nan_in_the_reference_is_refused(place: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "nan.npz", images=np.full((1, 3, 24, 24), np.nan, np.float32))
     with pytest.raises(BadReferenceError, match="scores"):
         search(place / "small.onnx", quick(place, inputs=(tmp_path / "nan.npz",)))
+
+
+def test_indices_whose_range_cannot_be_seen_become_zero(place: Path, tmp_path: Path) -> None:
+    nodes = [helper.make_node("Add", ["ids", "two"], ["at"]), helper.make_node("Gather", ["table", "at"], ["y"])]
+    weights = [
+        numpy_helper.from_array(np.int64(2), "two"),
+        numpy_helper.from_array(np.eye(3, dtype=np.float32), "table"),
+    ]
+    ends = [
+        helper.make_tensor_value_info("ids", TensorProto.INT64, [1, 9]),
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 9, 3]),
+    ]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
+    path = tmp_path / "offset.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
+    result = search(path, quick(place, budget_s=0.05, inputs=()))
+    assert any("integer inputs are all 0" in warning for warning in result.warnings)
 
 
 def test_a_home_that_cannot_be_written_is_refused(place: Path, tmp_path: Path) -> None:

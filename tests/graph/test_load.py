@@ -75,6 +75,15 @@ def test_external_data_outside_the_folder_are_refused(tmp_path: Path, location: 
         load(path)
 
 
+def test_external_data_that_are_a_link_to_elsewhere_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    path = external(tmp_path / "inside")
+    (tmp_path / "inside" / "net.data").rename(tmp_path / "blob")
+    (tmp_path / "inside" / "net.data").symlink_to(tmp_path / "blob")
+    with pytest.raises(ModelFileError, match=r"link to .*blob, outside.*cp -rL"):
+        load(path)
+
+
 def test_missing_or_truncated_external_data_are_refused(tmp_path: Path) -> None:
     path = external(tmp_path)
     data = tmp_path / "net.data"
@@ -107,6 +116,19 @@ def test_an_unnamed_dimension_is_asked_for_as_a_shape(tmp_path: Path) -> None:
         load(path)
 
 
+def test_an_input_of_unknown_rank_is_asked_for_as_a_shape(tmp_path: Path) -> None:
+    node = helper.make_node("Relu", ["x"], ["y"])
+    path = save(tmp_path / "m.onnx", [node], [value("x", None)], [value("y", None)])
+    with pytest.raises(UnresolvedDimensionError, match=r"x\[\.\.\.\].*--shape x=VALUE,VALUE"):
+        load(path)
+    assert load(path, shapes={"x": (2, 3)}).outputs[0].shape == (2, 3)
+
+
+def test_an_output_without_a_shape_is_found_out(tmp_path: Path) -> None:
+    node = helper.make_node("Relu", ["x"], ["y"])
+    assert load(save(tmp_path / "m.onnx", [node], [value("x", [1, 4])], [value("y", None)])).outputs[0].shape == (1, 4)
+
+
 @pytest.mark.parametrize(
     ("shapes", "dims", "text"),
     [
@@ -130,8 +152,41 @@ def test_an_operator_that_nobody_has_is_named(tmp_path: Path) -> None:
     graph = helper.make_graph([node], "g", [value("x", [1])], [value("y", [1])])
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("nobody", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), str(tmp_path / "m.onnx"))
-    with pytest.raises(UnsupportedModelError, match="Frobnicate"):
+    with pytest.raises(UnsupportedModelError, match=r"m\.onnx: .*Frobnicate") as caught:
         load(tmp_path / "m.onnx")
+    assert "source.onnx" not in str(caught.value)
+
+
+def test_what_the_checker_says_of_a_model_that_cannot_run_is_said(tmp_path: Path) -> None:
+    path = save(
+        tmp_path / "m.onnx", [helper.make_node("Relu", ["nothing"], ["y"])], [value("x", [1])], [value("y", [1])]
+    )
+    with pytest.raises(ModelFileError, match=r"m\.onnx is not a valid ONNX model"):
+        load(path)
+
+
+def test_only_plain_tensors_go_in_and_out(tmp_path: Path) -> None:
+    sequence = helper.make_tensor_sequence_value_info("s", TensorProto.FLOAT, [1, 4])
+    out = save(
+        tmp_path / "out.onnx", [helper.make_node("SequenceConstruct", ["x"], ["s"])], [value("x", [1, 4])], [sequence]
+    )
+    with pytest.raises(UnsupportedModelError, match="output 's' is a sequence"):
+        load(out)
+    at = numpy_helper.from_array(np.int64(0), "at")
+    into = save(
+        tmp_path / "in.onnx",
+        [helper.make_node("SequenceAt", ["s", "at"], ["y"])],
+        [sequence],
+        [value("y", [1, 4])],
+        [at],
+    )
+    with pytest.raises(UnsupportedModelError, match="input 's' is a sequence"):
+        load(into)
+    none = save(
+        tmp_path / "none.onnx", [helper.make_node("RandomNormal", [], ["y"], shape=[1, 4])], [], [value("y", [1, 4])]
+    )
+    with pytest.raises(UnsupportedModelError, match="no inputs"):
+        load(none)
 
 
 def test_control_flow_with_captured_tensors_stays_in_one_stage_and_can_be_cut_around(tmp_path: Path) -> None:
@@ -188,6 +243,17 @@ def test_indices_of_an_embedding_stay_in_range(tmp_path: Path) -> None:
     ids = random_inputs(graph.inputs, seed=0, high=embedding_limits(graph))["ids"]
     assert ids.dtype == np.int32
     assert ids.max() == 6
+
+
+def test_indices_into_what_is_computed_stay_in_range(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["table"]),
+        helper.make_node("Gather", ["table", "at"], ["y"], axis=1),
+        helper.make_node("GatherND", ["x", "pairs"], ["z"]),
+    ]
+    inputs = [value("x", [3, 1, 4]), value("at", [5], TensorProto.INT64), value("pairs", [6, 2], TensorProto.INT64)]
+    graph = load(save(tmp_path / "m.onnx", nodes, inputs, [value("y", None), value("z", None)]))
+    assert embedding_limits(graph) == {"at": 1, "pairs": 1}
 
 
 @pytest.mark.parametrize(

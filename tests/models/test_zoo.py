@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
 
 from autotune import models
+from autotune.core import TensorSpec
 from autotune.errors import InputError, UnknownNameError
 from autotune.graph import Graph, load
 
@@ -60,8 +62,6 @@ def outputs_of(name: str, **sizes: int) -> list[list[np.ndarray[Any, Any]]]:
 
 
 def models_spec(name: str, kind: str, shape: list[int]) -> Any:
-    from autotune.core import TensorSpec
-
     return TensorSpec(name=name, dtype="int64" if "int64" in kind else "float32", shape=tuple(shape))
 
 
@@ -112,12 +112,25 @@ def test_onnx_test_data_folders_are_read(tmp_path: Path) -> None:
     assert len(models.load_inputs([tmp_path / "test_data_set_0"], SPECS)) == 1
 
 
+@pytest.mark.parametrize("as_stored", ["ml_dtypes", "float32"])
+def test_types_that_numpy_lacks_are_read(tmp_path: Path, as_stored: str) -> None:
+    spec = TensorSpec(name="x", dtype="bfloat16", shape=(1, 3))
+    values = np.array([[1, -2, 0.5]], np.float32)
+    np.savez(tmp_path / "x.npz", x=values.astype(ml_dtypes.bfloat16) if as_stored == "ml_dtypes" else values)
+    (sample,) = models.load_inputs([tmp_path / "x.npz"], [spec])
+    np.testing.assert_array_equal(sample["x"].astype(np.float32), values)
+    np.savez(tmp_path / "wide.npz", x=values.astype(np.float64))
+    with pytest.raises(InputError, match=r"float64.*bfloat16.*astype\('float32'\)"):
+        models.load_inputs([tmp_path / "wide.npz"], [spec])
+
+
 WRONG = [
     ({"pictures": np.zeros((1, 3, 4, 4), np.float32)}, r"lacks images.*takes images float32\[1, 3, 4, 4\]"),
     ({"images": np.zeros((1, 3, 4, 4), np.float32), "more": np.zeros(1)}, "more"),
     ({"images": np.zeros((1, 3, 4, 5), np.float32)}, r"\[1, 3, 4, 5\].*\[1, 3, 4, 4\]"),
     ({"images": np.zeros((1, 3, 4, 4), np.float64)}, "float64.*float32"),
-    ({"images": np.zeros((0, 1, 3, 4, 4), np.float32)}, "number"),
+    ({"images": np.zeros((0, 1, 3, 4, 4), np.float32)}, "no sample"),
+    ({"images": np.zeros((6, 3, 4, 4), np.float32)}, r"\[1, 3, 4, 4\], or \[N, 1, 3, 4, 4\] for N samples"),
 ]
 
 
@@ -133,8 +146,10 @@ def test_what_is_no_npz_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "single.npy", np.zeros(3))
     np.savez(tmp_path / "pickled.npz", images=np.array([{}], dtype=object))
     for name in ("text.npz", "single.npy", "pickled.npz", "nowhere.npz"):
-        with pytest.raises(InputError, match=name.split(".")[0]):
+        with pytest.raises(InputError, match=name.split(".")[0]) as caught:
             models.load_inputs([tmp_path / name], SPECS)
+        assert str(caught.value).count(name) <= 2
+        assert "unsafely" not in str(caught.value)  # NumPy's advice for a file that is no npz
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match="input_0"):
         models.load_inputs([tmp_path / "folder"], SPECS)

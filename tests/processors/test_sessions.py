@@ -13,7 +13,6 @@ from autotune.errors import MissingProcessorError, SessionError
 from autotune.processors import SessionSpec, create_session, session_options
 from autotune.processors.probe import relative_rms
 from autotune.processors.probe_model import INPUT, probe_input, probe_model
-from autotune.processors.sessions import MESSAGE_CHARACTERS, one_line
 
 
 def outputs(session: ort.InferenceSession) -> np.ndarray:
@@ -70,17 +69,6 @@ def test_a_library_that_cannot_be_registered_is_an_error_of_ours(model: bytes, t
     spec = SessionSpec(provider="BrokenExecutionProvider", registration="plugin", library=str(library))
     with pytest.raises(SessionError, match="cannot be registered"):
         create_session(model, spec)
-
-
-def test_messages_lose_source_paths_and_keep_what_happened() -> None:
-    message = (
-        "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: /onnxruntime/core/x.cc:136 f(int) "
-        "[OpenVINO-EP] Exception while Loading: Exception from src/inference/core.cpp:114:\n"
-        "Exception from src/c.cpp:4:\n"
-        "NotFound: Unsupported property BLA.\n\n"
-    )
-    assert one_line(RuntimeError(message)) == "Exception while Loading: NotFound: Unsupported property BLA."
-    assert len(one_line(RuntimeError("x" * 9999))) == MESSAGE_CHARACTERS
 
 
 @pytest.mark.openvino

@@ -7,7 +7,7 @@ import pytest
 from autotune.api.settings import SearchSettings, parse_duration, parse_scenario
 from autotune.core import Scenario
 from autotune.errors import UsageError
-from autotune.terminal.flags import parse_dims, parse_names, parse_precision, parse_shapes
+from autotune.terminal.flags import parse_dims, parse_names, parse_precision, parse_request, parse_shapes
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,18 @@ def test_hints_are_other_names_of_scenarios() -> None:
     assert parse_scenario("Latency") is parse_scenario("single-stream") is Scenario.SINGLE_STREAM
     with pytest.raises(UsageError, match="speed"):
         parse_scenario("speed")
+
+
+def test_a_scenario_and_a_hint_must_agree() -> None:
+    assert parse_request("", "") is Scenario.SINGLE_STREAM
+    assert parse_request("offline", "throughput") is Scenario.OFFLINE
+    with pytest.raises(UsageError, match="contradict"):
+        parse_request("SingleStream", "throughput")
+
+
+def test_a_seed_is_not_negative() -> None:
+    with pytest.raises(UsageError, match="seed must be >= 0, got -1"):
+        SearchSettings(seed=-1)
 
 
 def test_shapes_and_dims() -> None:
