@@ -163,6 +163,7 @@ def _screen(run: Run, contenders: list[Contender]) -> None:
 
     def seen(index: int, result: Measurement | Failure) -> None:
         contenders[index].result = result
+        run.contenders[contenders[index].name] = contenders[index]
         run.observer.progress("baselines", index + 1, len(contenders), text=contenders[index].name)
 
     jobs = [contender.job for contender in contenders]

@@ -102,7 +102,7 @@ def bench_plan(
             jobs,
             launches=max(2, launches),
             deadline_s=600.0,
-            on_launch=lambda done: watcher.progress("bench", done, launches),
+            on_launch=lambda done, _: watcher.progress("bench", done, max(2, launches)),
         )
     rows = [_row(plan, job, found, results[0]) for job, found in zip(jobs, results, strict=True)]
     return BenchResult(plan=plan, launches=max(2, launches), rows=tuple(rows))

@@ -10,7 +10,7 @@ from autotune.api.task import Task
 from autotune.api.workplace import Guarded, Workplace
 from autotune.core import Candidate, Failure, Lane, Measurement, OutputError, Scenario, StageChoice, Timing
 from autotune.datasets import Store
-from autotune.planning import Bench, LaunchTimes, Proposal
+from autotune.planning import Bench, Proposal
 from autotune.profiler import Job, Worker
 
 SEARCH_MARGIN = 0.8
@@ -87,7 +87,8 @@ class Run:
     worker: Worker
     counters: Counters = field(default_factory=Counters)
     contenders: dict[str, Contender] = field(default_factory=dict)
-    launches: LaunchTimes = field(default_factory=dict)
+    launches: dict[str, list[Measurement | Failure]] = field(default_factory=dict)
+    """Deciding launches by contender, kept as each ends."""
     warnings: list[str] = field(default_factory=list)
     curve: list[tuple[float, float]] = field(default_factory=list)
     predictor_version: str = ""

@@ -124,8 +124,8 @@ def _as_it_is(source: Path, target: Path) -> onnx.ModelProto:
 def _complaint(source: Path) -> str:
     """What ONNX's checker says against a model, empty where nothing.
 
-    Only where ONNX Runtime cannot load it either is that an error: it takes a graph without a name, or an output without
-    a shape, as some exporters write them.
+    Only where ONNX Runtime cannot load it either is that an error: it takes a graph without a name, or an output
+    without a shape, as some exporters write them.
     """
     try:
         onnx.checker.check_model(str(source))
