@@ -25,6 +25,7 @@ from autotune.core import Observer, Plan, SilentObserver
 from autotune.errors import MeasurementError
 from autotune.planning import Bench, Decision
 from autotune.profiler import Worker, device_lock, noise_check
+from autotune.runtime import check_target
 
 if TYPE_CHECKING:
     from autotune.tracking import MlflowObserver
@@ -61,6 +62,8 @@ def search(
     budget = Budget(settings.budget_s)
     if settings.baseline is not None:
         read_user_options(settings.baseline)
+    if settings.output is not None:
+        check_target(settings.output)
     with ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
         place = stack.enter_context(open_workplace(settings.home, settings.processors))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 import autotune
 from autotune.api import SearchResult, bench_plan, export_plan, profile, run_plan, search
-from autotune.core import Scenario, VerdictKind
+from autotune.core import Plan, Scenario, VerdictKind
 from autotune.datasets import Store
 from autotune.errors import (
     BadReferenceError,
@@ -23,6 +24,7 @@ from autotune.errors import (
     UnknownNameError,
     UsageError,
 )
+from autotune.runtime import folder as folders
 from autotune.runtime import read_plan
 
 from .conftest import PLENTY_S, quick, write_model
@@ -207,8 +209,29 @@ def test_a_home_that_cannot_be_written_is_refused(place: Path, tmp_path: Path) -
 def test_an_output_folder_with_something_else_in_it_is_refused(place: Path, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(PlanError, match="--output"):
-        search(place / "small.onnx", quick(place, budget_s=0.05, output=tmp_path))
+        search(place / "not looked at", quick(place, output=tmp_path))
     assert (tmp_path / "letter.txt").read_text() == "dear"
+    with pytest.raises(StoreError, match="--output"):
+        search(place / "not looked at", quick(place, output=tmp_path / "letter.txt" / "plan"))
+
+
+def test_an_output_folder_that_breaks_meanwhile_does_not_cost_the_plan(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fills up while the plan is written there: it comes to the home folder."""
+    fill = folders._fill
+
+    def full(plan: Plan, draft: Path, files: Path, whole: str) -> None:
+        if draft.parent == tmp_path:
+            next(files.glob("*.onnx")).rename(draft / "moved")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fill(plan, draft, files, whole)
+
+    monkeypatch.setattr(folders, "_fill", full)
+    result = search(place / "small.onnx", quick(place, budget_s=0.05, output=tmp_path / "plan"))
+    assert result.folder.parent == place / "home" / "plans"
+    assert any("No space left" in warning for warning in result.warnings)
+    autotune.load_plan(result.folder).close()
 
 
 def test_a_static_batch_works_too(place: Path, tmp_path: Path) -> None:
