@@ -24,10 +24,9 @@ Shapes = Annotated[list[str], typer.Option("--shape", help="NAME=1,3,320,320: th
 Dims = Annotated[list[str], typer.Option("--dim", help="NAME=640: the value of a symbolic dimension.")]
 Inputs = Annotated[list[str], typer.Option("--inputs", help="npz file or ONNX test_data_set folder with real inputs.")]
 Processors = Annotated[str, typer.Option("--processors", help="Comma-separated; default: all that are found.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")]
 PlanFolder = Annotated[str, typer.Argument(help="Folder of a plan.")]
 Budget = Annotated[str, typer.Option("--budget", help="Time for everything: 90s, 2min.")]
-Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for another measuring process.")]
 
 
 def _print_json(value: Any) -> None:
@@ -80,7 +79,8 @@ def search(
     from autotune.terminal.report import print_search
 
     settings = search_settings(
-        scenario=scenario or hint,
+        scenario=scenario,
+        hint=hint,
         tolerance=tolerance,
         precision=precision,
         shapes=shape,
@@ -136,7 +136,7 @@ def profile(
     dim: Dims = [],  # noqa: B006
     processors: Processors = "",
     lane: Annotated[list[str], typer.Option("--lane", help="A lane such as cpu/f32/t2; default: all.")] = [],  # noqa: B006
-    synthetic: Annotated[int, typer.Option("--synthetic", help="Further kernels drawn around those.")] = 0,
+    synthetic: Annotated[int, typer.Option("--synthetic", min=0, help="Further kernels drawn around those.")] = 0,
     budget: Budget = "2min",
     seed: Seed = 0,
     as_json: Json = False,
@@ -244,7 +244,7 @@ def run(
 @app.command()
 def bench(
     plan: PlanFolder,
-    launches: Annotated[int, typer.Option("--launches", help="Fresh processes, at least 2.")] = 6,
+    launches: Annotated[int, typer.Option("--launches", min=2, help="Fresh processes, at least 2.")] = 6,
     inputs: Inputs = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:

@@ -79,6 +79,8 @@ class SearchSettings:
             )
         if not (math.isfinite(self.budget_s) and self.budget_s > 0):
             raise UsageError(f"the budget must be more than 0 s, got {self.budget_s}; for instance --budget 2min")
+        if self.seed < 0:
+            raise UsageError(f"the seed must be >= 0, got {self.seed}")
         if self.trials is not None and self.trials < 0:
             raise UsageError(f"the number of trials must be >= 0, got {self.trials}")
 

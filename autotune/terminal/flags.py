@@ -61,9 +61,17 @@ def parse_precision(text: str) -> PrecisionPolicy:
     return PrecisionPolicy(text)
 
 
+def _scenario(scenario: str, hint: str) -> Scenario:
+    wanted = [parse_scenario(text) for text in (scenario, hint) if text]
+    if len(set(wanted)) > 1:
+        raise UsageError(f"--scenario {scenario} and --hint {hint} are different scenarios: give one of them")
+    return wanted[0] if wanted else Scenario.SINGLE_STREAM
+
+
 def search_settings(
     *,
     scenario: str,
+    hint: str,
     tolerance: float,
     precision: str,
     shapes: Sequence[str],
@@ -82,7 +90,7 @@ def search_settings(
         UsageError: a flag that cannot be meant.
     """
     return SearchSettings(
-        scenario=parse_scenario(scenario) if scenario else Scenario.SINGLE_STREAM,
+        scenario=_scenario(scenario, hint),
         tolerance=tolerance,
         precision=parse_precision(precision),
         shapes=parse_shapes(shapes),
