@@ -279,9 +279,9 @@ def export(
     target = Path(output) if output else Path(plan).with_name(Path(plan).name + "-ort-config")
     result = api.export_plan(Path(plan), target)
     if as_json:
-        _print_json({"schema_version": 1, "path": str(result.path), "snippet": result.snippet})
+        _print_json({"schema_version": 1, "path": str(result.path), "feeds": result.feeds, "snippet": result.snippet})
     else:
-        typer.echo(f"written: {result.path}\n\n{result.snippet}")
+        typer.echo(f"written: {result.path}\n\n{result.feeds}{result.snippet}", nl=False)
 
 
 @app.command()

@@ -165,7 +165,7 @@ def _check(path: Path, spec: TensorSpec, array: Array) -> None:
     if len(shape) != array.ndim or any(want not in (-1, have) for want, have in zip(shape, array.shape, strict=True)):
         raise InputError(
             f"{path}: {spec.name} has shape {list(array.shape)}, the model takes {list(shape)} "
-            f"(or --shape {spec.name}={','.join(map(str, array.shape))})"
+            f"(or search with --shape {spec.name}={','.join(map(str, array.shape))})"
         )
 
 

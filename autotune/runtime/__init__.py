@@ -3,13 +3,14 @@
 from autotune.runtime.config import export_ort_config
 from autotune.runtime.folder import check_target, read_plan, whole_model, write_plan
 from autotune.runtime.loaded import LoadedPlan, load_plan
-from autotune.runtime.snippet import python_snippet
+from autotune.runtime.snippet import example_feeds, python_snippet
 from autotune.runtime.stages import StageRunner
 
 __all__ = [
     "LoadedPlan",
     "StageRunner",
     "check_target",
+    "example_feeds",
     "export_ort_config",
     "load_plan",
     "python_snippet",
