@@ -109,7 +109,7 @@ def baselines_of(run: Run) -> tuple[Baseline, ...]:
                 failure=failed or ("" if contender.result is not None else _why_unmeasured(run)),
             )
         )
-    return tuple(sorted(found, key=lambda b: b.measured.p50_us if b.measured else float("inf")))
+    return tuple(sorted(found, key=lambda b: -b.measured.throughput_per_s if b.measured else 0.0))
 
 
 def _why_unmeasured(run: Run) -> str:
