@@ -287,12 +287,16 @@ def export(
 @app.command()
 def ui(
     port: Annotated[int, typer.Option("--port", help="0: any free port.")] = 0,
+    as_json: Json = False,
 ) -> None:
     """Start the MLflow server on loopback and print its address."""
     from autotune.datasets import home
     from autotune.tracking import serve_ui
 
-    serve_ui(home(), port or None)
+    def ready(address: str) -> None:
+        _print_json({"schema_version": 1, "address": address}) if as_json else typer.echo(address)
+
+    serve_ui(home(), port or None, on_ready=ready)
 
 
 datasets = typer.Typer(no_args_is_help=True, help="Profile records: show, export, import.")

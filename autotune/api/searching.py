@@ -195,6 +195,7 @@ def _finish(run: Run, decision: Decision | None) -> tuple[Plan, Path]:
             "folder": str(folder),
             "verdict": str(plan.verdict.kind),
             "winner": plan.verdict.winner,
+            "summary": f"{plan.verdict.winner}: {plan.verdict.reason}",
             "speedup_over_default": plan.over_default.ratio if plan.over_default else None,
             "speedup_over_best_single": plan.over_best_single.ratio if plan.over_best_single else None,
             "predicted_ms": plan.predicted.p50_us / 1e3 if plan.predicted else None,
