@@ -206,7 +206,7 @@ def predictors(as_json: Json = False) -> None:
 def explain(
     model: Annotated[str, typer.Argument(help="A name of the zoo (yolo, resnet50, …) or an ONNX file.")],
     lane: Annotated[str, typer.Option("--lane", help="For instance cpu/f32/t2.")],
-    top: Annotated[int, typer.Option("--top", help="How many of the most expensive kernels are explained.")] = 5,
+    top: Annotated[int, typer.Option("--top", min=0, help="How many of the most expensive kernels are explained.")] = 5,
     shape: Shapes = [],  # noqa: B006
     dim: Dims = [],  # noqa: B006
     as_json: Json = False,

@@ -133,4 +133,7 @@ def records_json() -> dict[str, Any]:
 def print_records() -> None:
     """Counts by device and lane."""
     rows = [(device, lane, count) for (device, lane), count in sorted(_record_counts().items())]
+    if not rows:
+        console().print("no profile records yet: autotune profile --model NAME_OR_FILE", soft_wrap=True)
+        return
     console().print(rows_table("profile records", ("device", "lane", "kernels"), rows))

@@ -36,7 +36,14 @@ def print_retrain(result: RetrainResult) -> None:
             )
         )
     headings = ("lane", "learner", "±10 % before", "±10 %", "±5 %", "MAPE", "Spearman", "noise ceiling ±10 %")
-    out.print(rows_table("models left out", headings, rows))
+    out.print(rows_table(_left_out(result.after.folds), headings, rows))
+
+
+def _left_out(folds: Sequence[str]) -> str:
+    """What the accuracy was measured on."""
+    if any(name.startswith("fold ") for name in folds):
+        return "kernels of one model left out: profile more models, accuracy on models left out says more"
+    return "models left out"
 
 
 def _promotion(result: RetrainResult) -> str:
@@ -86,6 +93,9 @@ def print_explanation(found: Explanation) -> None:
 
 def print_versions(found: Sequence[PredictorVersion]) -> None:
     """Versions of predictors, the one in use marked."""
+    if not found:
+        console().print("no predictors yet: autotune retrain makes one of what was measured", soft_wrap=True)
+        return
     rows = [
         (
             one.version,

@@ -168,7 +168,22 @@ def test_profiling_alone_knows_what_the_search_measured(found: SearchResult, pla
     assert lane.failed == lane.missing == 0
 
 
+@pytest.mark.parametrize(("lane", "error"), [("gpu/f32/t1", MissingProcessorError), ("cpu/f16/t1", UnknownNameError)])
+def test_a_lane_that_cannot_be_measured_is_refused_before_anything_is(
+    place: Path, lane: str, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match=lane.split("/", maxsplit=1)[0]):
+        profile([place / "not looked at"], quick(place), lanes=[lane])
+
+
+def test_profiling_says_what_it_left_out(place: Path, tmp_path: Path) -> None:
+    result = profile([place / "small.onnx"], quick(place, budget_s=1e-3, home=tmp_path), lanes=["cpu/f32/t1"])
+    assert result.lanes[0].missing > 0
+    assert any("larger --budget" in warning for warning in result.warnings)
+
+
 BAD = [
+    ("", {}, UsageError, "squeezenet"),
     ("nothing", {}, UnknownNameError, "yolo"),
     ("missing.onnx", {}, ModelFileError, r"missing\.onnx"),
     ("inputs.npz", {}, ModelFileError, r"inputs\.npz"),
@@ -183,7 +198,7 @@ BAD = [
 def test_bad_input_is_refused_with_its_value(
     place: Path, model: str, changes: dict[str, object], error: type[Exception], text: str
 ) -> None:
-    path = model if model == "nothing" else place / model
+    path = model if model in ("nothing", "") else place / model
     with pytest.raises(error, match=text):
         search(path, quick(place, **changes))
 
