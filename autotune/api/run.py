@@ -11,6 +11,7 @@ from autotune.api.workplace import Guarded, Workplace
 from autotune.core import Candidate, Failure, Lane, Measurement, OutputError, Scenario, StageChoice, Timing
 from autotune.datasets import Store
 from autotune.planning import Bench, Proposal
+from autotune.processors import SessionSpec
 from autotune.profiler import Job, Worker
 
 SEARCH_MARGIN = 0.8
@@ -91,6 +92,7 @@ class Run:
     """Deciding launches by contender, kept as each ends."""
     warnings: list[str] = field(default_factory=list)
     curve: list[tuple[float, float]] = field(default_factory=list)
+    user_options: SessionSpec | None = None
     predictor_version: str = ""
     unmeasured_us: float | None = None
     """Predicted time of the best partition that the budget left no time to measure."""

@@ -60,8 +60,7 @@ def search(
     if metric is not None:
         settings = replace(settings, metric=metric)
     budget = Budget(settings.budget_s)
-    if settings.baseline is not None:
-        read_user_options(settings.baseline)
+    user_options = read_user_options(settings.baseline) if settings.baseline is not None else None
     if settings.output is not None:
         check_target(settings.output)
     with ExitStack() as stack:
@@ -70,6 +69,7 @@ def search(
         tracker = _tracker(stack, place, settings, interrupts)
         observers = Guarded(observer or SilentObserver(), *([tracker] if tracker is not None else []))
         run = _prepare(stack, place, model, settings, budget, observers)
+        run.user_options = user_options
         decision = _work(run, interrupts)
         plan, folder = _finish(run, decision)
         if tracker is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +181,19 @@ def test_profiling_says_what_it_left_out(place: Path, tmp_path: Path) -> None:
     result = profile([place / "small.onnx"], quick(place, budget_s=1e-3, home=tmp_path), lanes=["cpu/f32/t1"])
     assert result.lanes[0].missing > 0
     assert any("larger --budget" in warning for warning in result.warnings)
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="no such folder here")
+def test_the_users_options_are_read_once(place: Path) -> None:
+    """A shell's `--baseline <(echo …)` can be read only once."""
+    reader, writer = os.pipe()
+    os.write(writer, b'{"intra_op_num_threads": 1}')
+    os.close(writer)
+    try:
+        result = search(place / "small.onnx", quick(place, baseline=Path(f"/dev/fd/{reader}"), budget_s=20.0))
+    finally:
+        os.close(reader)
+    assert "user" in {baseline.name for baseline in result.plan.baselines}
 
 
 BAD = [
