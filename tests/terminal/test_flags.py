@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
-from autotune.api.settings import SearchSettings, parse_duration, parse_scenario
+from autotune.api.settings import DEFAULT_BUDGET_S, SearchSettings, parse_duration, parse_scenario
 from autotune.core import Scenario
 from autotune.errors import UsageError
 from autotune.terminal.flags import parse_dims, parse_names, parse_precision, parse_shapes, search_settings
@@ -29,6 +33,18 @@ def test_hints_are_other_names_of_scenarios() -> None:
     assert parse_scenario("Latency") is parse_scenario("single-stream") is Scenario.SINGLE_STREAM
     with pytest.raises(UsageError, match="speed"):
         parse_scenario("speed")
+
+
+def test_the_help_names_the_default_budget() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-c", "from autotune.cli import main; main()", "search", "--help"],
+        env=os.environ | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    (line,) = (line for line in shown.splitlines() if "--budget" in line)
+    assert parse_duration(line.rsplit("default: ", 1)[1].rstrip("] ")) == DEFAULT_BUDGET_S
 
 
 def flags(**changes: object) -> SearchSettings:
