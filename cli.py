@@ -19,15 +19,24 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Model = Annotated[str, typer.Option("--model", "-m", help="A name of the zoo (yolo, resnet50, …) or an ONNX file.")]
-Shapes = Annotated[list[str], typer.Option("--shape", help="NAME=1,3,320,320: the full shape of an input.")]
-Dims = Annotated[list[str], typer.Option("--dim", help="NAME=640: the value of a symbolic dimension.")]
-Inputs = Annotated[list[str], typer.Option("--inputs", help="npz file or ONNX test_data_set folder with real inputs.")]
-Processors = Annotated[str, typer.Option("--processors", help="Comma-separated; default: all that are found.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")]
-PlanFolder = Annotated[str, typer.Argument(help="Folder of a plan.")]
-Budget = Annotated[str, typer.Option("--budget", help="Time for everything: 90s, 2min.")]
-Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for another measuring process.")]
+_ZOO_OR_FILE = "A name of the zoo (yolo, resnet50, …) or an ONNX file"
+Model = Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help=f"{_ZOO_OR_FILE}.")]
+Shapes = Annotated[
+    list[str], typer.Option("--shape", metavar="NAME=1,3,320,320", help="The full shape of an input; repeatable.")
+]
+Dims = Annotated[
+    list[str], typer.Option("--dim", metavar="NAME=640", help="The value of a symbolic dimension; repeatable.")
+]
+Inputs = Annotated[
+    list[str],
+    typer.Option("--inputs", metavar="PATH", help="npz file or ONNX test_data_set folder, real inputs; repeatable."),
+]
+Processors = Annotated[
+    str, typer.Option("--processors", metavar="NAMES", help="For instance cpu,openvino:cpu.  [default: all found here]")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, help="Of everything random.")]
+PlanFolder = Annotated[str, typer.Argument(metavar="PLAN", help="Folder of a plan.")]
+Budget = Annotated[str, typer.Option("--budget", metavar="TIME", help="For everything: 90s, 2min.")]
 
 
 def _print_json(value: Any) -> None:
@@ -50,22 +59,49 @@ def _root(
 @app.command()
 def search(
     model: Model,
-    scenario: Annotated[str, typer.Option("--scenario", help="SingleStream (latency) or Offline (throughput).")] = "",
-    hint: Annotated[str, typer.Option("--hint", help="latency or throughput: other names of the scenarios.")] = "",
-    tolerance: Annotated[float, typer.Option("--tolerance", help="Largest relative RMS error of an output.")] = 1e-3,
-    precision: Annotated[str, typer.Option("--precision", help="auto, any or float32.")] = "auto",
+    scenario: Annotated[
+        str, typer.Option("--scenario", metavar="NAME", help="SingleStream (latency) or Offline (throughput).")
+    ] = "",
+    hint: Annotated[
+        str, typer.Option("--hint", metavar="NAME", help="latency or throughput: other names of the scenarios.")
+    ] = "",
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", metavar="ERROR", help="Largest relative RMS error of an output.")
+    ] = 1e-3,
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            metavar="NAME",
+            help="auto: below float32 where real inputs show that outputs bear it; any: on random ones too; float32.",
+        ),
+    ] = "auto",
     shape: Shapes = [],  # noqa: B006 - Typer copies defaults
     dim: Dims = [],  # noqa: B006
     inputs: Inputs = [],  # noqa: B006
     processors: Processors = "",
-    baseline: Annotated[str, typer.Option("--baseline", help="JSON file with your own session options.")] = "",
-    budget: Budget = "",
+    baseline: Annotated[
+        str, typer.Option("--baseline", metavar="FILE", help="JSON with your own session options, to be beaten too.")
+    ] = "",
+    budget: Annotated[
+        str, typer.Option("--budget", metavar="TIME", help="For everything: 90s, 2min.  [default: 2m30s]")
+    ] = "",
     trials: Annotated[
-        int | None, typer.Option("--trials", help="Optuna trials per round; default: what a few seconds allow.")
+        int | None,
+        typer.Option(
+            "--trials", metavar="NUMBER", help="Optuna trials per round.  [default: what a few seconds allow]"
+        ),
     ] = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="Folder for the plan.")] = "",
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FOLDER", help="For the plan.  [default: in the home folder]")
+    ] = "",
     device: Annotated[
-        str, typer.Option("--device", help="recorded:FOLDER: a device whose latencies were recorded elsewhere.")
+        str,
+        typer.Option(
+            "--device",
+            metavar="recorded:FOLDER",
+            help="Not this device, but one whose latencies were recorded elsewhere.",
+        ),
     ] = "",
     seed: Seed = 0,
     as_json: Json = False,
@@ -75,12 +111,13 @@ def search(
         _search_recorded(device, model, budget=budget, output=output, seed=seed, as_json=as_json)
         return
     from autotune import api
-    from autotune.terminal.flags import parse_request, search_settings
+    from autotune.terminal.flags import search_settings
     from autotune.terminal.progress import show_progress
     from autotune.terminal.report import print_search
 
     settings = search_settings(
-        scenario=parse_request(scenario, hint),
+        scenario=scenario,
+        hint=hint,
         tolerance=tolerance,
         precision=precision,
         shapes=shape,
@@ -131,12 +168,16 @@ def processors(as_json: Json = False) -> None:
 
 @app.command()
 def profile(
-    model: Annotated[list[str], typer.Option("--model", "-m", help="A name of the zoo or an ONNX file; repeatable.")],
+    model: Annotated[list[str], typer.Option("--model", "-m", metavar="MODEL", help=f"{_ZOO_OR_FILE}; repeatable.")],
     shape: Shapes = [],  # noqa: B006
     dim: Dims = [],  # noqa: B006
     processors: Processors = "",
-    lane: Annotated[list[str], typer.Option("--lane", help="A lane such as cpu/f32/t2; default: all.")] = [],  # noqa: B006
-    synthetic: Annotated[int, typer.Option("--synthetic", help="Further kernels drawn around those.")] = 0,
+    lane: Annotated[
+        list[str], typer.Option("--lane", metavar="LANE", help="Such as cpu/f32/t2; repeatable.  [default: all]")
+    ] = [],  # noqa: B006
+    synthetic: Annotated[
+        int, typer.Option("--synthetic", metavar="NUMBER", min=0, help="Further kernels, drawn around those.")
+    ] = 0,
     budget: Budget = "2min",
     seed: Seed = 0,
     as_json: Json = False,
@@ -163,7 +204,7 @@ def profile(
 @app.command()
 def retrain(
     rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the version before the one in use.")] = False,
-    version: Annotated[str, typer.Option("--to", help="With --rollback: go back to this version.")] = "",
+    version: Annotated[str, typer.Option("--to", metavar="VERSION", help="Go back to this version.")] = "",
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -204,9 +245,12 @@ def predictors(as_json: Json = False) -> None:
 
 @app.command()
 def explain(
-    model: Annotated[str, typer.Argument(help="A name of the zoo (yolo, resnet50, …) or an ONNX file.")],
-    lane: Annotated[str, typer.Option("--lane", help="For instance cpu/f32/t2.")],
-    top: Annotated[int, typer.Option("--top", help="How many of the most expensive kernels are explained.")] = 5,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"{_ZOO_OR_FILE}.")],
+    lane: Annotated[str, typer.Option("--lane", metavar="LANE", help="For instance cpu/f32/t2.")],
+    top: Annotated[
+        int,
+        typer.Option("--top", metavar="NUMBER", min=0, help="How many of the most expensive kernels are explained."),
+    ] = 5,
     shape: Shapes = [],  # noqa: B006
     dim: Dims = [],  # noqa: B006
     as_json: Json = False,
@@ -227,7 +271,7 @@ def explain(
 def run(
     plan: PlanFolder,
     inputs: Inputs,
-    output: Annotated[str, typer.Option("--output", "-o", help="npz file for the outputs.")] = "",
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="npz for the outputs.")] = "",
     fallback: Annotated[bool, typer.Option("--fallback", help="Whole-model session if something is missing.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -244,7 +288,7 @@ def run(
 @app.command()
 def bench(
     plan: PlanFolder,
-    launches: Annotated[int, typer.Option("--launches", help="Fresh processes, at least 2.")] = 6,
+    launches: Annotated[int, typer.Option("--launches", metavar="NUMBER", min=2, help="Fresh processes.")] = 6,
     inputs: Inputs = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
@@ -266,8 +310,10 @@ def bench(
 @app.command()
 def export(
     plan: PlanFolder,
-    format: Annotated[str, typer.Option("--format", help="ort-config.")] = "ort-config",  # noqa: A002 - the flag's name
-    output: Annotated[str, typer.Option("--output", "-o", help="Folder to write to.")] = "",
+    format: Annotated[str, typer.Option("--format", metavar="NAME", help="Only ort-config so far.")] = "ort-config",  # noqa: A002 - the flag's name
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FOLDER", help="For the files.  [default: PLAN-ort-config]")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Write what other languages need to run a plan with plain ONNX Runtime."""
@@ -279,20 +325,24 @@ def export(
     target = Path(output) if output else Path(plan).with_name(Path(plan).name + "-ort-config")
     result = api.export_plan(Path(plan), target)
     if as_json:
-        _print_json({"schema_version": 1, "path": str(result.path), "snippet": result.snippet})
+        _print_json({"schema_version": 1, "path": str(result.path), "feeds": result.feeds, "snippet": result.snippet})
     else:
-        typer.echo(f"written: {result.path}\n\n{result.snippet}")
+        typer.echo(f"written: {result.path}\n\n{result.feeds}{result.snippet}", nl=False)
 
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option("--port", help="0: any free port.")] = 0,
+    port: Annotated[int, typer.Option("--port", metavar="NUMBER", help="0: any free port.")] = 0,
+    as_json: Json = False,
 ) -> None:
     """Start the MLflow server on loopback and print its address."""
     from autotune.datasets import home
     from autotune.tracking import serve_ui
 
-    serve_ui(home(), port or None)
+    def ready(address: str) -> None:
+        _print_json({"schema_version": 1, "address": address}) if as_json else typer.echo(address)
+
+    serve_ui(home(), port or None, on_ready=ready)
 
 
 datasets = typer.Typer(no_args_is_help=True, help="Profile records: show, export, import.")

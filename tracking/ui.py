@@ -18,6 +18,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from autotune.errors import StoreError, UsageError
 from autotune.tracking.destination import destination_of
+from autotune.tracking.replay import replay_spool
 
 HOST = "127.0.0.1"
 START_DEADLINE_S = 60.0
@@ -138,6 +139,7 @@ class UiServer:
 def serve_ui(home: Path, port: int | None = None, *, on_ready: Callable[[str], None] | None = None) -> str:
     """Shows the home folder's searches until Ctrl-C; the server and its processes end with this call.
 
+    Searches that MLflow does not have yet (it was not reachable, or they were interrupted) are logged first.
     Where `MLFLOW_TRACKING_URI` names a tracking server, that server shows them: its address is returned at once.
 
     Args:
@@ -153,6 +155,7 @@ def serve_ui(home: Path, port: int | None = None, *, on_ready: Callable[[str], N
         StoreError: the server did not start.
     """
     on_ready = on_ready or _print_address
+    replay_spool(home)
     destination = destination_of(home)
     if destination.is_server:
         on_ready(destination.uri)

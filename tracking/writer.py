@@ -13,6 +13,8 @@ from autotune.tracking.plots import save_predicted_against_measured
 from autotune.tracking.registry import register_predictor
 
 EXPERIMENT = "autotune"
+SOURCE = {"mlflow.source.name": "autotune", "mlflow.source.type": "LOCAL"}
+"""Tags that MLflow's own calls would set, shown as columns of its table."""
 MAX_ARTIFACT_BYTES = 50 * 2**20
 
 
@@ -74,7 +76,8 @@ class RunWriter:
             self.is_open = False
 
     def _start(self, name: str, event: Event) -> None:
-        self.run_id = self._client.create_run(self._experiment(), start_time=event.time_ms, run_name=name).info.run_id
+        run = self._client.create_run(self._experiment(), start_time=event.time_ms, run_name=name, tags=SOURCE)
+        self.run_id = run.info.run_id
         self.is_open = True
 
     def _experiment(self) -> str:
@@ -113,7 +116,7 @@ class RunWriter:
             self._experiment(),
             start_time=event.time_ms,
             run_name=f"{event.name} {label}".strip(),
-            tags={"mlflow.parentRunId": self.run_id, "autotune.kind": event.name},
+            tags=SOURCE | {"mlflow.parentRunId": self.run_id, "autotune.kind": event.name},
         )
         numbers, texts = flatten(event.fields)
         self._log(run.info.run_id, event, numbers, texts)
@@ -130,6 +133,8 @@ class RunWriter:
     def _plan(self, event: Event) -> None:
         self._needs_run(event)
         fields = dict(event.fields)
+        if fields.get("summary"):
+            self._client.set_tag(self.run_id, "mlflow.note.content", str(fields.pop("summary")))
         folder = Path(str(fields.pop("folder", "")))
         numbers, texts = flatten(fields)
         self._log(self.run_id, event, numbers, {})

@@ -78,9 +78,9 @@ def _whole_model(run: Run) -> list[Contender]:
     for policy in policies():
         name = f"policy:{policy}"
         found.append(Contender(name=name, job=_source_job(run, name, callers=callers, policy=policy), candidate=None))
-    if run.settings.baseline is not None:
-        spec = read_user_options(run.settings.baseline)
-        found.append(Contender(name=USER, job=_source_job(run, USER, callers=callers, spec=spec), candidate=None))
+    if run.user_options is not None:
+        job = _source_job(run, USER, callers=callers, spec=run.user_options)
+        found.append(Contender(name=USER, job=job, candidate=None))
     return found
 
 

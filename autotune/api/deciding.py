@@ -32,13 +32,14 @@ def decide_run(run: Run) -> Decision | None:
     """Measures the finalists and baselines in fresh process launches; None when there was no time for any."""
     finalists = _finalists(run)
     launches = _affordable_launches(finalists, run.budget.left_s, LAUNCHES)
-    if launches == 0:
-        run.warnings.append("no time was left for deciding launches: the figures are from screening.")
-        return None
-    _launch(run, finalists, launches)
+    if launches:
+        _launch(run, finalists, launches)
     decision = conclude(run)
-    gain = decision.challenger_gain if decision is not None else None
-    if decision is None or gain is None or decision.winner == decision.challenger or gain.ratio < OPEN_GAIN:
+    if decision is None:
+        run.warnings.append("no time was left for enough deciding launches: the figures are from screening.")
+        return None
+    gain = decision.challenger_gain
+    if gain is None or decision.winner == decision.challenger or gain.ratio < OPEN_GAIN:
         return decision
     more = _affordable_launches(finalists, run.budget.left_s, MORE_LAUNCHES - launches)
     if more:
@@ -51,7 +52,15 @@ def _launch(run: Run, finalists: Sequence[Contender], launches: int) -> None:
     before = len(next(iter(run.launches.values()), ()))
     total = before + launches
     run.observer.progress("decide", before, total, text=", ".join(c.name for c in finalists))
-    results = decide(
+
+    def keep(done: int, results: Sequence[Measurement | Failure]) -> None:
+        for contender, result in zip(finalists, results, strict=True):
+            run.launches[contender.name].append(result)
+        run.counters.device_measurements += len(results)
+        run.observer.progress("decide", before + done, total)
+
+    run.launches = {contender.name: run.launches.get(contender.name, []) for contender in finalists}
+    decide(
         [contender.job for contender in finalists],
         launches=launches,
         runs=RUNS_PER_LAUNCH,
@@ -60,18 +69,13 @@ def _launch(run: Run, finalists: Sequence[Contender], launches: int) -> None:
         seed=run.settings.seed + before,
         deadline_s=max(60.0, run.budget.left_s),
         stop=lambda: run.budget.left_s < 0,
-        on_launch=lambda done: run.observer.progress("decide", before + done, total),
+        on_launch=keep,
     )
-    run.counters.device_measurements += sum(len(launch) for launch in results)
-    run.launches = {
-        contender.name: [*run.launches.get(contender.name, ()), *result]
-        for contender, result in zip(finalists, results, strict=True)
-    }
 
 
 def conclude(run: Run) -> Decision | None:
-    """The decision from the launches that were made; None when there are none."""
-    if not run.launches or not any(run.launches.values()):
+    """The decision from the launches that were made; None when they are too few for an interval of each half."""
+    if min((len(launches) for launches in run.launches.values()), default=0) < MIN_LAUNCHES:
         return None
     names = [name for name in run.launches if run.feasible(run.contenders[name])]
     partitions = [name for name in names if name.startswith("plan:")]

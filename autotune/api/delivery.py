@@ -14,7 +14,7 @@ from autotune.core import (
     Plan,
     Stage,
 )
-from autotune.errors import MeasurementError
+from autotune.errors import MeasurementError, PlanError, StoreError
 from autotune.graph import extract
 from autotune.planning import Decision
 from autotune.profiler import Job, JobStage, run_outputs
@@ -73,7 +73,16 @@ def build_plan(run: Run, winner: Contender, decision: Decision | None) -> tuple[
         over_best_single=over.get(best_single_name(run)),
         verdict=verdict_of(run, winner, decision),
     )
-    write_plan(plan, folder, files=staging, whole=files[-1].path.name)
+    whole_file = files[-1].path.name
+    try:
+        write_plan(plan, folder, files=staging, whole=whole_file)
+    except (StoreError, PlanError) as error:
+        if run.settings.output is None:
+            raise
+        folder = default_folder(run)
+        run.warnings.append(f"{error}. The plan lies in {folder} instead.")
+        extract(graph, [*ranges, *whole], staging)  # the first attempt may have moved some away
+        write_plan(plan, folder, files=staging, whole=whole_file)
     return plan, folder
 
 

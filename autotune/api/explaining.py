@@ -68,10 +68,11 @@ def explain(model: str | Path, lane: str, settings: SearchSettings | None = None
         model: a name of the zoo or an ONNX file.
         lane: for instance `cpu/f32/t2`.
         settings: shapes, dimensions, home folder.
-        top: how many kernels are explained.
+        top: how many different kernels are explained.
 
     Raises:
         UsageError: no lane of that name can be.
+        MissingProcessorError: the lane's processor is not here.
         PredictorError: too little is known of the lane.
     """
     settings = settings or SearchSettings()
@@ -79,6 +80,7 @@ def explain(model: str | Path, lane: str, settings: SearchSettings | None = None
         raise UsageError(f"the number of kernels to explain must be >= 0, got {top}")
     wanted = Lane.parse(lane)
     with open_workplace(settings.home) as place, tempfile.TemporaryDirectory() as work:
+        place.processor(wanted.processor)
         graph, name, _ = load_model(model, settings, Path(work))
         device = place.device
         with Store(place.store_url) as store:
@@ -102,7 +104,8 @@ def explain(model: str | Path, lane: str, settings: SearchSettings | None = None
             for record in records
             if record.lane == wanted and isinstance(record.result, Measurement)
         }
-        costly = sorted(range(len(kernels)), key=lambda at: -predicted[at].median_us)[:top]
+        first = {kernel.signature: at for at, kernel in reversed(list(enumerate(kernels)))}  # equal ones are alike
+        costly = sorted(first.values(), key=lambda at: -predicted[at].median_us)[:top]
         reasons = explain_kernels(predictor, [kernels[at] for at in costly], wanted, records)
         by_position = dict(zip(costly, reasons, strict=True))
         total = float(sum(one.median_us for one in predicted))

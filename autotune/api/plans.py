@@ -15,7 +15,7 @@ from autotune.core import DEFAULT_LANE, Failure, Measurement, Observer, Plan, Ra
 from autotune.graph import random_inputs, save_arrays
 from autotune.planning import speedup
 from autotune.profiler import Job, JobStage, decide, device_lock
-from autotune.runtime import export_ort_config, load_plan, python_snippet, read_plan
+from autotune.runtime import example_feeds, export_ort_config, load_plan, python_snippet, read_plan
 
 
 def run_plan(folder: Path, inputs: Sequence[Path], *, fallback: bool = False) -> list[dict[str, np.ndarray]]:
@@ -102,7 +102,7 @@ def bench_plan(
             jobs,
             launches=max(2, launches),
             deadline_s=600.0,
-            on_launch=lambda done: watcher.progress("bench", done, launches),
+            on_launch=lambda done, _: watcher.progress("bench", done, max(2, launches)),
         )
     rows = [_row(plan, job, found, results[0]) for job, found in zip(jobs, results, strict=True)]
     return BenchResult(plan=plan, launches=max(2, launches), rows=tuple(rows))
@@ -138,11 +138,12 @@ def _jobs(plan: Plan, folder: Path, feeds: Path) -> list[Job]:
     singles = [
         baseline
         for baseline in plan.baselines
-        if baseline.feasible and baseline.candidate is not None and baseline.name not in ("default",)
+        if baseline.feasible and baseline.name != "default" and baseline.candidate is not None
+        if baseline.candidate.batch == plan.batch
     ]
     for baseline in singles[:2]:
         candidate = baseline.candidate
-        if candidate is not None and candidate.batch == plan.batch:
+        if candidate is not None:
             stage = JobStage(file=whole, lane=candidate.stages[0].lane)
             found.append(job(baseline.name, (stage,), candidate.callers))
     return found
@@ -167,9 +168,16 @@ def _row(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportResult:
-    """An exported plan and the lines of Python that use it."""
+    """An exported plan and the lines of Python that use it.
+
+    Args:
+        path: `ort-config.json`.
+        feeds: lines that make inputs of zeros, to be replaced.
+        snippet: lines that run the plan on `feeds`.
+    """
 
     path: Path
+    feeds: str
     snippet: str
 
 
@@ -184,4 +192,4 @@ def export_plan(folder: Path, target: Path) -> ExportResult:
         PlanError: the plan is damaged.
     """
     path = export_ort_config(folder, target)
-    return ExportResult(path=path, snippet=python_snippet(path))
+    return ExportResult(path=path, feeds=example_feeds(path), snippet=python_snippet(path))

@@ -13,6 +13,7 @@ from autotune.api.task import load_model
 from autotune.api.workplace import Guarded, Workplace, open_workplace
 from autotune.core import Failure, Kernel, Lane, Observer, ProfileRecord, Protocol, SilentObserver
 from autotune.datasets import Store, synthetic_kernels
+from autotune.errors import UnknownNameError
 from autotune.processors import lanes_of
 from autotune.profiler import device_lock, identity, noise_check, profile_kernels
 
@@ -21,13 +22,23 @@ DEFAULT_BUDGET_S = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneProfile:
-    """What was measured on one lane."""
+    """What was measured on one lane.
+
+    Args:
+        lane: its name.
+        known: kernels that had been measured before.
+        measured: kernels measured now.
+        failed: kernels that could not be measured.
+        missing: kernels that the budget left no time for.
+        reason: why the first one failed, empty where none did.
+    """
 
     lane: str
     known: int
     measured: int
     failed: int
     missing: int
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +92,7 @@ def profile(
     with ExitStack() as stack:
         place = stack.enter_context(open_workplace(settings.home, settings.processors))
         store = stack.enter_context(Store(place.store_url))
+        chosen = [_lane(place, text) for text in lanes] or _lanes(place)
         kernels = _kernels(models, settings, place, store)
         if synthetic:
             drawn = synthetic_kernels(list(kernels.values()), count=synthetic, seed=settings.seed)
@@ -93,7 +105,6 @@ def profile(
             )
         )
         noise = noise_check()
-        chosen = [Lane.parse(text) for text in lanes] or _lanes(place)
         found = []
         for at, lane in enumerate(chosen):
             found.append(
@@ -107,8 +118,24 @@ def profile(
         lanes=tuple(found),
         spread=noise.spread,
         seconds=budget.elapsed_s,
-        warnings=tuple(noise.warnings),
+        warnings=(*noise.warnings, *_shortfall(found)),
     )
+
+
+def _shortfall(lanes: Sequence[LaneProfile]) -> list[str]:
+    """What was not measured, and why."""
+    found = [f"{one.lane}: {one.failed} kernels failed, the first: {one.reason}" for one in lanes if one.failed]
+    left = sum(one.missing for one in lanes)
+    return found + ([f"the budget left no time for {left} measurements: give a larger --budget."] if left else [])
+
+
+def _lane(place: Workplace, text: str) -> Lane:
+    """The lane of that name, which must be one of a processor that is here, at a precision that works there."""
+    lane = Lane.parse(text)
+    processor = place.processor(lane.processor)
+    if lane.precision not in processor.precisions:
+        raise UnknownNameError(f"precision of {processor.name}", str(lane.precision), known=processor.precisions)
+    return lane
 
 
 def _lanes(place: Workplace) -> list[Lane]:
@@ -140,17 +167,24 @@ def _profile_lane(
     tag = identity(place.device, place.processor(lane.processor), place.discovery, Protocol.MARGINAL)
     known = store.known(list(kernels), lane, tag)
     missing = [kernel for signature, kernel in kernels.items() if signature not in known]
-    measured = failed = 0
+    measured = 0
+    reasons: list[str] = []
 
     def keep(record: ProfileRecord) -> None:
-        nonlocal measured, failed
+        nonlocal measured
         store.add([record])
-        failed += isinstance(record.result, Failure)
+        if isinstance(record.result, Failure):
+            reasons.append(record.result.message)
         measured += 1
         observer.progress("profile", measured, len(missing), text=str(lane))
 
     if missing and left_s > 0:
         profile_kernels(missing, lane, identity=tag, seed=seed, deadline_s=left_s, on_record=keep)
     return LaneProfile(
-        lane=str(lane), known=len(known), measured=measured - failed, failed=failed, missing=len(missing) - measured
+        lane=str(lane),
+        known=len(known),
+        measured=measured - len(reasons),
+        failed=len(reasons),
+        missing=len(missing) - measured,
+        reason=reasons[0] if reasons else "",
     )

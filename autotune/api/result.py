@@ -26,6 +26,7 @@ class SearchResult:
         cost: seconds by phase and what was spent besides.
         curve: (tolerance, predicted microseconds) of the best plan at other tolerances.
         reused: kernels known before, kernels needed, version of the predictor.
+        launched: names of the baselines that took part in the deciding launches; the others were screened only.
         warnings: what the user should know.
         interrupted: whether it was stopped before its end.
         mlflow_run_id: the run in MLflow, None where it is not tracked.
@@ -38,6 +39,7 @@ class SearchResult:
     cost: dict[str, float]
     curve: tuple[tuple[float, float], ...]
     reused: tuple[int, int, str]
+    launched: frozenset[str]
     warnings: tuple[str, ...]
     interrupted: bool
     mlflow_run_id: str | None
@@ -60,7 +62,7 @@ class SearchResult:
             "plan": str(self.folder),
             "mlflow_run_id": self.mlflow_run_id,
             "verdict": encode(plan.verdict),
-            "baselines": [_baseline(baseline) for baseline in plan.baselines],
+            "baselines": [_baseline(baseline, baseline.name in self.launched) for baseline in plan.baselines],
             "best_single_processor": self.best_single_processor,
             "tuned": {
                 "predicted": _predicted(plan.predicted),
@@ -116,7 +118,7 @@ def _ratio(ratio: Ratio | None) -> dict[str, float] | None:
     return None if ratio is None else {"ratio": ratio.ratio, "low": ratio.low, "high": ratio.high}
 
 
-def _baseline(baseline: Baseline) -> dict[str, Any]:
+def _baseline(baseline: Baseline, launched: bool) -> dict[str, Any]:
     timing = _timing(baseline.measured)
     return {
         "name": baseline.name,
@@ -125,6 +127,7 @@ def _baseline(baseline: Baseline) -> dict[str, Any]:
         "error": _error(baseline.error),
         "feasible": baseline.feasible,
         "failure": baseline.failure,
+        "protocol": ("launches" if launched else "screening") if timing else None,
     }
 
 
@@ -147,6 +150,7 @@ def result_of(run: Run, plan: Plan, folder: Path) -> SearchResult:
         cost=cost,
         curve=tuple(run.curve),
         reused=(counters.kernels_known, counters.kernels_needed, run.predictor_version),
+        launched=frozenset(name for name, launches in run.launches.items() if launches),
         warnings=tuple(run.warnings),
         interrupted=run.interrupted,
         mlflow_run_id=run.mlflow_run_id,

@@ -10,7 +10,8 @@ from autotune.api.task import Task
 from autotune.api.workplace import Guarded, Workplace
 from autotune.core import Candidate, Failure, Lane, Measurement, OutputError, Scenario, StageChoice, Timing
 from autotune.datasets import Store
-from autotune.planning import Bench, LaunchTimes, Proposal
+from autotune.planning import Bench, Proposal
+from autotune.processors import SessionSpec
 from autotune.profiler import Job, Worker
 
 SEARCH_MARGIN = 0.8
@@ -87,9 +88,11 @@ class Run:
     worker: Worker
     counters: Counters = field(default_factory=Counters)
     contenders: dict[str, Contender] = field(default_factory=dict)
-    launches: LaunchTimes = field(default_factory=dict)
+    launches: dict[str, list[Measurement | Failure]] = field(default_factory=dict)
+    """Deciding launches by contender, kept as each ends."""
     warnings: list[str] = field(default_factory=list)
     curve: list[tuple[float, float]] = field(default_factory=list)
+    user_options: SessionSpec | None = None
     predictor_version: str = ""
     unmeasured_us: float | None = None
     """Predicted time of the best partition that the budget left no time to measure."""

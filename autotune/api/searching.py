@@ -13,6 +13,7 @@ from autotune.api.clock import Budget
 from autotune.api.deciding import conclude, decide_run
 from autotune.api.delivery import build_plan
 from autotune.api.gathering import gather
+from autotune.api.interrupts import Interrupts
 from autotune.api.result import SearchResult, result_of
 from autotune.api.rounds import search_rounds
 from autotune.api.run import DEFAULT, Run
@@ -24,12 +25,16 @@ from autotune.core import Observer, Plan, SilentObserver
 from autotune.errors import MeasurementError
 from autotune.planning import Bench, Decision
 from autotune.profiler import Worker, device_lock, noise_check
+from autotune.runtime import check_target
 
 if TYPE_CHECKING:
     from autotune.tracking import MlflowObserver
 
 RUN_ID_WAIT_S = 20.0
 """MLflow takes seconds to load; nothing is measured any more when it is asked."""
+CLOSE_WAIT_S = 15.0
+HURRIED_WAIT_S = 5.0
+"""The same where the user pressed Ctrl-C: what MLflow has not taken by then is logged by the next search."""
 
 
 def search(
@@ -55,16 +60,21 @@ def search(
     if metric is not None:
         settings = replace(settings, metric=metric)
     budget = Budget(settings.budget_s)
-    if settings.baseline is not None:
-        read_user_options(settings.baseline)
+    user_options = read_user_options(settings.baseline) if settings.baseline is not None else None
+    if settings.output is not None:
+        check_target(settings.output)
     with ExitStack() as stack:
+        interrupts = stack.enter_context(Interrupts())
         place = stack.enter_context(open_workplace(settings.home, settings.processors))
-        tracker = _tracker(stack, place, settings)
+        tracker = _tracker(stack, place, settings, interrupts)
         observers = Guarded(observer or SilentObserver(), *([tracker] if tracker is not None else []))
         run = _prepare(stack, place, model, settings, budget, observers)
-        decision = _work(run)
+        run.user_options = user_options
+        decision = _work(run, interrupts)
         plan, folder = _finish(run, decision)
-        run.mlflow_run_id = tracker.run_id(wait_s=RUN_ID_WAIT_S) if tracker is not None else None
+        if tracker is not None:
+            observers.progress("track", 0, 0, text="MLflow")
+            run.mlflow_run_id = _run_id(tracker, interrupts)
         return result_of(run, plan, folder)
 
 
@@ -97,14 +107,27 @@ def _prepare(
     return run
 
 
-def _tracker(stack: ExitStack, place: Workplace, settings: SearchSettings) -> MlflowObserver | None:
+def _tracker(
+    stack: ExitStack, place: Workplace, settings: SearchSettings, interrupts: Interrupts
+) -> MlflowObserver | None:
     if not settings.track:
         return None
     from autotune.tracking import MlflowObserver
 
     tracker = MlflowObserver(place.home)
-    stack.callback(tracker.close)
+    stack.callback(lambda: tracker.close(timeout_s=HURRIED_WAIT_S if interrupts.pressed else CLOSE_WAIT_S))
     return tracker
+
+
+def _run_id(tracker: MlflowObserver, interrupts: Interrupts) -> str | None:
+    """The run's id, unless Ctrl-C says not to wait for it: the plan is written, nothing can be lost any more."""
+    try:
+        interrupts.release()
+        return tracker.run_id(wait_s=HURRIED_WAIT_S if interrupts.pressed else RUN_ID_WAIT_S)
+    except KeyboardInterrupt:
+        return None
+    finally:
+        interrupts.hold()
 
 
 def _announce(run: Run) -> None:
@@ -126,7 +149,7 @@ def _announce(run: Run) -> None:
     )
 
 
-def _work(run: Run) -> Decision | None:
+def _work(run: Run, interrupts: Interrupts) -> Decision | None:
     """Baselines, knowledge, rounds, decision; an interrupt ends it with what is there."""
     try:
         with run.budget.phase("verify"):
@@ -138,7 +161,9 @@ def _work(run: Run) -> Decision | None:
         else:
             run.unsearched = len(run.singles()) > 1
         with run.budget.phase("verify"):
-            return decide_run(run)
+            decision = decide_run(run)
+            interrupts.hold()
+            return decision
     except KeyboardInterrupt:
         if run.contenders.get(DEFAULT) is None or run.contenders[DEFAULT].result is None:
             raise
@@ -149,6 +174,7 @@ def _work(run: Run) -> Decision | None:
 
 def _finish(run: Run, decision: Decision | None) -> tuple[Plan, Path]:
     winner = winner_of(run, decision)
+    run.observer.progress("write", 0, 0, text="the plan")
     plan, folder = build_plan(run, winner, decision)
     for baseline in baselines_of(run):
         run.observer.event(
@@ -169,6 +195,7 @@ def _finish(run: Run, decision: Decision | None) -> tuple[Plan, Path]:
             "folder": str(folder),
             "verdict": str(plan.verdict.kind),
             "winner": plan.verdict.winner,
+            "summary": f"{plan.verdict.winner}: {plan.verdict.reason}",
             "speedup_over_default": plan.over_default.ratio if plan.over_default else None,
             "speedup_over_best_single": plan.over_best_single.ratio if plan.over_best_single else None,
             "predicted_ms": plan.predicted.p50_us / 1e3 if plan.predicted else None,

@@ -10,7 +10,14 @@ import numpy as np
 
 from autotune.api.settings import Metric, PrecisionPolicy, SearchSettings
 from autotune.core import DEFAULT_LANE, Failure, ModelInfo, OutputError
-from autotune.errors import BadReferenceError, InputError, MeasurementError, ModelFileError, UnknownNameError
+from autotune.errors import (
+    BadReferenceError,
+    InputError,
+    MeasurementError,
+    ModelFileError,
+    UnknownNameError,
+    UsageError,
+)
 from autotune.graph import Graph, embedding_limits, load, random_inputs, save_arrays
 from autotune.profiler import Job, JobStage, Worker, compare, run_outputs, squared_errors
 
@@ -91,6 +98,8 @@ def load_model(model: str | Path, settings: SearchSettings, work: Path) -> tuple
     from autotune import models
 
     path = Path(model)
+    if not str(model):
+        raise UsageError(f"the model has no name. Give an ONNX file or one of the zoo: {', '.join(models.names())}.")
     if str(model) in models.names():
         import onnx
 

@@ -39,7 +39,9 @@ def verdict_of(run: Run, winner: Contender, decision: Decision | None) -> Verdic
     """The answer in one line, with the numbers."""
     if decision is None:
         kind = VerdictKind.DEFAULT if winner.name == DEFAULT else VerdictKind.SINGLE_PROCESSOR
-        reason = "screened only: give a larger --budget for launches that can decide"
+        reason = "screened only, give a larger --budget for launches that can decide"
+        if run.interrupted:
+            reason = "screened only, interrupted before fresh launches could decide"
         return Verdict(kind=kind, winner=winner.name, reason=reason)
     single = best_single_name(run)
     if winner.name.startswith("plan:"):
@@ -104,10 +106,14 @@ def baselines_of(run: Run) -> tuple[Baseline, ...]:
                 measured=run.timing(contender),
                 error=contender.held_out or contender.error,
                 feasible=run.feasible(contender),
-                failure=failed or ("" if contender.result is not None else "not measured: the budget was spent"),
+                failure=failed or ("" if contender.result is not None else _why_unmeasured(run)),
             )
         )
-    return tuple(sorted(found, key=lambda b: b.measured.p50_us if b.measured else float("inf")))
+    return tuple(sorted(found, key=lambda b: -b.measured.throughput_per_s if b.measured else 0.0))
+
+
+def _why_unmeasured(run: Run) -> str:
+    return "not measured: interrupted" if run.interrupted else "not measured: the budget was spent"
 
 
 def predicted_timing(winner: Contender) -> Timing | None:

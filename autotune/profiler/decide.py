@@ -24,7 +24,7 @@ def decide(
     seed: int = 0,
     deadline_s: float,
     stop: Callable[[], bool] | None = None,
-    on_launch: Callable[[int], None] | None = None,
+    on_launch: Callable[[int, Sequence[Measurement | Failure]], None] | None = None,
     time_cap_s: float = 1.5,
 ) -> list[list[Measurement | Failure]]:
     """Times jobs in fresh processes, all of them in each, interleaved in blocks.
@@ -39,7 +39,7 @@ def decide(
         seed: of the orders.
         deadline_s: seconds for each launch.
         stop: asked between launches whether to end early.
-        on_launch: told after each launch how many are done.
+        on_launch: told after each launch how many are done, and what it gave for each job.
         time_cap_s: most seconds of samples per job and launch.
 
     Returns:
@@ -54,7 +54,7 @@ def decide(
         for at in range(len(jobs)):
             results[at].append(found[at])
         if on_launch is not None:
-            on_launch(launch + 1)
+            on_launch(launch + 1, [found[at] for at in range(len(jobs))])
     return results
 
 

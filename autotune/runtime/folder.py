@@ -32,9 +32,7 @@ def write_plan(plan: Plan, folder: Path, *, files: Path, whole: str) -> None:
         StoreError: it cannot be written.
     """
     folder = folder.absolute()
-    foreign = _foreign(folder)
-    if foreign:
-        raise PlanError(f"{folder} exists and holds {foreign}, which is no plan's: give another --output, or remove it")
+    _check_free(folder)
     for name in (*(stage.file for stage in plan.stages), whole):
         if Path(name).name != name or not (files / name).is_file():
             raise PlanError(f"the plan needs {name}, which is not in {files}")
@@ -53,6 +51,29 @@ def write_plan(plan: Plan, folder: Path, *, files: Path, whole: str) -> None:
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def check_target(folder: Path) -> None:
+    """Makes sure that a plan could be written there, before much is spent on finding one.
+
+    Raises:
+        PlanError: it holds something else.
+        StoreError: it cannot be written.
+    """
+    folder = folder.absolute()
+    _check_free(folder)
+    place = next(parent for parent in folder.parents if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise StoreError(f"{place} cannot be written ({error.strerror}): give another --output") from error
+
+
+def _check_free(folder: Path) -> None:
+    foreign = _foreign(folder)
+    if foreign:
+        raise PlanError(f"{folder} exists and holds {foreign}, which is no plan's: give another --output, or remove it")
 
 
 def _foreign(folder: Path) -> str:

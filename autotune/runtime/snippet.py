@@ -18,12 +18,14 @@ def open_session(stage):
     for name, value in given["session_config"].items():
         options.add_session_config_entry(name, value)
 {choose}
+
 def run(feeds):  # {feeds}
     tensors = dict(feeds)
     for stage, session in zip(config["stages"], sessions):
         found = session.run(stage["outputs"], {{name: tensors[name] for name in stage["inputs"]}})
         tensors |= zip(stage["outputs"], found)
     return [tensors[name] for name in config["outputs"]]
+
 sessions = [open_session(stage) for stage in config["stages"]]
 outputs = run(feeds)
 """
@@ -62,6 +64,21 @@ def python_snippet(path: str | Path) -> str:
         raise PlanError(f"{place} is no exported plan ({error}): export it again") from error
     register = "".join(f"ort.register_execution_provider_library({name!r}, {at!r})\n" for name, at in plugins.items())
     return _STAGES.format(register=register, path=str(place), choose=choose, feeds=feeds)
+
+
+def example_feeds(path: str | Path) -> str:
+    """Lines of Python that make inputs of zeros for what `python_snippet` gives, to be replaced by real ones.
+
+    Args:
+        path: `ort-config.json`.
+    """
+    inputs = json.loads(Path(path).read_text(encoding="utf-8"))["inputs"]
+    made = ", ".join(f"{item['name']!r}: {_zeros(item['type'], tuple(item['shape']))}" for item in inputs)
+    return f"import numpy as np\nfeeds = {{{made}}}  # put your inputs here\n"
+
+
+def _zeros(dtype: str, shape: tuple[int, ...]) -> str:
+    return f"np.full({shape}, '', object)" if dtype == "string" else f"np.zeros({shape}, {dtype!r})"
 
 
 def _is_plugin(stage: Mapping[str, Any]) -> bool:

@@ -61,21 +61,17 @@ def parse_precision(text: str) -> PrecisionPolicy:
     return PrecisionPolicy(text)
 
 
-def parse_request(scenario: str, hint: str) -> Scenario:
-    """The scenario of `--scenario` and `--hint`, which are two names of one thing.
-
-    Raises:
-        UsageError: they contradict each other, or one is unknown.
-    """
-    named = [parse_scenario(text) for text in (scenario, hint) if text]
-    if len(set(named)) > 1:
-        raise UsageError(f"--scenario {scenario} and --hint {hint} contradict each other: give one of them")
-    return named[0] if named else Scenario.SINGLE_STREAM
+def _scenario(scenario: str, hint: str) -> Scenario:
+    wanted = [parse_scenario(text) for text in (scenario, hint) if text]
+    if len(set(wanted)) > 1:
+        raise UsageError(f"--scenario {scenario} and --hint {hint} are different scenarios: give one of them")
+    return wanted[0] if wanted else Scenario.SINGLE_STREAM
 
 
 def search_settings(
     *,
-    scenario: Scenario,
+    scenario: str,
+    hint: str,
     tolerance: float,
     precision: str,
     shapes: Sequence[str],
@@ -94,7 +90,7 @@ def search_settings(
         UsageError: a flag that cannot be meant.
     """
     return SearchSettings(
-        scenario=scenario,
+        scenario=_scenario(scenario, hint),
         tolerance=tolerance,
         precision=parse_precision(precision),
         shapes=parse_shapes(shapes),

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from autotune.errors import AutotuneError
 
 INTERRUPTED = 130
+INTERRUPTION = "autotune: interrupted, there is no result. What was measured until then is kept for the next time."
 
 
 @contextmanager
@@ -20,8 +21,12 @@ def exit_codes() -> Iterator[None]:
     except AutotuneError as error:
         print(f"autotune: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from error
+    except SystemExit as ended:  # Typer makes it of a KeyboardInterrupt, and says nothing
+        if ended.code == INTERRUPTED:
+            print(INTERRUPTION, file=sys.stderr)
+        raise
     except KeyboardInterrupt as error:
-        print("autotune: interrupted before anything was measured.", file=sys.stderr)
+        print(INTERRUPTION, file=sys.stderr)
         raise SystemExit(INTERRUPTED) from error
     except BrokenPipeError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,7 +13,7 @@ from autotune.api import BenchResult, ProfileResult
 from autotune.api.recorded import WORTH, RecordedResult
 from autotune.api.workplace import Workplace
 from autotune.graph import save_arrays
-from autotune.terminal.tables import console, milliseconds, ratio_text, rows_table
+from autotune.terminal.tables import console, figure, milliseconds, ratio_text, rows_table
 
 Sample = Mapping[str, np.ndarray]
 
@@ -29,15 +29,16 @@ def print_recorded(result: RecordedResult) -> None:
         over = f": {gain:.2f}x over {result.best_single} alone" if gain is not None else ""
         out.print(f"Use {' and '.join(processors)} together{over}.")
     out.print(f"{result.model} on {result.device}: recorded latencies, simulated; nothing was measured", soft_wrap=True)
-    rows = [(f"single:{name}", f"{us / 1e3:.4g}") for name, us in zip(processors, result.placement.single, strict=True)]
-    rows += [("heft", f"{result.placement.heft_us / 1e3:.4g}"), ("placement", f"{schedule.makespan_us / 1e3:.4g}")]
-    rows += [("no schedule is under", f"{result.bound_us / 1e3:.4g}")]
+    times = [(f"single:{name}", us) for name, us in zip(processors, result.placement.single, strict=True)]
+    times += [("heft", result.placement.heft_us), ("placement", schedule.makespan_us)]
+    times += [("no schedule is under", result.bound_us)]
+    rows = [(name, figure(us / 1e3, 4)) for name, us in times]
     out.print(rows_table("", ("", "ms"), rows))
     shares = []
     for own, name in enumerate(processors):
         tasks = [task for task, where in enumerate(schedule.processor) if where == own]
         busy = sum(float(result.graph.cost_us[task, own]) for task in tasks)
-        shares.append((name, len(tasks), f"{busy / 1e3:.4g}", f"{busy / schedule.makespan_us:.0%}"))
+        shares.append((name, len(tasks), figure(busy / 1e3, 4), f"{busy / schedule.makespan_us:.0%}"))
     out.print(rows_table("", ("processor", "kernels", "busy ms", "share"), shares))
 
 
@@ -78,8 +79,11 @@ def print_bench(result: BenchResult) -> None:
     out = console()
     rows = []
     for row in result.rows:
-        rate = f"{row.timing.throughput_per_s:.4g}" if row.timing else "–"
+        rate = figure(row.timing.throughput_per_s) if row.timing else "–"
         rows.append((row.name, milliseconds(row.timing), rate, ratio_text(row.plan_speedup), row.failure[:60]))
+    over = next((row.plan_speedup for row in result.rows if row.name == "default"), None)
+    plan_ms = milliseconds(result.rows[0].timing)
+    out.print(f"The plan takes {plan_ms} ms; over ONNX Runtime's default {ratio_text(over)}.", soft_wrap=True)
     headings = ("", "p50 ms", "per s", "plan is faster by", "")
     out.print(rows_table(f"{result.plan.model.name}, {result.launches} launches", headings, rows))
 
@@ -129,4 +133,7 @@ def records_json() -> dict[str, Any]:
 def print_records() -> None:
     """Counts by device and lane."""
     rows = [(device, lane, count) for (device, lane), count in sorted(_record_counts().items())]
+    if not rows:
+        console().print("no profile records yet: autotune profile --model NAME_OR_FILE", soft_wrap=True)
+        return
     console().print(rows_table("profile records", ("device", "lane", "kernels"), rows))

@@ -8,7 +8,7 @@ from autotune.api import RetrainResult
 from autotune.api.explaining import Explanation
 from autotune.api.predictor_versions import PredictorVersion
 from autotune.predictor.evaluation import RETEST
-from autotune.terminal.tables import console, rows_table
+from autotune.terminal.tables import console, figure, rows_table
 
 
 def print_retrain(result: RetrainResult) -> None:
@@ -36,7 +36,14 @@ def print_retrain(result: RetrainResult) -> None:
             )
         )
     headings = ("lane", "learner", "±10 % before", "±10 %", "±5 %", "MAPE", "Spearman", "noise ceiling ±10 %")
-    out.print(rows_table("models left out", headings, rows))
+    out.print(rows_table(_left_out(result.after.folds), headings, rows))
+
+
+def _left_out(folds: Sequence[str]) -> str:
+    """What the accuracy was measured on."""
+    if any(name.startswith("fold ") for name in folds):
+        return "kernels of one model left out: profile more models, accuracy on models left out says more"
+    return "models left out"
 
 
 def _promotion(result: RetrainResult) -> str:
@@ -56,17 +63,17 @@ def print_explanation(found: Explanation) -> None:
     """All kernels with their intervals, then the most expensive ones taken apart."""
     out = console()
     out.print(
-        f"{found.model} on {found.lane}: {found.stage_us / 1e3:.3g} ms as one stage, "
-        f"{found.kernels_us / 1e3:.3g} ms of it in {len(found.kernels)} kernels (predictor {found.predictor})",
+        f"{found.model} on {found.lane}: {figure(found.stage_us / 1e3)} ms as one stage, "
+        f"{figure(found.kernels_us / 1e3)} ms of it in {len(found.kernels)} kernels (predictor {found.predictor})",
         soft_wrap=True,
     )
     rows = [
         (
             one.position,
             one.kernel,
-            f"{one.predicted.median_us:.4g}",
-            f"{one.predicted.low_us:.3g}–{one.predicted.high_us:.3g}",
-            f"{one.measured_us:.4g}" if one.measured_us is not None else "–",
+            figure(one.predicted.median_us, 4),
+            f"{figure(one.predicted.low_us)}–{figure(one.predicted.high_us)}",
+            figure(one.measured_us, 4) if one.measured_us is not None else "–",
         )
         for one in found.kernels
     ]
@@ -75,9 +82,10 @@ def print_explanation(found: Explanation) -> None:
         if one.explanation is None:
             continue
         why = ", ".join(f"{part.feature} {part.factor:.2f}x" for part in one.explanation.contributions)
-        near = "; ".join(f"{item.kernel} {item.latency_us:.4g} µs" for item in one.explanation.neighbours)
+        near = "; ".join(f"{item.kernel} {figure(item.latency_us, 4)} µs" for item in one.explanation.neighbours)
         out.print(
-            f"\n{one.position} {one.kernel}: roofline {one.explanation.roofline_us:.4g} µs; {why or 'no trees yet'}",
+            f"\n{one.position} {one.kernel}: roofline {figure(one.explanation.roofline_us, 4)} µs; "
+            f"{why or 'no trees yet'}",
             soft_wrap=True,
         )
         out.print(f"  nearest measured: {near or 'none'}", soft_wrap=True)
@@ -85,6 +93,9 @@ def print_explanation(found: Explanation) -> None:
 
 def print_versions(found: Sequence[PredictorVersion]) -> None:
     """Versions of predictors, the one in use marked."""
+    if not found:
+        console().print("no predictors yet: autotune retrain makes one of what was measured", soft_wrap=True)
+        return
     rows = [
         (
             one.version,

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from autotune.api.result import SearchResult
-from autotune.terminal.tables import baseline_table, console, milliseconds, ratio_text, stage_table, verdict_line
+from autotune.terminal.tables import (
+    baseline_table,
+    console,
+    figure,
+    milliseconds,
+    ratio_text,
+    stage_table,
+    table_notes,
+    verdict_line,
+)
 
 
 def print_search(result: SearchResult) -> None:
@@ -21,7 +30,9 @@ def print_search(result: SearchResult) -> None:
         soft_wrap=True,
     )
     out.print()
-    out.print(baseline_table(plan))
+    out.print(baseline_table(plan, result.launched))
+    for note in table_notes(plan, result.launched):
+        out.print(note, soft_wrap=True)
     out.print()
     out.print(stage_table(plan))
     out.print()
@@ -35,7 +46,7 @@ def print_search(result: SearchResult) -> None:
             soft_wrap=True,
         )
     if len({round(us) for _, us in result.curve}) > 1:
-        curve = ", ".join(f"{tolerance:g}: {us / 1e3:.3g} ms" for tolerance, us in result.curve)
+        curve = ", ".join(f"{tolerance:g}: {figure(us / 1e3)} ms" for tolerance, us in result.curve)
         out.print(f"predicted at other tolerances: {curve}", soft_wrap=True)
     if needed:
         predictor = f"; predictor {version}" if version else ""

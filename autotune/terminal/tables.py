@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -10,6 +11,8 @@ from rich.table import Table
 from autotune.core import Baseline, OutputError, Plan, Ratio, Scenario, Timing, Verdict, VerdictKind
 
 WIDTH_WHEN_PIPED = 120
+ROUGH = "screened"
+ROUGH_MEANS = "a first look, too rough to compare; the other rows ran side by side in fresh processes"
 
 
 def console() -> Console:
@@ -20,7 +23,14 @@ def console() -> Console:
 
 def milliseconds(timing: Timing | None) -> str:
     """Median in ms with three significant digits."""
-    return f"{timing.p50_us / 1e3:.3g}" if timing else "–"
+    return figure(timing.p50_us / 1e3) if timing else "–"
+
+
+def figure(value: float, digits: int = 3) -> str:
+    """So many significant digits, never an exponent: `0.0123`, `1.00`, `16.0`, `1234`."""
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g}"
+    return f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
 
 
 def ratio_text(ratio: Ratio | None) -> str:
@@ -50,30 +60,43 @@ def verdict_line(verdict: Verdict, plan: Plan) -> str:
     return f"{', '.join(parts)}: {verdict.reason}."
 
 
-def baseline_table(plan: Plan) -> Table:
-    """Plan and baselines side by side."""
-    offline = plan.scenario is Scenario.OFFLINE
+def baseline_table(plan: Plan, launched: Collection[str]) -> Table:
+    """Plan and baselines side by side.
+
+    Args:
+        plan: the plan.
+        launched: baselines that took part in the deciding launches.
+    """
     table = Table(title="measured", title_justify="left", box=None, pad_edge=False)
     for heading in ("", "p50 ms", "p90 ms", "per s", "error", ""):
         table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
     table.add_row(*_row("plan", plan.measured, plan.error, ""))
     for baseline in plan.baselines:
-        table.add_row(*_row(baseline.name, baseline.measured, baseline.error, _remark(baseline)))
-    table.caption = "Offline: throughput decides; latency follows from callers and batch" if offline else None
+        table.add_row(*_row(baseline.name, baseline.measured, baseline.error, _remark(baseline, launched)))
     return table
 
 
-def _remark(baseline: Baseline) -> str:
+def table_notes(plan: Plan, launched: Collection[str]) -> list[str]:
+    """What the table of plan and baselines does not say by itself."""
+    offline = plan.scenario is Scenario.OFFLINE
+    notes = ["Offline: throughput decides; latency follows from callers and batch"] if offline else []
+    rough = any(_remark(baseline, launched) == ROUGH for baseline in plan.baselines)
+    return notes + ([f"{ROUGH}: {ROUGH_MEANS}"] if rough else [])
+
+
+def _remark(baseline: Baseline, launched: Collection[str]) -> str:
     if baseline.failure:
         return baseline.failure.splitlines()[0][:50]
-    return "" if baseline.feasible else "not within the tolerance"
+    if not baseline.feasible:
+        return "not within the tolerance"
+    return ROUGH if launched and baseline.name not in launched else ""
 
 
 def _row(name: str, timing: Timing | None, error: OutputError | None, remark: str) -> tuple[str, ...]:
     if timing is None:
         return (name, "–", "–", "–", error_text(error), remark)
-    p50, p90 = f"{timing.p50_us / 1e3:.3g}", f"{timing.p90_us / 1e3:.3g}"
-    return (name, p50, p90, f"{timing.throughput_per_s:.4g}", error_text(error), remark)
+    p50, p90, rate = figure(timing.p50_us / 1e3), figure(timing.p90_us / 1e3), figure(timing.throughput_per_s)
+    return (name, p50, p90, rate, error_text(error), remark)
 
 
 def stage_table(plan: Plan) -> Table:

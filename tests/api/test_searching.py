@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import autotune
 from autotune.api import SearchResult, bench_plan, export_plan, profile, run_plan, search
-from autotune.core import Scenario, VerdictKind
+from autotune.core import Plan, Scenario, VerdictKind
 from autotune.datasets import Store
 from autotune.errors import (
     BadReferenceError,
@@ -25,6 +27,7 @@ from autotune.errors import (
     UnknownNameError,
     UsageError,
 )
+from autotune.runtime import folder as folders
 from autotune.runtime import read_plan
 
 from .conftest import PLENTY_S, quick, write_model
@@ -168,7 +171,35 @@ def test_profiling_alone_knows_what_the_search_measured(found: SearchResult, pla
     assert lane.failed == lane.missing == 0
 
 
+@pytest.mark.parametrize(("lane", "error"), [("gpu/f32/t1", MissingProcessorError), ("cpu/f16/t1", UnknownNameError)])
+def test_a_lane_that_cannot_be_measured_is_refused_before_anything_is(
+    place: Path, lane: str, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match=lane.split("/", maxsplit=1)[0]):
+        profile([place / "not looked at"], quick(place), lanes=[lane])
+
+
+def test_profiling_says_what_it_left_out(place: Path, tmp_path: Path) -> None:
+    result = profile([place / "small.onnx"], quick(place, budget_s=1e-3, home=tmp_path), lanes=["cpu/f32/t1"])
+    assert result.lanes[0].missing > 0
+    assert any("larger --budget" in warning for warning in result.warnings)
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="no such folder here")
+def test_the_users_options_are_read_once(place: Path) -> None:
+    """A shell's `--baseline <(echo …)` can be read only once."""
+    reader, writer = os.pipe()
+    os.write(writer, b'{"intra_op_num_threads": 1}')
+    os.close(writer)
+    try:
+        result = search(place / "small.onnx", quick(place, baseline=Path(f"/dev/fd/{reader}"), budget_s=20.0))
+    finally:
+        os.close(reader)
+    assert "user" in {baseline.name for baseline in result.plan.baselines}
+
+
 BAD = [
+    ("", {}, UsageError, "squeezenet"),
     ("nothing", {}, UnknownNameError, "yolo"),
     ("missing.onnx", {}, ModelFileError, r"missing\.onnx"),
     ("inputs.npz", {}, ModelFileError, r"inputs\.npz"),
@@ -183,7 +214,7 @@ BAD = [
 def test_bad_input_is_refused_with_its_value(
     place: Path, model: str, changes: dict[str, object], error: type[Exception], text: str
 ) -> None:
-    path = model if model == "nothing" else place / model
+    path = model if model in ("nothing", "") else place / model
     with pytest.raises(error, match=text):
         search(path, quick(place, **changes))
 
@@ -226,8 +257,29 @@ def test_a_home_that_cannot_be_written_is_refused(place: Path, tmp_path: Path) -
 def test_an_output_folder_with_something_else_in_it_is_refused(place: Path, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(PlanError, match="--output"):
-        search(place / "small.onnx", quick(place, budget_s=0.05, output=tmp_path))
+        search(place / "not looked at", quick(place, output=tmp_path))
     assert (tmp_path / "letter.txt").read_text() == "dear"
+    with pytest.raises(StoreError, match="--output"):
+        search(place / "not looked at", quick(place, output=tmp_path / "letter.txt" / "plan"))
+
+
+def test_an_output_folder_that_breaks_meanwhile_does_not_cost_the_plan(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fills up while the plan is written there: it comes to the home folder."""
+    fill = folders._fill
+
+    def full(plan: Plan, draft: Path, files: Path, whole: str) -> None:
+        if draft.parent == tmp_path:
+            next(files.glob("*.onnx")).rename(draft / "moved")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fill(plan, draft, files, whole)
+
+    monkeypatch.setattr(folders, "_fill", full)
+    result = search(place / "small.onnx", quick(place, budget_s=0.05, output=tmp_path / "plan"))
+    assert result.folder.parent == place / "home" / "plans"
+    assert any("No space left" in warning for warning in result.warnings)
+    autotune.load_plan(result.folder).close()
 
 
 def test_a_static_batch_works_too(place: Path, tmp_path: Path) -> None:

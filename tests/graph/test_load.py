@@ -309,3 +309,21 @@ def test_a_batch_that_the_model_does_not_follow_is_refused(tmp_path: Path) -> No
     graph = load(save(tmp_path / "m.onnx", [node], [value("x", [1, 4, 6])], [value("y", [1, 24])], [shape]))
     with pytest.raises(ModelError, match="batch"):
         graph.batched(2)
+
+
+def test_what_only_the_checker_minds_loads(tmp_path: Path) -> None:
+    """Some exporters name no graph and give outputs no shape; ONNX Runtime runs them."""
+    node = helper.make_node("Relu", ["x"], ["y"])
+    path = save(tmp_path / "lax.onnx", [node], [value("x", [1, 3])], [value("y", None)])
+    model = onnx.load(str(path))
+    model.graph.name = ""
+    path.write_bytes(model.SerializeToString())
+    (output,) = load(path).outputs
+    assert output.shape == (1, 3)
+
+
+def test_what_neither_takes_is_refused_by_the_files_own_name(tmp_path: Path) -> None:
+    node = helper.make_node("Relu", ["nothing"], ["y"])
+    path = save(tmp_path / "loose.onnx", [node], [value("x", [1, 3])], [value("y", [1, 3])])
+    with pytest.raises(ModelFileError, match=r"loose\.onnx is not a valid ONNX model"):
+        load(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,11 +62,19 @@ def test_throughput_counts_every_caller(job: Job) -> None:
 
 
 def test_deciding_repeats_launches_and_keeps_them_paired(job: Job) -> None:
-    told: list[int] = []
+    told: list[tuple[int, Sequence[object]]] = []
     jobs = [job, replace(job, name="again"), broken(job)]
-    found = decide(jobs, launches=2, runs=4, drain_s=0.001, deadline_s=60, time_cap_s=0.05, on_launch=told.append)
+    found = decide(
+        jobs,
+        launches=2,
+        runs=4,
+        drain_s=0.001,
+        deadline_s=60,
+        time_cap_s=0.05,
+        on_launch=lambda done, results: told.append((done, list(results))),
+    )
     assert [len(launches) for launches in found] == [2, 2, 2]
-    assert told == [1, 2]
+    assert told == [(at + 1, [launches[at] for launches in found]) for at in range(2)]
     assert all(isinstance(result, Measurement) for launches in found[:2] for result in launches)
     assert all(isinstance(result, Failure) for result in found[2])
 

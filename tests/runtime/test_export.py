@@ -13,7 +13,7 @@ import pytest
 from autotune.errors import PlanError, StoreError
 from autotune.processors import SessionSpec
 from autotune.runtime import config as module
-from autotune.runtime import export_ort_config, load_plan, python_snippet
+from autotune.runtime import example_feeds, export_ort_config, load_plan, python_snippet
 
 
 def _run_plainly(snippet: str, feeds: dict[str, np.ndarray], folder: Path) -> list[np.ndarray]:
@@ -38,6 +38,15 @@ def test_the_snippet_gives_the_plan_s_outputs(plan_folder: Path, tmp_path: Path,
     with load_plan(plan_folder) as plan:
         for left, right in zip(found, plan.run(None, feeds), strict=True):
             np.testing.assert_array_equal(left, right)
+
+
+def test_the_lines_work_as_they_are_pasted(plan_folder: Path, tmp_path: Path) -> None:
+    """Line by line into an interactive Python: a block must end with an empty line there."""
+    path = export_ort_config(plan_folder, tmp_path / "exported")
+    text = f"{example_feeds(path)}{python_snippet(path)}print([found.shape for found in outputs])\n"
+    done = subprocess.run([sys.executable, "-i", "-q"], input=text, capture_output=True, text=True, check=False)
+    assert "Error" not in done.stderr
+    assert done.stdout.strip().endswith("[(1, 8), (1, 8)]")
 
 
 def test_the_config_names_options_files_and_tensors(plan_folder: Path, tmp_path: Path) -> None:

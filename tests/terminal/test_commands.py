@@ -167,6 +167,7 @@ def test_profile_then_retrain(searched: dict[str, Any], shell: Shell) -> None:
         (["search", "--model", "small.onnx", "--processors", "abacus"], 1, "abacus"),
         (["search", "--model", "small.onnx", "--inputs", "nowhere.npz"], 1, "nowhere.npz"),
         (["search", "--wrong"], 2, "--wrong"),
+        (["explain", "small.onnx", "--lane", "abacus/f32"], 1, "abacus"),
         (["run", "nowhere", "--inputs", "inputs.npz"], 1, "nowhere"),
         (["export", "nowhere", "--format", "yaml"], 2, "ort-config"),
     ],

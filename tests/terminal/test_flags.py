@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
-from autotune.api.settings import SearchSettings, parse_duration, parse_scenario
+from autotune.api.settings import DEFAULT_BUDGET_S, SearchSettings, parse_duration, parse_scenario
 from autotune.core import Scenario
 from autotune.errors import UsageError
-from autotune.terminal.flags import parse_dims, parse_names, parse_precision, parse_request, parse_shapes
+from autotune.terminal.flags import parse_dims, parse_names, parse_precision, parse_shapes, search_settings
 
 
 @pytest.mark.parametrize(
@@ -31,16 +35,31 @@ def test_hints_are_other_names_of_scenarios() -> None:
         parse_scenario("speed")
 
 
-def test_a_scenario_and_a_hint_must_agree() -> None:
-    assert parse_request("", "") is Scenario.SINGLE_STREAM
-    assert parse_request("offline", "throughput") is Scenario.OFFLINE
-    with pytest.raises(UsageError, match="contradict"):
-        parse_request("SingleStream", "throughput")
+def test_the_help_names_the_default_budget() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-c", "from autotune.cli import main; main()", "search", "--help"],
+        env=os.environ | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    (line,) = (line for line in shown.splitlines() if "--budget" in line)
+    assert parse_duration(line.rsplit("default: ", 1)[1].rstrip("] ")) == DEFAULT_BUDGET_S
 
 
-def test_a_seed_is_not_negative() -> None:
-    with pytest.raises(UsageError, match="seed must be >= 0, got -1"):
-        SearchSettings(seed=-1)
+def flags(**changes: object) -> SearchSettings:
+    """The settings of a command line with these flags only."""
+    none: dict[str, object] = dict.fromkeys(("scenario", "hint", "processors", "baseline", "budget", "output"), "")
+    none |= {"tolerance": 1e-3, "precision": "auto", "shapes": (), "dims": (), "inputs": (), "trials": None, "seed": 0}
+    return search_settings(**(none | changes))  # type: ignore[arg-type]
+
+
+def test_a_scenario_and_a_hint_must_not_differ() -> None:
+    assert flags().scenario is Scenario.SINGLE_STREAM
+    assert flags(hint="throughput").scenario is Scenario.OFFLINE
+    assert flags(scenario="Offline", hint="throughput").scenario is Scenario.OFFLINE
+    with pytest.raises(UsageError, match="--scenario Offline and --hint latency"):
+        flags(scenario="Offline", hint="latency")
 
 
 def test_shapes_and_dims() -> None:
@@ -66,7 +85,9 @@ def test_an_unknown_precision_lists_the_known() -> None:
         parse_precision("int8")
 
 
-@pytest.mark.parametrize("wrong", [{"tolerance": -1.0}, {"tolerance": float("nan")}, {"budget_s": 0.0}, {"trials": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"tolerance": -1.0}, {"tolerance": float("nan")}, {"budget_s": 0.0}, {"trials": -1}, {"seed": -1}]
+)
 def test_settings_refuse_what_cannot_be_meant(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=str(next(iter(wrong.values())))):
         SearchSettings(**wrong)  # type: ignore[arg-type]

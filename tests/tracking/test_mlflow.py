@@ -10,6 +10,7 @@ import pytest
 
 from autotune.tracking import MlflowObserver, destination_of, replay_spool
 from autotune.tracking.destination import connect
+from autotune.tracking.plots import save_predicted_against_measured
 from autotune.tracking.spool import spool_folder
 
 
@@ -34,7 +35,13 @@ def search(observer: MlflowObserver, folder: Path) -> None:
     observer.event("something nobody knows", {"x": 1})
     observer.event("predictor", {"version": 3, "folder": predictor, "accuracy": {"cpu/f32/t2": {"within_10%": 0.9}}})
     observer.event(
-        "plan", {"folder": plan, "verdict": "Use cpu.", "speedup_over_default": {"ratio": 1.5, "low": 1.4, "high": 1.6}}
+        "plan",
+        {
+            "folder": plan,
+            "verdict": "Use cpu.",
+            "summary": "cpu: faster.",
+            "speedup_over_default": {"ratio": 1.5, "low": 1.4, "high": 1.6},
+        },
     )
     observer.event("search_finished", {"seconds": {"profile": 3.0}, "interrupted": False})
 
@@ -60,6 +67,8 @@ def check(home: Path) -> str:
     assert parent.data.metrics["speedup_over_default.ratio"] == 1.5
     assert parent.data.metrics["seconds.profile"] == 3.0
     assert parent.data.tags["verdict"] == "Use cpu."
+    assert parent.data.tags["mlflow.note.content"] == "cpu: faster."
+    assert {run.data.tags["mlflow.source.name"] for run in (parent, *nested)} == {"autotune"}
     assert [run.info.run_name for run in nested] == ["baseline default", "candidate c0", "candidate c1"]
     assert nested[0].data.params["feasible"] == "true"
     assert nested[1].data.metrics["p50_ms"] == 6.0
@@ -123,3 +132,20 @@ def test_an_unfinished_search_has_failed_an_interrupted_one_is_killed_a_training
         "b": "KILLED",
         "retrain": "FINISHED",
     }
+
+
+def test_axes_are_logarithmic_only_over_a_wide_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over less, the ticks of a logarithmic axis run into each other."""
+    from matplotlib.axes import Axes
+
+    scales: list[object] = []
+    inner = Axes.set
+
+    def noted(self: Axes, **options: Any) -> object:
+        scales.append(options.get("xscale"))
+        return inner(self, **options)
+
+    monkeypatch.setattr(Axes, "set", noted)
+    assert save_predicted_against_measured([("a", 13.8, 10.9), ("b", 13.5, 11.6)], tmp_path / "near.png")
+    assert save_predicted_against_measured([("a", 0.5, 0.6), ("b", 35.0, 40.0)], tmp_path / "far.png")
+    assert [scale for scale in scales if scale] == ["linear", "log"]

@@ -14,8 +14,9 @@ from urllib.request import ProxyHandler, build_opener
 import psutil
 import pytest
 
-from autotune.errors import UsageError
-from autotune.tracking import UiServer, serve_ui
+from autotune.errors import StoreError, UsageError
+from autotune.tracking import MlflowObserver, UiServer, serve_ui
+from autotune.tracking.spool import spool_folder
 
 
 def status(address: str) -> int:
@@ -64,6 +65,27 @@ def test_a_port_in_use_is_wrong_usage(home: Path) -> None:
 def test_a_port_that_is_none_is_wrong_usage(home: Path) -> None:
     with pytest.raises(UsageError, match="70000"):
         UiServer(home, port=70000)
+
+
+def test_what_mlflow_does_not_have_yet_is_logged_before_it_is_shown(
+    home: Path, dead_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observer = MlflowObserver(home)
+    observer.event("search_started", {"model": "yolo", "scenario": "Offline"})
+    observer.close(timeout_s=30)
+    assert list(spool_folder(home).glob("*.jsonl"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    left: list[Path] = []
+
+    def start(_: UiServer) -> str:
+        left.extend(spool_folder(home).glob("*.jsonl"))
+        return "address"
+
+    monkeypatch.setattr(UiServer, "start", start)
+    monkeypatch.setattr(UiServer, "wait", lambda _: 1)
+    with pytest.raises(StoreError, match="ended by itself"):
+        serve_ui(home)
+    assert left == []
 
 
 def test_a_tracking_server_in_the_environment_is_the_ui(home: Path, dead_server: str) -> None:

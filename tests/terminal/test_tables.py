@@ -1,0 +1,57 @@
+"""What a result looks like."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from autotune.core import Baseline, Candidate, Lane, OutputError, StageChoice, Timing
+from autotune.terminal.tables import baseline_table, figure, table_notes
+from tests.runtime.conftest import make_plan
+
+EXACT = OutputError(relative_rms=0.0, max_abs=0.0)
+
+
+def baseline(name: str, p50_us: float) -> Baseline:
+    lane = Lane.parse(name.removeprefix("single:"))
+    timing = Timing(p50_us=p50_us, p90_us=p50_us, p99_us=p50_us, throughput_per_s=1e6 / p50_us)
+    candidate = Candidate(stages=(StageChoice(start=0, stop=5, lane=lane),))
+    return Baseline(name=name, candidate=candidate, measured=timing, error=EXACT, feasible=True)
+
+
+def shown(*launched: str) -> str:
+    console = Console(width=80, force_terminal=False, record=True)
+    plan = replace(make_plan(), baselines=(baseline("single:cpu/f32/t1", 900.0), baseline("single:cpu/f32/t2", 1000.0)))
+    with console.capture() as capture:
+        console.print(baseline_table(plan, launched), *table_notes(plan, launched))
+    return capture.get()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.01234, "0.0123"),
+        (1.0, "1.00"),
+        (16.0, "16.0"),
+        (99.97, "100.0"),
+        (152.4, "152"),
+        (12345.6, "12346"),
+        (0, "0"),
+    ],
+)
+def test_figures_line_up_and_have_no_exponent(value: float, text: str) -> None:
+    assert figure(value) == text
+
+
+def test_figures_of_a_first_look_are_not_taken_for_the_others() -> None:
+    lines = shown("single:cpu/f32/t2").splitlines()
+    (rough,) = (line for line in lines if "cpu/f32/t1" in line)
+    (firm,) = (line for line in lines if "cpu/f32/t2" in line)
+    assert rough.rstrip().endswith("screened")
+    assert "screened" not in firm
+
+
+def test_where_everything_was_only_screened_no_row_is_marked() -> None:
+    assert "screened" not in shown()
