@@ -117,7 +117,7 @@ class UiServer:
     def _command(self, port: int) -> list[str]:
         destination = destination_of(self._home)
         return [
-            *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"),
+            *(sys.executable, "-P", "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"),
             *("--backend-store-uri", destination.uri),
             *("--artifacts-destination", destination.artifacts, "--default-artifact-root", destination.artifacts),
         ]

@@ -46,7 +46,7 @@ class Worker:
             return
         self._answers = queue.SimpleQueue()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "autotune.profiler.serve"],
+            [sys.executable, "-P", "-m", "autotune.profiler.serve"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

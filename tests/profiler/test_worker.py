@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import Executor
+from pathlib import Path
 
 import psutil
 import pytest
@@ -21,6 +22,14 @@ def test_a_call_gives_what_the_function_returned_in_another_process() -> None:
     with Worker() as worker:
         assert worker.call(os.getpid, deadline_s=30) == worker.pid != os.getpid()
         assert worker.call(divmod, 7, 2, deadline_s=30) == (3, 1)
+
+
+def test_what_lies_in_the_working_folder_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "autotune").mkdir()
+    (tmp_path / "autotune" / "__init__.py").write_text("raise SystemExit('the wrong autotune')")
+    monkeypatch.chdir(tmp_path)
+    with Worker() as worker:
+        assert worker.call(len, "abc", deadline_s=30) == 3
 
 
 def test_items_of_a_generator_come_one_by_one() -> None:
