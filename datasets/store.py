@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable
 from types import TracebackType
 from typing import Any
 
 import sqlalchemy as sa
 
-from autotune.core import Identity, Kernel, Lane, ProfileRecord, StageRecord
+from autotune.core import FailureKind, Identity, Kernel, Lane, ProfileRecord, StageRecord
 from autotune.datasets import rows, schema
 from autotune.datasets.connect import open_engine, place_of, reading, writing
 from autotune.datasets.home import home
@@ -125,13 +126,24 @@ class Store:
         return self._decoded(found, lambda row: rows.profile_of(row, self._kernels[row["signature"]]))
 
     def known(self, signatures: Collection[str], lane: Lane, identity: Identity) -> set[str]:
-        """Those of `signatures` that have a record (a measurement or a failure) on this lane under this identity."""
+        """Those of `signatures` that need not be measured again on this lane under this identity.
+
+        They have a measurement, are not supported there, or failed twice: what failed once (killed for memory that
+        another program held, say) gets a second chance.
+        """
         table = schema.profiles
         conditions = self._conditions(table, device=None, lanes=[lane], identity=identity)
-        query = sa.select(table.c.signature).where(*conditions).distinct()
-        wanted = set(signatures)
+        query = sa.select(table.c.signature, table.c.failure_kind).where(*conditions)
+        settled: set[str] = set()
+        failures: Counter[str] = Counter()
         with reading(self._engine) as connection:
-            return wanted & set(connection.execute(query).scalars())
+            for signature, failure in connection.execute(query):
+                if failure in ("", FailureKind.UNSUPPORTED):
+                    settled.add(signature)
+                else:
+                    failures[signature] += 1
+        settled |= {signature for signature, count in failures.items() if count > 1}
+        return settled & set(signatures)
 
     def stages(
         self,

@@ -78,9 +78,19 @@ def test_conditions_are_joined(store: Store, made: ModuleType) -> None:
     assert store.kernels(lanes=[]) == []
 
 
-def test_known_kernels_are_those_with_any_record_under_this_identity(store: Store, made: ModuleType) -> None:
-    store.add([made.record(8), made.failed(16), made.record(24, made.OPENVINO), made.record(32, version="2")])
-    signatures = {c: made.kernel(c).signature for c in (8, 16, 24, 32, 40)}
+def test_known_kernels_are_those_settled_under_this_identity(store: Store, made: ModuleType) -> None:
+    store.add(
+        [
+            made.record(8),
+            made.failed(16),
+            made.failed(16),
+            made.failed(48),
+            made.failed(8),
+            made.record(24, made.OPENVINO),
+            made.record(32, version="2"),
+        ]
+    )
+    signatures = {c: made.kernel(c).signature for c in (8, 16, 24, 32, 40, 48)}
     known = store.known(list(signatures.values()), made.CPU, made.identity())
     assert known == {signatures[8], signatures[16]}
 
