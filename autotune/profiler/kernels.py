@@ -36,12 +36,21 @@ from autotune.profiler.serve import failure_of
 from autotune.profiler.worker import Worker
 
 CHAIN = 4
+LEAST_LEFT_SHARE = 0.15
+"""Share of its time under which a lane begins no further group."""
 LIVE_KERNELS = 16
 LEAST_ROUNDS = 4
 KERNEL_SECONDS = 0.15
 FLOOR_US = 0.3
 FLOOR_SHARE = 0.05
 MAX_CHAIN_BYTES = 64 << 20
+OPENING_SHARE = 0.2
+"""Share of the time left that opening the sessions of a group may take: what is open by then is measured, and a
+round takes about as long as opening."""
+ENDING_SHARE = 0.85
+"""Share of the time left after which a group ends with the rounds that it has, before the deadline kills the worker."""
+LEAST_SAMPLES = 2
+"""Fewer samples than this are not worth keeping: what is stored is not measured again."""
 
 
 def profile_kernels(
@@ -76,7 +85,7 @@ def profile_kernels(
     with Worker() as worker:
         while waiting and (left_s := until - time.monotonic()) > 0:
             running, done = -1, set()
-            for item in worker.stream(measure_here, waiting, lane, rounds, round_s, seed, deadline_s=left_s):
+            for item in worker.stream(measure_here, waiting, lane, rounds, round_s, seed, left_s, deadline_s=left_s):
                 if isinstance(item, Failure):
                     if item.kind is FailureKind.HANG and time.monotonic() >= until:
                         return
@@ -87,6 +96,8 @@ def profile_kernels(
                     else:
                         on_record(_record(waiting[running], lane, item, identity, 1.0))
                         done.add(running)
+                elif item[0] == "late":
+                    return
                 elif item[0] == "running":
                     running = item[1]
                 else:
@@ -202,8 +213,11 @@ class _Probe:
         return Measurement(samples_us=tuple(costs))
 
 
-def measure_here(kernels: Sequence[Kernel], lane: Lane, rounds: int, round_s: float, seed: int) -> Iterator[Any]:
-    """In the worker: what is running, then each kernel's result with the sentinel's ratio."""
+def measure_here(
+    kernels: Sequence[Kernel], lane: Lane, rounds: int, round_s: float, seed: int, left_s: float
+) -> Iterator[Any]:
+    """In the worker: what is running, then each kernel's result with the sentinel's ratio; `late` when time is up."""
+    until = time.monotonic() + left_s
     shared = lane.processor == "cpu" and lane.concurrency.threads > 1 and lane.concurrency.spinning is None
     if shared and not _pool_is_set:
         ort.set_global_thread_pool_sizes(lane.concurrency.threads, 1)
@@ -215,21 +229,30 @@ def measure_here(kernels: Sequence[Kernel], lane: Lane, rounds: int, round_s: fl
     order = random.Random(seed)
     for begin in range(0, len(kernels), LIVE_KERNELS):
         probes: dict[int, _Probe] = {}
+        now = time.monotonic()
+        opened_by, ended_by = (now + share * (until - now) for share in (OPENING_SHARE, ENDING_SHARE))
         for at in range(begin, min(begin + LIVE_KERNELS, len(kernels))):
             yield ("running", at)
             try:
                 probes[at] = _Probe(kernels[at], own, shared_pool=shared, seed=seed)
             except Exception as error:  # noqa: BLE001 - the edge of a worker process
                 yield ("record", at, failure_of(error), 1.0)
+            if time.monotonic() > opened_by:
+                break
         before = _sentinel_us(sentinel, round_s)
         for number in range(rounds):
             for at in order.sample(sorted(probes), len(probes)):
-                if number < probes[at].rounds(rounds):
+                if number < probes[at].rounds(rounds) and time.monotonic() < ended_by:
                     yield ("running", at)
                     probes[at].take(round_s)
         drift = (before + _sentinel_us(sentinel, round_s)) / 2 / first
         for at, probe in probes.items():
+            if len(probe.samples) < LEAST_SAMPLES:
+                continue
             yield ("record", at, probe.result(call_us, per_byte_us, drift), drift)
+        if until - time.monotonic() < LEAST_LEFT_SHARE * left_s:
+            yield ("late",)
+            return
 
 
 _pool_is_set: list[bool] = []

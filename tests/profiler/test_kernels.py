@@ -7,17 +7,17 @@ from dataclasses import replace
 import pytest
 
 from autotune.core import Failure, Identity, Lane, Measurement, ProfileRecord, Protocol
-from autotune.profiler import profile_kernels
-from autotune.profiler.kernels import reference_kernel
+from autotune.profiler import kernels, profile_kernels
+from autotune.profiler.kernels import measure_here, reference_kernel
 
 IDENTITY = Identity(device="d", provider="p 1", runtime="r 1", protocol=Protocol.MARGINAL)
 SMALL = reference_kernel(4, 8)
 
 
-def records(kernels: list, lane: str, *, deadline_s: float = 120.0) -> list[ProfileRecord]:  # type: ignore[type-arg]
+def records(wanted: list, lane: str, *, deadline_s: float = 120.0) -> list[ProfileRecord]:  # type: ignore[type-arg]
     found: list[ProfileRecord] = []
     profile_kernels(
-        kernels,
+        wanted,
         Lane.parse(lane),
         identity=IDENTITY,
         rounds=4,
@@ -54,3 +54,46 @@ def test_kernels_that_cannot_be_built_are_skipped() -> None:
 
 def test_nothing_is_measured_after_the_deadline() -> None:
     assert records([SMALL], "cpu/f32/t1", deadline_s=0.0) == []
+
+
+def test_what_time_allows_is_kept_when_a_group_is_too_long_for_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group of kernels on a slow device: each round takes longer than the whole deadline allows for all of them."""
+    clock = Clock()
+    monkeypatch.setattr(kernels, "time", clock)
+
+    class Slow:
+        samples: list[float]
+
+        def __init__(self, kernel: object, lane: object, **_: object) -> None:
+            clock.now += 1.0
+            self.alone, self.samples = self, []
+
+        def sample_us(self, _: float) -> float:
+            return 1.0
+
+        def rounds(self, wanted: int) -> int:
+            return wanted
+
+        def take(self, _: float) -> None:
+            clock.now += 1.0
+            self.samples.append(1.0)
+
+        def result(self, *_: float) -> Measurement:
+            return Measurement(samples_us=(1.0,))
+
+    monkeypatch.setattr(kernels, "_Probe", Slow)
+    monkeypatch.setattr(kernels, "_surplus", lambda *_, **__: (0.0, 0.0))
+    items = list(measure_here([SMALL] * 40, Lane.parse("cpu/f32/t1"), 12, 0.001, 0, 30.0))
+    assert clock.now < 30.0
+    assert len([item for item in items if item[0] == "record"]) >= 5
+    assert items[-1] == ("late",)
+
+
+class Clock:
+    """Time that passes only when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
