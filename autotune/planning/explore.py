@@ -14,6 +14,7 @@ import numpy as np
 from autotune.core import Candidate
 from autotune.planning.chain import cheapest_chain, exact_chain
 from autotune.planning.costs import CostTable, Floats
+from autotune.planning.study_file import mend
 
 if TYPE_CHECKING:
     import optuna
@@ -83,7 +84,7 @@ class Explorer:
 
     Args:
         name: the study's name: whatever must not be mixed (model, device, scenario, tolerance) is part of it.
-        storage: journal file, None keeps the study in memory.
+        storage: journal file that nobody else writes, None keeps the study in memory.
         seed: of the sampler.
     """
 
@@ -97,6 +98,7 @@ class Explorer:
             from optuna.storages.journal import JournalFileBackend
 
             storage.parent.mkdir(parents=True, exist_ok=True)
+            mend(storage)
             backend = JournalStorage(JournalFileBackend(str(storage)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna marks multivariate sampling as experimental
