@@ -25,7 +25,9 @@ def save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
         with path.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **plain)
     except OSError as error:
-        raise StoreError(f"{path} cannot be written ({error.strerror}): free some space") from error
+        raise StoreError(
+            f"{path} cannot be written ({error.strerror}): free some space there, or write it elsewhere"
+        ) from error
 
 
 def _stored(dtype: np.dtype[Any]) -> Any:

@@ -142,7 +142,7 @@ def read_data(folder: Path) -> Mapping[str, Any]:
     if found < 1:
         raise PlanError(f"{path} is damaged (schema version {found}): search again")
     if found > PLAN_SCHEMA_VERSION:
-        raise SchemaVersionError(str(path), found=found, known=PLAN_SCHEMA_VERSION)
+        raise SchemaVersionError(str(path), found=found, known=PLAN_SCHEMA_VERSION, instead="search again")
     files = data.get("files")
     if not isinstance(files, dict) or data.get("whole") not in files:
         raise PlanError(f"{path} is damaged: it does not name its files; search again")

@@ -105,7 +105,7 @@ def test_a_missing_field_is_refused(plan_folder: Path, field: str) -> None:
 
 def test_a_newer_plan_is_refused_by_its_version(plan_folder: Path) -> None:
     _change(plan_folder, schema_version=PLAN_SCHEMA_VERSION + 1)
-    with pytest.raises(SchemaVersionError, match=f"schema version {PLAN_SCHEMA_VERSION + 1}"):
+    with pytest.raises(SchemaVersionError, match=f"schema version {PLAN_SCHEMA_VERSION + 1}.*search again"):
         read_plan(plan_folder)
 
 
