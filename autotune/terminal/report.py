@@ -6,7 +6,7 @@ from autotune.api.result import SearchResult
 from autotune.terminal.tables import (
     baseline_table,
     console,
-    figure,
+    curve_line,
     milliseconds,
     ratio_text,
     stage_table,
@@ -45,9 +45,8 @@ def print_search(result: SearchResult) -> None:
             f"(tolerance {plan.tolerance:g}{worst})",
             soft_wrap=True,
         )
-    if len({round(us) for _, us in result.curve}) > 1:
-        curve = ", ".join(f"{tolerance:g}: {figure(us / 1e3)} ms" for tolerance, us in result.curve)
-        out.print(f"predicted at other tolerances: {curve}", soft_wrap=True)
+    if result.curve:
+        out.print(curve_line(result.curve), soft_wrap=True)
     if needed:
         predictor = f"; predictor {version}" if version else ""
         out.print(f"{known} of {needed} kernels known{predictor}")

@@ -99,6 +99,19 @@ def _row(name: str, timing: Timing | None, error: OutputError | None, remark: st
     return (name, p50, p90, rate, error_text(error), remark)
 
 
+def curve_line(curve: Sequence[tuple[float, float]]) -> str:
+    """What other tolerances would buy.
+
+    Args:
+        curve: (tolerance, predicted µs), at least one.
+    """
+    shown = [(f"{tolerance:g}", f"{figure(us / 1e3)} ms") for tolerance, us in curve]
+    if len({time for _, time in shown}) == 1:
+        (first, time), (last, _) = shown[0], shown[-1]
+        return f"another tolerance buys nothing: {time} predicted from {first} to {last}"
+    return "predicted at other tolerances: " + ", ".join(f"{tolerance}: {time}" for tolerance, time in shown)
+
+
 def stage_table(plan: Plan) -> Table:
     """What runs where."""
     table = Table(title="stages", title_justify="left", box=None, pad_edge=False)

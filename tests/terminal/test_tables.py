@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from autotune.core import Baseline, Candidate, Lane, OutputError, StageChoice, Timing
-from autotune.terminal.tables import baseline_table, figure, table_notes
+from autotune.terminal.tables import baseline_table, curve_line, figure, table_notes
 from tests.runtime.conftest import make_plan
 
 EXACT = OutputError(relative_rms=0.0, max_abs=0.0)
@@ -51,6 +51,14 @@ def test_figures_of_a_first_look_are_not_taken_for_the_others() -> None:
     (firm,) = (line for line in lines if "cpu/f32/t2" in line)
     assert rough.rstrip().endswith("screened")
     assert "screened" not in firm
+
+
+def test_the_curve_says_what_a_looser_tolerance_buys() -> None:
+    assert (
+        curve_line([(1e-3, 8000.0), (1e-2, 4000.0)]) == "predicted at other tolerances: 0.001: 8.00 ms, 0.01: 4.00 ms"
+    )
+    same = curve_line([(1e-4, 8000.2), (1e-3, 8000.1), (1e-2, 8000.0)])
+    assert same == "another tolerance buys nothing: 8.00 ms predicted from 0.0001 to 0.01"
 
 
 def test_where_everything_was_only_screened_no_row_is_marked() -> None:
