@@ -58,6 +58,13 @@ def shell(folder: Path) -> Shell:
     return call
 
 
+def printed(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The object that a command with `--json` printed."""
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
 @pytest.fixture(scope="module")
 def searched(shell: Shell) -> dict[str, Any]:
     """What `autotune search --json` printed."""
@@ -65,9 +72,7 @@ def searched(shell: Shell) -> dict[str, Any]:
         "search", "--model", "small.onnx", "--inputs", "inputs.npz", "--budget", "10min", "--trials", "20",
         "--output", "plan", "--json",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return printed(done)
 
 
 def test_search_prints_one_object_and_tracks_the_run(searched: dict[str, Any], folder: Path) -> None:
@@ -114,17 +119,17 @@ def test_export_prints_python_that_runs_without_autotune(searched: dict[str, Any
 
 
 def test_processors_lists_the_cpu(shell: Shell) -> None:
-    found = json.loads(shell("processors", "--json").stdout)
+    found = printed(shell("processors", "--json"))
     assert "cpu" in [processor["name"] for processor in found["processors"]]
     assert "cpu" in shell("processors").stdout
 
 
 def test_records_leave_and_come_back(searched: dict[str, Any], shell: Shell) -> None:
     assert searched["cost"]["device_measurements"] > 0
-    counted = json.loads(shell("datasets", "show", "--json").stdout)["records"]
+    counted = printed(shell("datasets", "show", "--json"))["records"]
     assert sum(row["kernels"] for row in counted) > 0
     assert shell("datasets", "export", "records.parquet").returncode == 0
-    back = json.loads(shell("datasets", "import", "records.parquet", "--json").stdout)
+    back = printed(shell("datasets", "import", "records.parquet", "--json"))
     assert back["added"] == 0
     assert back["known"] > 0
     assert back["refused"] == []
@@ -143,11 +148,11 @@ def test_profile_then_retrain(searched: dict[str, Any], shell: Shell) -> None:
     first = json.loads(trained.stdout)
     assert first["records"] > 20
     assert first["promoted"]
-    again = json.loads(shell("retrain", "--json").stdout)
+    again = printed(shell("retrain", "--json"))
     assert not again["promoted"]  # nothing new was measured
-    listed = json.loads(shell("predictors", "--json").stdout)["predictors"]
+    listed = printed(shell("predictors", "--json"))["predictors"]
     assert [(one["version"], one["in_use"]) for one in listed] == [(first["version"], True), (again["version"], False)]
-    explained = json.loads(shell("explain", "small.onnx", "--lane", "cpu/f32/t1", "--top", "2", "--json").stdout)
+    explained = printed(shell("explain", "small.onnx", "--lane", "cpu/f32/t1", "--top", "2", "--json"))
     assert explained["predictor"] == first["version"]
     assert len([kernel for kernel in explained["kernels"] if kernel["explanation"]]) == 2
     assert "nearest measured" in shell("explain", "small.onnx", "--lane", "cpu/f32/t1").stdout
