@@ -109,15 +109,15 @@ class SchemaVersionError(StoreError):
         path: the file.
         found: its schema version.
         known: the newest version that this code reads.
+        cure: what to do besides upgrading.
     """
 
-    def __init__(self, path: str, *, found: int, known: int) -> None:
+    def __init__(self, path: str, *, found: int, known: int, cure: str = "set AUTOTUNE_HOME to another folder") -> None:
         self.path = path
         self.found = found
         self.known = known
         super().__init__(
-            f"{path} has schema version {found}, this autotune reads up to {known}: upgrade autotune, "
-            "or set AUTOTUNE_HOME to another folder."
+            f"{path} has schema version {found}, this autotune reads up to {known}: upgrade autotune, or {cure}."
         )
 
 

@@ -24,6 +24,7 @@ from autotune.core import Observer, Plan, SilentObserver
 from autotune.errors import MeasurementError
 from autotune.planning import Bench, Decision
 from autotune.profiler import Worker, device_lock, noise_check
+from autotune.runtime import check_target
 
 if TYPE_CHECKING:
     from autotune.tracking import MlflowObserver
@@ -57,6 +58,8 @@ def search(
     budget = Budget(settings.budget_s)
     if settings.baseline is not None:
         read_user_options(settings.baseline)
+    if settings.output is not None:
+        check_target(settings.output)
     with ExitStack() as stack:
         place = stack.enter_context(open_workplace(settings.home, settings.processors))
         tracker = _tracker(stack, place, settings)
