@@ -244,7 +244,7 @@ def run(
 @app.command()
 def bench(
     plan: PlanFolder,
-    launches: Annotated[int, typer.Option("--launches", help="Fresh processes, at least 2.")] = 6,
+    launches: Annotated[int, typer.Option("--launches", min=2, help="Fresh processes.")] = 6,
     inputs: Inputs = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:

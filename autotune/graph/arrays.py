@@ -25,7 +25,7 @@ def save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
         with path.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **plain)
     except OSError as error:
-        raise StoreError(f"{path} cannot be written ({error.strerror}): free some space") from error
+        raise StoreError(f"{path} cannot be written ({error.strerror}): free some space, or write elsewhere") from error
 
 
 def _stored(dtype: np.dtype[Any]) -> Any:
