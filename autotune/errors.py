@@ -109,17 +109,15 @@ class SchemaVersionError(StoreError):
         path: the file.
         found: its schema version.
         known: the newest version that this code reads.
-        instead: what to do without an upgrade.
+        cure: what to do besides upgrading.
     """
 
-    def __init__(
-        self, path: str, *, found: int, known: int, instead: str = "set AUTOTUNE_HOME to another folder"
-    ) -> None:
+    def __init__(self, path: str, *, found: int, known: int, cure: str = "set AUTOTUNE_HOME to another folder") -> None:
         self.path = path
         self.found = found
         self.known = known
         super().__init__(
-            f"{path} has schema version {found}, this autotune reads up to {known}: upgrade autotune, or {instead}."
+            f"{path} has schema version {found}, this autotune reads up to {known}: upgrade autotune, or {cure}."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from autotune.errors import StoreError
 
 BUSY_TIMEOUT_MS = 30_000
 """How long a writer waits for another process's transaction; ours last milliseconds."""
+
+FULL_BYTES = 1 << 16
 
 
 def place_of(url: sa.URL) -> str:
@@ -83,12 +86,20 @@ def _explained(place: str) -> Iterator[None]:
         raise StoreError(f"{place}: {error}") from error
 
 
+def _is_full(place: str) -> bool:
+    """Whether the disk is full: SQLite calls it an I/O error where it cannot grow its shared memory."""
+    try:
+        return shutil.disk_usage(Path(place).parent).free < FULL_BYTES
+    except OSError:
+        return False
+
+
 def explain(place: str, reason: str) -> str:
     """One sentence: what the data base said and what to do."""
     low = reason.lower()
     if "not a database" in low or "malformed" in low or "no such column" in low or "no such table" in low:
         cure = f"it is damaged; move it away (`mv '{place}' '{place}.damaged'`) and measure again, or import an export"
-    elif "full" in low:
+    elif "full" in low or ("i/o error" in low and _is_full(place)):
         cure = "the disk is full; nothing that was stored is lost: free space and run again, it resumes"
     elif "locked" in low or "busy" in low:
         cure = f"another process has held it for over {BUSY_TIMEOUT_MS // 1000} s: wait for that process or end it"

@@ -163,7 +163,7 @@ def _read_card(path: Path) -> None:
     if not isinstance(version, int) or version < 1:
         raise StoreError(f"{card} has the schema version {version!r}, which never existed: export the records again.")
     if version > PARQUET_SCHEMA_VERSION:
-        raise SchemaVersionError(str(card), found=version, known=PARQUET_SCHEMA_VERSION, instead="export it anew")
+        raise SchemaVersionError(str(card), found=version, known=PARQUET_SCHEMA_VERSION, cure="export it anew")
 
 
 def _read_table(path: Path) -> pa.Table:

@@ -131,7 +131,7 @@ def _card(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is no JSON object")
     version = card.get("schema_version")
     if isinstance(version, int) and version > RECORDED_SCHEMA_VERSION:
-        raise SchemaVersionError(str(path), found=version, known=RECORDED_SCHEMA_VERSION, instead="give another folder")
+        raise SchemaVersionError(str(path), found=version, known=RECORDED_SCHEMA_VERSION, cure="give another folder")
     if version != RECORDED_SCHEMA_VERSION:
         raise InputError(f"{path}: schema_version is {version!r}, not {RECORDED_SCHEMA_VERSION}")
     return card

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,30 @@ def connect(destination: Destination) -> Any:
     from mlflow.tracking import MlflowClient
 
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # "Updating database tables"
+    _make_whole(destination)
     return MlflowClient(tracking_uri=destination.uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI"))
+
+
+def _make_whole(destination: Destination) -> None:
+    """Makes a new SQLite file under another name first.
+
+    MLflow's migrations are not one transaction: cut short, by a full disk or a kill, they leave a file that no later
+    MLflow can open ("table spans already exists").
+    """
+    path = Path(destination.uri.removeprefix("sqlite:///"))
+    if not destination.uri.startswith("sqlite:///") or path.exists() or not path.parent.is_dir():
+        return
+    from mlflow.tracking import MlflowClient
+
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent, ignore_cleanup_errors=True) as draft:
+        made = Path(draft) / path.name
+        MlflowClient(tracking_uri=f"sqlite:///{made.as_posix()}").search_experiments(max_results=1)
+        try:
+            os.link(made, path)
+        except FileExistsError:
+            return  # another process was first
+        except OSError:
+            made.replace(path)  # a file system without links
 
 
 def check_reachable(destination: Destination) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from autotune.errors import PlanError, StoreError
 from autotune.processors import SessionSpec, session_options
-from autotune.runtime.folder import plan_of, read_data
+from autotune.runtime.folder import check_hashes, plan_of, read_data
 from autotune.runtime.stages import calm
 
 CONFIG_FILE = "ort-config.json"
@@ -30,6 +30,7 @@ def export_ort_config(folder: str | Path, target: str | Path) -> Path:
     """
     place, goal = Path(folder), Path(target)
     data = read_data(place)
+    check_hashes(place, data)
     plan = plan_of(place, data)
     if goal.exists() and (not goal.is_dir() or (any(goal.iterdir()) and not (goal / CONFIG_FILE).exists())):
         raise PlanError(f"{goal} exists and is no exported plan: give another --output")

@@ -32,15 +32,11 @@ def write_plan(plan: Plan, folder: Path, *, files: Path, whole: str) -> None:
         StoreError: it cannot be written.
     """
     folder = folder.absolute()
-    _check_free(folder)
+    check_target(folder)
     for name in (*(stage.file for stage in plan.stages), whole):
         if Path(name).name != name or not (files / name).is_file():
             raise PlanError(f"the plan needs {name}, which is not in {files}")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise StoreError(f"{folder.parent} cannot be written ({error.strerror}): give another --output") from error
+    draft = _draft(folder)
     try:
         _fill(plan, draft, files, whole)
         _put_in_place(draft, folder)
@@ -54,34 +50,33 @@ def write_plan(plan: Plan, folder: Path, *, files: Path, whole: str) -> None:
 
 
 def check_target(folder: Path) -> None:
-    """Makes sure that a plan could be written there, before much is spent on finding one.
+    """Whether a plan could be written there, before hours are spent on one.
 
     Raises:
-        PlanError: it holds something else.
-        StoreError: it cannot be written.
+        PlanError: something else stands there.
+        StoreError: the folder around it cannot be written.
     """
     folder = folder.absolute()
-    _check_free(folder)
-    place = next(parent for parent in folder.parents if parent.exists())
-    try:
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        raise StoreError(f"{place} cannot be written ({error.strerror}): give another --output") from error
-
-
-def _check_free(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise PlanError(f"{folder} is a file: give another --output, or remove it")
     foreign = _foreign(folder)
     if foreign:
         raise PlanError(f"{folder} exists and holds {foreign}, which is no plan's: give another --output, or remove it")
+    _draft(folder).rmdir()
+
+
+def _draft(folder: Path) -> Path:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise StoreError(f"{folder.parent} cannot be written ({error.strerror}): give another --output") from error
 
 
 def _foreign(folder: Path) -> str:
-    """What stands where a plan is to be written and is not a plan's own; empty where it may be replaced."""
+    """What lies where a plan is to be written and is not a plan's own; empty where it may be replaced."""
     if not folder.exists():
         return ""
-    if not folder.is_dir():
-        return "a file"
     found = {path.name for path in folder.iterdir()}
     try:
         known = {PLAN_FILE, *json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))["files"]} if found else set()
@@ -142,7 +137,9 @@ def read_data(folder: Path) -> Mapping[str, Any]:
     if found < 1:
         raise PlanError(f"{path} is damaged (schema version {found}): search again")
     if found > PLAN_SCHEMA_VERSION:
-        raise SchemaVersionError(str(path), found=found, known=PLAN_SCHEMA_VERSION, instead="search again")
+        raise SchemaVersionError(
+            str(path), found=found, known=PLAN_SCHEMA_VERSION, cure="search again with the autotune that is here"
+        )
     files = data.get("files")
     if not isinstance(files, dict) or data.get("whole") not in files:
         raise PlanError(f"{path} is damaged: it does not name its files; search again")

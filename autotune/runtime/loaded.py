@@ -50,7 +50,8 @@ def load_plan(
     if missing and not fallback:
         raise PlanError(
             f"the plan {place} needs {missing}, which this machine does not have (it was made on {plan.device.name}). "
-            "Search again here, or load it with fallback=True to run the whole model on the CPU provider."
+            "Search again here, or load it with fallback=True (on the command line --fallback): the whole model "
+            "then runs on the CPU provider."
         )
     if not missing:
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -32,6 +34,17 @@ def exit_codes() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from error
     except OSError as error:
-        place = f" ({error.filename})" if error.filename else ""
-        print(f"autotune: {error.strerror or error}{place}. Free some space or set AUTOTUNE_HOME.", file=sys.stderr)
+        print(f"autotune: {_explained(error)}", file=sys.stderr)
         raise SystemExit(1) from error
+
+
+def _explained(error: OSError) -> str:
+    """What a file could not be used for, and what to do; a write to a full disk does not say which."""
+    place = f" ({error.filename})" if error.filename else ""
+    text = f"{error.strerror or error}{place}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"{text}: free some space where results are kept (AUTOTUNE_HOME, --output) or where temporary files are "
+            f"({tempfile.gettempdir()}; set TMPDIR to another folder). What was measured is kept."
+        )
+    return f"{text}. Make it readable and writable, or set AUTOTUNE_HOME to another folder."

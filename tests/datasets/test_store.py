@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from autotune.core import Failure, FailureKind, Measurement, ProfileRecord
 from autotune.datasets import STORE_SCHEMA_VERSION, Store, schema
+from autotune.datasets.connect import explain
 from autotune.errors import SchemaVersionError, StoreError
 
 
@@ -221,6 +222,12 @@ def test_a_full_disk_loses_nothing_that_was_stored(store: Store, made: ModuleTyp
         store.add([made.record(8 + n) for n in range(500)])
     sa.event.remove(store._engine, "checkout", limit)
     assert store.kernels() == [made.record(8)]
+
+
+def test_an_io_error_on_a_full_disk_is_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "the disk is full" not in explain(str(tmp_path / "profiles.db"), "disk I/O error")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    assert "the disk is full" in explain(str(tmp_path / "profiles.db"), "disk I/O error")
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

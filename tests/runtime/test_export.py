@@ -49,6 +49,16 @@ def test_the_lines_work_as_they_are_pasted(plan_folder: Path, tmp_path: Path) ->
     assert done.stdout.strip().endswith("[(1, 8), (1, 8)]")
 
 
+def test_a_damaged_plan_is_not_exported(plan_folder: Path, tmp_path: Path) -> None:
+    file = next(plan_folder.glob("*.onnx"))
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(PlanError, match="have changed"):
+        export_ort_config(plan_folder, tmp_path / "exported")
+    assert not (tmp_path / "exported").exists()
+
+
 def test_the_config_names_options_files_and_tensors(plan_folder: Path, tmp_path: Path) -> None:
     path = export_ort_config(plan_folder, tmp_path / "exported")
     config = json.loads(path.read_text())

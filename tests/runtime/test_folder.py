@@ -11,7 +11,7 @@ import pytest
 
 from autotune.core import PLAN_SCHEMA_VERSION, Plan
 from autotune.errors import PlanError, SchemaVersionError, StoreError
-from autotune.runtime import load_plan, read_plan, whole_model, write_plan
+from autotune.runtime import check_target, load_plan, read_plan, whole_model, write_plan
 
 
 def _change(folder: Path, **fields: object) -> None:
@@ -53,6 +53,23 @@ def test_a_folder_with_other_files_is_refused_and_kept(
     with pytest.raises(PlanError, match=r"holds thesis\.txt"):
         write_plan(plan, folder, files=files, whole="whole.onnx")
     assert (folder / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_target_is_checked_before_there_is_a_plan(tmp_path: Path) -> None:
+    check_target(tmp_path / "new" / "plan")
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(PlanError, match="is a file"):
+        check_target(tmp_path / "file")
+    with pytest.raises(StoreError, match="cannot be written"):
+        check_target(tmp_path / "file" / "plan")
+
+
+def test_a_newer_plan_says_what_helps(plan_folder: Path) -> None:
+    _change(plan_folder, schema_version=PLAN_SCHEMA_VERSION + 1)
+    with pytest.raises(SchemaVersionError, match="search again") as caught:
+        read_plan(plan_folder)
+    assert "AUTOTUNE_HOME" not in str(caught.value)
 
 
 def test_a_file_of_the_plan_that_is_not_staged_is_refused(files: Path, tmp_path: Path, plan: Plan) -> None:

@@ -100,6 +100,25 @@ def test_a_search_is_a_run_with_nested_runs_artifacts_and_a_registered_predictor
     assert (home / "mlartifacts").is_dir()
 
 
+def test_a_data_base_is_made_whole_or_not_at_all(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut short, MLflow's migrations leave a file that it cannot open again."""
+    from mlflow.store.db import utils
+
+    def full(engine: Any) -> None:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE spans (id INTEGER)")
+        raise OSError(28, "No space left on device")
+
+    home.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(utils, "_upgrade_db", full)
+        with pytest.raises(OSError, match="No space"):
+            connect(destination_of(home))
+    assert list(home.iterdir()) == []
+    assert [found.name for found in connect(destination_of(home)).search_experiments()] == ["Default"]
+    assert [path.name for path in home.iterdir()] == ["mlflow.db"]
+
+
 def test_what_a_dead_server_did_not_take_is_logged_when_it_is_back(
     home: Path, tmp_path: Path, dead_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
