@@ -42,3 +42,18 @@ def register_predictor(client: Any, run_id: str, fields: Mapping[str, Any], *, d
     tags |= {key: f"{value:.4g}" for key, value in numbers.items()} | texts
     made = client.create_model_version(name, source=f"runs:/{run_id}/{inside}", run_id=run_id, tags=tags)
     client.set_registered_model_alias(name, CHAMPION, made.version)
+
+
+def use_predictor(client: Any, version: str, *, device: str) -> None:
+    """Moves the alias to an earlier version; one that the registry does not have leaves it where it is.
+
+    Args:
+        client: an `MlflowClient`.
+        version: autotune's name of it, `v0003`.
+        device: id of the device it predicts for.
+    """
+    name = registered_name(device)
+    found = client.search_model_versions(filter_string=f"name = '{name}'", order_by=["version_number DESC"])
+    made = next((one for one in found if one.tags.get("autotune.version") == version), None)
+    if made is not None:
+        client.set_registered_model_alias(name, CHAMPION, made.version)

@@ -10,7 +10,7 @@ from typing import Any
 from autotune.tracking.destination import Destination
 from autotune.tracking.events import Event, flatten
 from autotune.tracking.plots import save_predicted_against_measured
-from autotune.tracking.registry import register_predictor
+from autotune.tracking.registry import register_predictor, use_predictor
 
 EXPERIMENT = "autotune"
 SOURCE = {"mlflow.source.name": "autotune", "mlflow.source.type": "LOCAL"}
@@ -41,6 +41,7 @@ class RunWriter:
             "baseline": self._nested,
             "candidate": self._nested,
             "predictor": self._predictor,
+            "predictor_in_use": self._predictor_in_use,
             "plan": self._plan,
             "search_finished": self._search_finished,
         }
@@ -129,6 +130,9 @@ class RunWriter:
         self._log(self.run_id, event, numbers, {})
         device = _device_id(event.fields) or self._device or "unknown"
         register_predictor(self._client, self.run_id, event.fields, device=device)
+
+    def _predictor_in_use(self, event: Event) -> None:
+        use_predictor(self._client, str(event.fields.get("version", "")), device=_device_id(event.fields))
 
     def _plan(self, event: Event) -> None:
         self._needs_run(event)

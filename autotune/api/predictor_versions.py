@@ -61,13 +61,14 @@ def predictor_versions(home: Path) -> tuple[PredictorVersion, ...]:
     return tuple(found)
 
 
-def roll_back(home: Path, device: str, version: str = "") -> str:
+def roll_back(home: Path, device: str, version: str = "", *, track: bool = True) -> str:
     """Puts an earlier version back in use; returns which.
 
     Args:
         home: the home folder.
         device: identifier of the device.
         version: which; empty: the one before the one in use.
+        track: whether the alias in MLflow's registry follows.
 
     Raises:
         PredictorError: there is no such version, or none before.
@@ -82,4 +83,10 @@ def roll_back(home: Path, device: str, version: str = "") -> str:
         known = ", ".join(one.version for one in own) or "none"
         raise PredictorError(f"there is no version {version!r} of the predictor of this device; there are: {known}.")
     promote(version, home)
+    if track:
+        from autotune.tracking import MlflowObserver
+
+        tracker = MlflowObserver(home)
+        tracker.event("predictor_in_use", {"version": version, "device": device})
+        tracker.close()
     return version

@@ -27,10 +27,15 @@ class ExactSchedule:
 
 
 Terms = list[tuple[int, float]]
+INFEASIBLE = 2
+"""SciPy's status."""
 
 
 class _Program:
-    """Columns: [N * P] where (binary), [N] begin, 1 end, [pairs] which of two is first (binary). Rows: low <= A x."""
+    """Columns: [N * P] where (binary), [N] begin, 1 end, [pairs] which of two is first (binary).
+
+    Rows: low <= A x <= high.
+    """
 
     def __init__(self, graph: TaskGraph, limit: float) -> None:
         self.graph = graph
@@ -43,6 +48,7 @@ class _Program:
         self.total = self.end + 1 + len(self.pairs)
         self.rows: list[Terms] = []
         self.low: list[float] = []
+        self.high: list[float] = []
 
     def on(self, task: int, own: int) -> int:
         return task * self.processors + own
@@ -53,14 +59,14 @@ class _Program:
     def less_duration(self, task: int) -> Terms:
         return [(self.on(task, own), -float(self.cost[task, own])) for own in range(self.processors)]
 
-    def add(self, terms: Terms, low: float) -> None:
+    def add(self, terms: Terms, low: float, high: float = np.inf) -> None:
         self.rows.append(terms)
         self.low.append(low)
+        self.high.append(high)
 
     def build(self) -> None:
         for task in range(self.count):
-            self.add([(self.on(task, own), 1.0) for own in range(self.processors)], 1.0)
-            self.add([(self.on(task, own), -1.0) for own in range(self.processors)], -1.0)
+            self.add([(self.on(task, own), 1.0) for own in range(self.processors)], 1.0, 1.0)
             self.add([(self.end, 1.0), (self.begin(task), -1.0), *self.less_duration(task)], 0.0)
             for before in self.graph.predecessors[task]:
                 self._after(task, before)
@@ -120,13 +126,16 @@ def exact_schedule(graph: TaskGraph, *, known: Schedule, seconds: float = 60.0) 
     objective[program.end] = 1.0
     times = slice(program.count * program.processors, program.end)
     integral[times] = integral[program.end] = 0
-    solved = milp(
-        objective,
-        constraints=LinearConstraint(program.matrix(), np.array(program.low), np.inf),
-        integrality=integral,
-        bounds=Bounds(np.zeros(program.total), program.upper()),
-        options={"time_limit": seconds, "mip_rel_gap": 1e-4},
-    )
+    for presolve in (True, False):  # HiGHS's presolve calls some of them infeasible; `known` shows that none is
+        solved = milp(
+            objective,
+            constraints=LinearConstraint(program.matrix(), np.array(program.low), np.array(program.high)),
+            integrality=integral,
+            bounds=Bounds(np.zeros(program.total), program.upper()),
+            options={"time_limit": seconds, "mip_rel_gap": 1e-4, "presolve": presolve},
+        )
+        if solved.status != INFEASIBLE:
+            break
     bound = float(solved.mip_dual_bound) if solved.mip_dual_bound is not None else 0.0
     if solved.x is None:
         return ExactSchedule(schedule=None, bound_us=max(bound, 0.0), proven=False)

@@ -47,12 +47,12 @@ def test_versions_are_listed_and_an_earlier_one_comes_back(tmp_path: Path, inven
     third = register(predictor, tmp_path, champion=False)
     listed = [(one.version, one.in_use) for one in predictor_versions(tmp_path)]
     assert listed == [(first, False), (second, True), (third, False)]
-    assert roll_back(tmp_path, invented.DEVICE.id) == first
+    assert roll_back(tmp_path, invented.DEVICE.id, track=False) == first
     assert predictor_versions(tmp_path)[0].in_use
     with pytest.raises(PredictorError, match="no earlier version"):
-        roll_back(tmp_path, invented.DEVICE.id)
-    assert roll_back(tmp_path, invented.DEVICE.id, third) == third
+        roll_back(tmp_path, invented.DEVICE.id, track=False)
+    assert roll_back(tmp_path, invented.DEVICE.id, third, track=False) == third
     with pytest.raises(PredictorError, match="v0009"):
-        roll_back(tmp_path, invented.DEVICE.id, "v0009")
+        roll_back(tmp_path, invented.DEVICE.id, "v0009", track=False)
     (tmp_path / "predictors" / first / "card.json").write_text("{")
     assert predictor_versions(tmp_path)[0].problem

@@ -116,6 +116,26 @@ def test_the_search_reaches_the_proven_optimum(graph: TaskGraph) -> None:
         assert exact.bound_us <= found.schedule.makespan_us * (1 + 1e-3)
 
 
+def test_a_program_that_the_solver_once_called_infeasible() -> None:
+    """Found by the test above: with each task's processor as two inequalities, HiGHS's presolve cut everything off."""
+    cost = [[8.45439695, 4.39888219, 2.90693263], [1.83239578, 7.50887693, 5.41604086],
+            [5.09483524, 2.72930039, 7.92007711], [8.25098, 8.15489469, 6.48719355]]  # fmt: skip
+    moved = [[[0, 3.50217511, 3.5860204], [0.88330009, 0, 3.92268267], [3.41811728, 1.78654395, 0]],
+             [[0, 2.97669966, 0.94222255], [3.66010943, 0, 2.51856857], [3.23588825, 3.72799762, 0]],
+             [[0, 1.92139968, 0.27404967], [2.61482426, 0, 1.97380417], [2.6222055, 3.380778, 0]],
+             [[0, 1.53389058, 1.84509522], [2.01856465, 0, 1.0266868], [3.34011432, 0.24061724, 0]]]  # fmt: skip
+    graph = TaskGraph(
+        names=("0", "1", "2", "3"),
+        processors=("p0", "p1", "p2"),
+        predecessors=((), (), (1,), (0, 2)),
+        cost_us=np.array(cost),
+        transfer_us=np.array(moved),
+    )
+    exact = exact_schedule(graph, known=place(graph, seconds=0.15).schedule, seconds=20.0)
+    assert exact.schedule is not None
+    assert exact.schedule.makespan_us == pytest.approx(13.68847424)
+
+
 def test_graphs_that_cannot_be_are_refused() -> None:
     one = np.array([[1.0], [1.0]])
     with pytest.raises(UsageError, match="'a' needs a task"):

@@ -168,3 +168,22 @@ def test_axes_are_logarithmic_only_over_a_wide_range(tmp_path: Path, monkeypatch
     assert save_predicted_against_measured([("a", 13.8, 10.9), ("b", 13.5, 11.6)], tmp_path / "near.png")
     assert save_predicted_against_measured([("a", 0.5, 0.6), ("b", 35.0, 40.0)], tmp_path / "far.png")
     assert [scale for scale in scales if scale] == ["linear", "log"]
+
+
+def test_the_alias_follows_a_rollback(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "predictor"
+    folder.mkdir()
+    (folder / "card.json").write_text("{}")
+    observer = MlflowObserver(home)
+    for version in ("v0001", "v0002"):
+        observer.event("predictor", {"version": version, "folder": folder, "device": "abc"})
+    observer.close(timeout_s=120)
+    for version, now in (("v0001", "v0001"), ("v0099", "v0001"), ("v0002", "v0002")):
+        later = MlflowObserver(home)
+        later.event("predictor_in_use", {"version": version, "device": "abc"})
+        later.close(timeout_s=120)
+        client = connect(destination_of(home))
+        champion = client.get_model_version_by_alias("autotune-predictor-abc", "champion")
+        assert champion.tags["autotune.version"] == now
+    assert list(spool_folder(home).iterdir()) == []
+    assert len(client.search_runs([client.get_experiment_by_name("autotune").experiment_id])) == 1
