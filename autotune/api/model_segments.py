@@ -22,6 +22,7 @@ SEGMENT_ROUNDS = 8
 SEGMENT_ROUND_S = 0.05
 ERROR_SEGMENTS = 24
 STAGE_DEADLINE_S = 120.0
+LEAST_DEADLINE_S = 15.0
 
 
 def measure_segments(run: Run, knowledge: Knowledge) -> None:
@@ -37,6 +38,11 @@ def measure_segments(run: Run, knowledge: Knowledge) -> None:
             if run.budget.left_s > reserve_s(run):
                 _time_segments(run, knowledge, setting, lane, files)
     _measure_errors(run, knowledge, weight)
+
+
+def _deadline_s(run: Run) -> float:
+    """A lane that hangs must not cost what deciding needs."""
+    return min(STAGE_DEADLINE_S, max(LEAST_DEADLINE_S, run.budget.left_s - reserve_s(run)))
 
 
 def _measure_errors(run: Run, knowledge: Knowledge, weight: Floats) -> None:
@@ -57,7 +63,7 @@ def _measure_errors(run: Run, knowledge: Knowledge, weight: Floats) -> None:
             str(run.task.search_samples.path),
             outputs=run.task.outputs,
             parts=graph.output_parts,
-            deadline_s=STAGE_DEADLINE_S,
+            deadline_s=_deadline_s(run),
         )
         errors = [dict.fromkeys(knowledge.errors.parts, 1.0) if isinstance(e, Failure) else e for e in found]
         for same in (k for k in knowledge.kernel_us if (k.processor, k.precision) == (lane.processor, lane.precision)):
@@ -97,7 +103,7 @@ def _time_segments(run: Run, knowledge: Knowledge, setting: Setting, lane: Lane,
         rounds=SEGMENT_ROUNDS,
         round_s=SEGMENT_ROUND_S,
         seed=run.settings.seed,
-        deadline_s=STAGE_DEADLINE_S,
+        deadline_s=_deadline_s(run),
     )
     run.counters.device_measurements += len(files)
     if isinstance(found, Failure):
