@@ -25,7 +25,6 @@ from autotune.graph.parts import OutputPart, output_parts
 from autotune.graph.prepare import MODEL_FILE, Prepared, digest, foreign_domains, prepare
 from autotune.graph.values import all_specs, consumers_of, input_specs, opset_of, required_specs, spec_of
 
-
 Origin = tuple[Path, Mapping[str, Sequence[int]], Mapping[str, int]]
 """The file, shapes and dims that a graph was loaded from."""
 
@@ -103,7 +102,9 @@ class Graph:
     def element_types(self) -> Mapping[str, int]:
         """ONNX's number of the element type, by tensor."""
         full = self.model.graph
-        found = {value.name: value.type.tensor_type.elem_type for value in (*full.value_info, *full.input, *full.output)}
+        found = {
+            value.name: value.type.tensor_type.elem_type for value in (*full.value_info, *full.input, *full.output)
+        }
         return found | {tensor.name: tensor.data_type for tensor in full.initializer}
 
     @property

@@ -77,10 +77,11 @@ class Chain:
         work: list[tuple[int, Part]] = []
         for at in reversed(self.members):
             op = self.ops[at]
-            (output,) = [name for name in op.node.output if name] or [""]
-            if output not in regions:
-                raise SplitError(f"{op.node.name!r} is not needed for {self.result!r}")
-            part = part_of(op, regions[output])
+            hull = _hull(op.node, regions)
+            if hull is None:
+                raise SplitError(f"{op.node.name!r} is not needed as a single range for {self.result!r}")
+            regions |= dict.fromkeys((name for name in op.node.output if name), hull)
+            part = part_of(op, hull)
             work.append((at, part))
             for name, need in zip(op.node.input, part.needs, strict=True):
                 if name not in self.inner:
@@ -175,6 +176,15 @@ def static_shape(specs: Mapping[str, TensorSpec], name: str) -> Shape:
     if spec is None or not spec.is_static or spec.shape is None:
         raise SplitError(f"the shape of {name!r} is not known, so it cannot be divided")
     return spec.shape
+
+
+def _hull(node: onnx.NodeProto, regions: Mapping[str, Region]) -> Region | None:
+    """The range of its outputs that an operator must compute; several outputs are computed over the same one."""
+    known = [regions[name] for name in node.output if name in regions]
+    found: Region | None = known[0] if known else None
+    for other in known[1:]:
+        found = found.hull(other) if found is not None else None
+    return found
 
 
 def _op(graph: Graph, node: onnx.NodeProto) -> Op:

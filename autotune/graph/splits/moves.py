@@ -47,6 +47,13 @@ def flatten(op: Op, region: Region) -> Part:
     return part
 
 
+def split(op: Op, region: Region) -> Part:
+    """Split: along other axes than the one that it cuts."""
+    if region.axis == op.number("axis", 0) % len(op.output):
+        raise op.refusal("it cuts the axis along which it would be divided")
+    return Part(needs=(region, *[None] * (len(op.shapes) - 1)))
+
+
 def concat(op: Op, region: Region) -> Part:
     """Concat: along other axes than the one that it joins."""
     if region.axis == op.number("axis", 0) % len(op.output):

@@ -95,7 +95,7 @@ def rewrite(graph: Graph, splits: Sequence[Split], weights: WeightsWriter) -> Re
     del model.graph.node[:]
     for at, node in enumerate(full.node):
         model.graph.node.extend(made.get(at, [] if at in gone else [node]))
-    _put_tensors(model, full, chains, writers, weights=weights)
+    _put_tensors(model.graph, full, chains, writers, weights=weights)
     return result
 
 
@@ -185,10 +185,14 @@ class _Piece:
 
 
 def _put_tensors(
-    model: onnx.ModelProto, full: onnx.GraphProto, chains: Sequence[Chain], pieces: Sequence[_Piece], *, weights: WeightsWriter
+    graph: onnx.GraphProto,
+    full: onnx.GraphProto,
+    chains: Sequence[Chain],
+    pieces: Sequence[_Piece],
+    *,
+    weights: WeightsWriter,
 ) -> None:
     """Weights that are still needed, those of the parts, and types of all tensors that remain."""
-    graph = model.graph
     used = {name for node in graph.node for name in used_names(node)} | {value.name for value in graph.output}
     gone = {name for chain in chains for name in chain.inner - {chain.result}}
     del graph.initializer[:]

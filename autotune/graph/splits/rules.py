@@ -27,6 +27,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "Transpose": moves.transpose,
         "Flatten": moves.flatten,
         "Concat": moves.concat,
+        "Split": moves.split,
     }
 )
 """By ONNX's operator name; an operator that is not here is never divided."""
@@ -41,7 +42,7 @@ def part_of(op: Op, region: Region) -> Part:
     rule = RULES.get(op.node.op_type) if op.node.domain in ("", "ai.onnx") else None
     if rule is None:
         raise op.refusal(f"no rule for it; known: {', '.join(RULES)}")
-    if len([name for name in op.node.output if name]) != 1:
+    if len([name for name in op.node.output if name]) != 1 and op.node.op_type != "Split":
         raise op.refusal("it has several outputs")
     part = rule(op, region)
     for need, shape in zip(part.needs, op.shapes, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ from autotune.graph.files import external_entry
 from autotune.graph.prepare import INLINE_BYTES, WEIGHTS_FILE
 from autotune.graph.splits.region import Region
 
+_CHUNK = 1 << 20
 _ALIGNMENT = 64
 """Bytes; ONNX Runtime maps aligned weights instead of copying them."""
 
@@ -91,7 +91,7 @@ class WeightsWriter:
     def _copy(self, stream: BinaryIO, length: int) -> None:
         left = length
         while left:
-            chunk = stream.read(min(left, shutil.COPY_BUFSIZE))
+            chunk = stream.read(min(left, _CHUNK))
             if not chunk:
                 raise StoreError(f"the weights in {self._source} are shorter than the model says: prepare it again")
             self._write(chunk)

@@ -32,9 +32,7 @@ def convolution(op: Op, region: Region) -> Part:
         return Part(needs=(region, *[None] * (len(op.shapes) - 1)))
     if region.axis > 1:
         need, pads = _slide(op, region, data, weight[2:])
-        return Part(
-            needs=(need, *[None] * (len(op.shapes) - 1)), attributes={"pads": pads, "auto_pad": "NOTSET"}
-        )
+        return Part(needs=(need, *[None] * (len(op.shapes) - 1)), attributes={"pads": pads, "auto_pad": "NOTSET"})
     own = Region(axis=0, start=region.start, stop=region.stop)
     weights = (own, own) if bias else (own,)
     groups = op.number("group", 1)
