@@ -32,7 +32,8 @@ class Door:
         """[P] requests that may be under way at once."""
         if self.depth is not None:
             return np.full(plans.plans, self.depth)
-        return 2 * (plans.worker_lane >= 0).sum(axis=0)
+        workers: Ints = (plans.worker_lane >= 0).sum(axis=0)
+        return 2 * workers
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -182,7 +183,8 @@ class _State:
         place = request * self.many + plans
         left = self.open[place] - 1
         self.open[place] = left
-        return (left == 0).nonzero()[0]
+        done: Ints = (left == 0).nonzero()[0]
+        return done
 
     def _arrive(self, plans: Ints, request: Ints, stage: Ints) -> None:
         """One input more of a stage is there."""
