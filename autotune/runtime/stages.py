@@ -74,7 +74,7 @@ class StageRunner:
         self._check()
         self._last = self._last_uses()
         self._steps = list(zip(self.sessions, self._takes, self._gives, self._last, strict=True))
-        self._branches: Pipeline | None = None
+        self._shared: Pipeline | None = None
         self._lock = threading.Lock()
         self.run: Callable[..., list[Any]] = self._how_to_run()
 
@@ -110,10 +110,7 @@ class StageRunner:
         """Stages that do not need each other at the same time; with run options, which they would share, in a row."""
         if options is not None:
             return self._run_all(names, feeds, options)
-        with self._lock:
-            if self._branches is None:
-                self._branches = self.pipeline()
-        return self._branches.submit(names, feeds).result()
+        return self.shared_pipeline().submit(names, feeds).result()
 
     def _check(self) -> None:
         made = {name for names in self._gives for name in names}
@@ -166,18 +163,33 @@ class StageRunner:
         """
         return Pipeline(self._pipeline_steps(), self.lanes, self._outputs, threads=threads, depth=depth)
 
+    def shared_pipeline(self, *, threads: int = 1) -> Pipeline:
+        """The one pipeline that `run` and whoever submits have in common, so that no core has two workers.
+
+        Args:
+            threads: workers of each lane; of the first call.
+
+        Raises:
+            PlanError: it is closed.
+        """
+        with self._lock:
+            if not self._copies:
+                raise PlanError("this plan is closed: load it again")
+            if self._shared is None:
+                self._shared = self.pipeline(threads=threads)
+            return self._shared
+
     def _pipeline_steps(self) -> list[Step]:
         return list(zip(self._copies, self._takes, self._gives, strict=True))
 
     def close(self) -> None:
-        """Lets go of the sessions; runs that are under way finish."""
+        """Waits for what was submitted, then lets go of the sessions; runs that are under way finish."""
         self.run = _closed
         with self._lock:
-            branches, self._branches = self._branches, None
-        if branches is not None:
-            branches.close()
+            shared, self._shared, self._copies = self._shared, None, []
+        if shared is not None:
+            shared.close()
         self.sessions = []
-        self._copies = []
         self._steps = []
 
 

@@ -55,10 +55,14 @@ def test_run_puts_branches_on_their_lanes(branches: list[Path]) -> None:
     assert runner.run(None, X)[0].tolist() == [[6] * 4]
     assert threading.active_count() == before + 2
     assert runner.run(["c", "y"], X)[0].tolist() == [[9] * 4]
+    assert runner.shared_pipeline().submit(None, X).result(WAIT_S)[0].tolist() == [[6] * 4]
+    assert threading.active_count() == before + 2  # the same workers
     runner.close()
     assert threading.active_count() == before
     with pytest.raises(PlanError, match="closed"):
         runner.run(None, X)
+    with pytest.raises(PlanError, match="closed"):
+        runner.shared_pipeline()
 
 
 def test_a_chain_needs_no_threads(branches: list[Path]) -> None:
