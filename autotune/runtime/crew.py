@@ -83,6 +83,23 @@ def crews_of(lanes: Sequence[Hashable], *, threads: int = 1) -> tuple[Crew, ...]
     return tuple(found)
 
 
+def apart(crews: Sequence[Crew]) -> bool:
+    """Whether two of the crews have processors or cores of their own, so that working at the same time can pay.
+
+    CPU lanes that are not pinned each take all cores: at the same time they would only disturb each other.
+    """
+    others = sum(not all(_on_cpu(lane) for lane in crew.lanes) for crew in crews)
+    pinned = sum(bool(crew.cores) for crew in crews)
+    free = any(not crew.cores and all(_on_cpu(lane) for lane in crew.lanes) for crew in crews)
+    return others + (pinned or free) >= 2
+
+
+def _on_cpu(lane: Hashable) -> bool:
+    if isinstance(lane, SessionSpec):
+        return lane.device == "cpu"
+    return isinstance(lane, Lane) and lane.processor.rpartition(":")[2] == "cpu"
+
+
 def _cores(lane: Hashable) -> frozenset[int]:
     return frozenset(lane.concurrency.cores) if isinstance(lane, Lane) else frozenset()
 

@@ -15,7 +15,7 @@ import onnxruntime as ort
 from autotune.core import Lane
 from autotune.errors import PlanError
 from autotune.processors import SessionSpec, create_session
-from autotune.runtime.crew import copies_of, crews_of
+from autotune.runtime.crew import apart, copies_of, crews_of
 from autotune.runtime.pipeline import Pipeline
 from autotune.runtime.request import Step, wire
 
@@ -39,6 +39,9 @@ def calm(lanes: Sequence[Lane | SessionSpec]) -> list[Lane | SessionSpec]:
 
 class StageRunner:
     """Sessions of all stages; `run` is thread-safe, arrays are handed over without copies.
+
+    `run` works at stages one after the other, or at the same time where they do not need each other and their lanes
+    have processors or pinned cores of their own.
 
     Args:
         files: (ONNX file, lane) of each stage, in the order they run.
@@ -84,7 +87,7 @@ class StageRunner:
         alone = len(self.sessions) == 1
         if streams == 1 and alone:
             return _alone(self.sessions[0], self._outputs)
-        if not alone and len(set(self.lanes)) > 1 and not wire(self._pipeline_steps(), self._outputs).is_chain:
+        if apart(crews_of(self.lanes)) and not wire(self._pipeline_steps(), self._outputs).is_chain:
             return self._run_branches
         if streams == 1:
             return self._run_all

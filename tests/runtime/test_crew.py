@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from autotune.core import Concurrency, Lane
 from autotune.errors import PlanError
 from autotune.runtime import crew as crews
-from autotune.runtime.crew import copies_of, crews_of
+from autotune.runtime.crew import apart, copies_of, crews_of
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +50,18 @@ def test_streams_of_the_cpu_provider_are_sessions_of_their_own_where_they_would_
     assert names("cpu/f32/t2/s2") == ["cpu/f32/t2", "cpu/f32/t2"]
     assert names("cpu/f32/t2/s2/c0+1+2+3") == ["cpu/f32/t2/c0+1", "cpu/f32/t2/c2+3"]
     assert names("openvino:cpu/f32/t1/s2") == ["openvino:cpu/f32/t1/s2"]
+
+
+def test_only_lanes_with_something_of_their_own_work_at_once() -> None:
+    def at_once(*lanes: str) -> bool:
+        return apart(crews_of([Lane.parse(name) for name in lanes]))
+
+    assert at_once("cpu/f32/t1/c0", "openvino:cpu/f32/t1/c1")
+    assert at_once("cpu/f32/t2", "webgpu:gpu/f32")
+    assert at_once("qnn:npu/f16", "webgpu:gpu/f32")
+    assert not at_once("cpu/f32/t2", "openvino:cpu/f32/t2")
+    assert not at_once("cpu/f32/t1/c0", "openvino:cpu/f32/t2")
+    assert not at_once("cpu/f32/t1/c0+1", "openvino:cpu/f32/t1/c1")
 
 
 def test_cores_that_cannot_be_had_or_shared_are_refused() -> None:

@@ -21,6 +21,9 @@ from autotune.runtime.pipeline import Pipeline
 from .test_pipeline import step
 
 WAIT_S = 20.0
+TWO_CORES = pytest.mark.skipif(
+    len(allowed_cores()) < 2 or sys.platform != "linux", reason="needs two cores that can be pinned"
+)
 X = {"x": np.full((1, 4), 3, np.float32)}
 
 
@@ -48,8 +51,10 @@ def lanes(*names: str) -> list[Lane]:
     return [Lane.parse(name) for name in names]
 
 
+@TWO_CORES
 def test_run_puts_branches_on_their_lanes(branches: list[Path]) -> None:
-    chosen = lanes("cpu/f32/t1", "cpu/f32/t1", "cpu/f32/t1/spin", "cpu/f32/t1")
+    first, second = (f"cpu/f32/t1/c{core}" for core in allowed_cores()[:2])
+    chosen = lanes(first, first, second, first)
     runner = StageRunner(list(zip(branches, chosen, strict=True)), ["y"])
     before = threading.active_count()
     assert runner.run(None, X)[0].tolist() == [[6] * 4]
@@ -89,7 +94,7 @@ def test_streams_give_what_one_session_gives(branches: list[Path], lane: str) ->
     runner.close()
 
 
-@pytest.mark.skipif(len(allowed_cores()) < 2 or sys.platform != "linux", reason="needs two cores that can be pinned")
+@TWO_CORES
 def test_workers_of_pinned_streams_run_on_their_own_cores() -> None:
     first, second, *_ = allowed_cores()
     meet = threading.Barrier(2, timeout=WAIT_S)
