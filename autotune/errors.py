@@ -10,6 +10,7 @@ A message says what was wrong, with the value, and what to do next. The command 
     +-- ModelError (ValueError)            the ONNX file
     |   +-- ModelFileError                 not an ONNX file, truncated, external data missing or outside its folder
     |   +-- UnsupportedModelError          an operator that no provider here has
+    |   +-- SplitError                     an operator that cannot be divided between lanes as asked
     +-- InputError (ValueError)            --inputs: wrong name, shape, type, or nothing in it
     +-- BadReferenceError (ValueError)       NaN or infinity in the reference outputs
     +-- ProcessorError (RuntimeError)      a processor, a lane or a session
@@ -72,6 +73,10 @@ class ModelFileError(ModelError):
 
 class UnsupportedModelError(ModelError):
     """The model needs an operator that no provider here has."""
+
+
+class SplitError(ModelError):
+    """An operator, or a chain of them, that cannot be divided between lanes as asked."""
 
 
 class InputError(AutotuneError, ValueError):

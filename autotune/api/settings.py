@@ -109,7 +109,7 @@ def parse_scenario(text: str) -> Scenario:
     Raises:
         UsageError: neither.
     """
-    names = {scenario.value.lower(): scenario for scenario in Scenario}
+    names = {scenario.value.lower(): scenario for scenario in (Scenario.SINGLE_STREAM, Scenario.OFFLINE)}
     names |= {"latency": Scenario.SINGLE_STREAM, "throughput": Scenario.OFFLINE}
     key = text.strip().lower().replace("-", "").replace("_", "")
     if key not in names:

@@ -19,6 +19,8 @@ class Scenario(StrEnum):
     """How requests arrive, in MLPerf Inference's names."""
 
     SINGLE_STREAM = "SingleStream"
+    MULTI_STREAM = "MultiStream"
+    SERVER = "Server"
     OFFLINE = "Offline"
 
 

@@ -2,25 +2,38 @@
 
 from autotune.graph.arrays import load_arrays, save_arrays
 from autotune.graph.build import build_kernel, chainable
+from autotune.graph.cuts import Cut
 from autotune.graph.extract import StageFile, extract
-from autotune.graph.graph import Cut, Graph, KernelUse, load
+from autotune.graph.graph import Graph, KernelUse, load
 from autotune.graph.inputs import embedding_limits, random_inputs
+from autotune.graph.node_sets import NodeSet, NodeSetFile, extract_sets, partition
 from autotune.graph.operators import Operator
 from autotune.graph.parts import OutputPart
+from autotune.graph.splits import Divided, Split, SplitKind, SplitSite, divide, find_sites
 
 __all__ = [
     "Cut",
+    "Divided",
     "Graph",
     "KernelUse",
+    "NodeSet",
+    "NodeSetFile",
     "Operator",
     "OutputPart",
+    "Split",
+    "SplitKind",
+    "SplitSite",
     "StageFile",
     "build_kernel",
     "chainable",
+    "divide",
     "embedding_limits",
     "extract",
+    "extract_sets",
+    "find_sites",
     "load",
     "load_arrays",
+    "partition",
     "random_inputs",
     "save_arrays",
 ]

@@ -16,13 +16,17 @@ import onnxruntime as ort
 
 from autotune.core import Kernel, TensorSpec
 from autotune.errors import ModelError, UnsupportedModelError
+from autotune.graph.cuts import Cut, find_cuts
 from autotune.graph.fusion import group_nodes
 from autotune.graph.inputs import embedding_limits, random_inputs
 from autotune.graph.kernels import GraphView, make_kernel
 from autotune.graph.operators import Operator, operator_of
 from autotune.graph.parts import OutputPart, output_parts
-from autotune.graph.prepare import MODEL_FILE, digest, foreign_domains, prepare
-from autotune.graph.values import all_specs, input_specs, required_specs, spec_of, used_names
+from autotune.graph.prepare import MODEL_FILE, Prepared, digest, foreign_domains, prepare
+from autotune.graph.values import all_specs, consumers_of, input_specs, opset_of, required_specs, spec_of
+
+Origin = tuple[Path, Mapping[str, Sequence[int]], Mapping[str, int]]
+"""The file, shapes and dims that a graph was loaded from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,23 +40,6 @@ class KernelUse:
 
     kernel: Kernel
     operators: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
-    """A place between two kernels of the order.
-
-    Args:
-        position: the cut lies before kernel `position`.
-        legal: whether stages may begin and end here.
-        tensors: what was computed before and is needed after; the model's own inputs are not counted.
-        bytes: their size.
-    """
-
-    position: int
-    legal: bool
-    tensors: tuple[TensorSpec, ...]
-    bytes: int
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -86,7 +73,7 @@ class Graph:
     outputs: tuple[TensorSpec, ...]
     specs: Mapping[str, TensorSpec]
     output_parts: tuple[OutputPart, ...]
-    origin: tuple[Path, Mapping[str, Sequence[int]], Mapping[str, int]]
+    origin: Origin
     parent: Graph | None = field(default=None, repr=False)
 
     @cached_property
@@ -100,6 +87,30 @@ class Graph:
         constants = {tensor.name for tensor in self.model.graph.initializer}
         nodes = self.model.graph.node
         return tuple(operator_of(nodes[at], self.specs, constants) for group in self.groups for at in group)
+
+    @cached_property
+    def consumers(self) -> Mapping[str, frozenset[int]]:
+        """Positions of the nodes that need a tensor, by its name."""
+        return consumers_of(self.model.graph.node)
+
+    @cached_property
+    def initializers(self) -> Mapping[str, onnx.TensorProto]:
+        """Constant tensors by name; the large ones without their values."""
+        return {tensor.name: tensor for tensor in self.model.graph.initializer}
+
+    @cached_property
+    def element_types(self) -> Mapping[str, int]:
+        """ONNX's number of the element type, by tensor."""
+        full = self.model.graph
+        found = {
+            value.name: value.type.tensor_type.elem_type for value in (*full.value_info, *full.input, *full.output)
+        }
+        return found | {tensor.name: tensor.data_type for tensor in full.initializer}
+
+    @property
+    def opset(self) -> int:
+        """Version of the standard operator set."""
+        return opset_of(self.model)
 
     @property
     def flops(self) -> int:
@@ -162,8 +173,22 @@ def _load(
     parent: Graph | None = None,
 ) -> Graph:
     prepared = prepare(path, work, shapes=shapes, dims=dims, replace=replace)
+    origin = (path, shapes, dims)
+    return assemble(path.stem, prepared, work, origin=origin, parent=parent)
+
+
+def assemble(name: str, prepared: Prepared, work: Path, *, origin: Origin, parent: Graph | None = None) -> Graph:
+    """The graph of a prepared model that lies in `work` with its weights.
+
+    Args:
+        name: what to call it.
+        prepared: the model.
+        work: its folder.
+        origin: the file, shapes and dims that it was loaded from.
+        parent: the graph that owns the folder, where another does.
+    """
     model, source = prepared.model, prepared.source
-    _check_ends(path, prepared.inputs, model.graph.output)
+    _check_ends(origin[0], prepared.inputs, model.graph.output)
     nodes = list(model.graph.node)
     specs = all_specs(model.graph)
     specs |= {spec.name: spec for value in prepared.inputs if (spec := spec_of(value)) is not None}
@@ -171,16 +196,12 @@ def _load(
     outputs = required_specs(model.graph.output, specs)
     names = {value.name for value in model.graph.output}
     groups = group_nodes(nodes, constants=set(initializers), outputs=names)
-    users: dict[str, set[int]] = {}
-    for at, node in enumerate(nodes):
-        for name in used_names(node):
-            users.setdefault(name, set()).add(at)
     view = GraphView(
         specs=specs,
         initializers=initializers,
         outputs=frozenset(names),
-        consumers={name: frozenset(found) for name, found in users.items()},
-        opset=next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1),
+        consumers=consumers_of(nodes),
+        opset=opset_of(model),
         foreign=foreign_domains(model),
     )
     kernels = tuple(
@@ -188,18 +209,18 @@ def _load(
         for group in groups
     )
     return Graph(
-        name=path.stem,
+        name=name,
         path=work / MODEL_FILE,
         source=source,
         model=model,
         groups=tuple(tuple(group) for group in groups),
         kernels=kernels,
-        cuts=_cuts(groups, nodes, specs, names),
+        cuts=find_cuts(groups, nodes, specs, names),
         inputs=input_specs(model.graph, specs),
         outputs=outputs,
         specs=specs,
         output_parts=output_parts(outputs, nodes, specs),
-        origin=(path, shapes, dims),
+        origin=origin,
         parent=parent,
     )
 
@@ -217,34 +238,6 @@ def _check_ends(path: Path, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequ
                 f"{path}: the {what} {value.name!r} is a {kind}, autotune takes and compares plain tensors only. "
                 "Export the model without it (a scikit-learn classifier: convert with options={'zipmap': False})"
             )
-
-
-def _cuts(
-    groups: Sequence[Sequence[int]],
-    nodes: Sequence[onnx.NodeProto],
-    specs: Mapping[str, TensorSpec],
-    outputs: set[str],
-) -> tuple[Cut, ...]:
-    """A cut is legal unless something crosses that is no tensor, or an output of the model is made by no node."""
-    made: dict[str, int] = {}
-    last_use: dict[str, int] = {}
-    for position, group in enumerate(groups):
-        for at in group:
-            for name in used_names(nodes[at]):
-                last_use[name] = position
-            made |= {name: position for name in nodes[at].output if name}
-    whole = not outputs <= set(made)
-    crossing: list[list[str]] = [[] for _ in range(len(groups) + 1)]
-    for name, position in made.items():
-        for cut in range(position + 1, last_use.get(name, position) + 1):
-            crossing[cut].append(name)
-    cuts = []
-    for position, names in enumerate(crossing):
-        tensors = tuple(specs[name] for name in names if name in specs)
-        end = position in (0, len(groups))
-        legal = end or (not whole and len(tensors) == len(names) > 0)
-        cuts.append(Cut(position=position, legal=legal, tensors=tensors, bytes=sum(spec.bytes for spec in tensors)))
-    return tuple(cuts)
 
 
 def _check_batch(single: Graph, batch: Graph, size: int) -> None:

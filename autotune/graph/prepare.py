@@ -22,6 +22,7 @@ WEIGHTS_FILE = "weights.bin"
 SOURCE_FILE = "source.onnx"
 INLINE_BYTES = 1024
 """Tensors up to this size stay in the model file, so that shape inference sees shapes and axes."""
+_INVENTED = ("gemm_input_shape", "gemm_output_shape")
 _ERRORS = tuple(
     getattr(ort.capi.onnxruntime_pybind11_state, name)
     for name in ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
@@ -91,6 +92,7 @@ def _prepared(source: Path, work: Path) -> onnx.ModelProto:
         if weights.exists():
             weights.replace(work / WEIGHTS_FILE)
     _name_nodes(prepared)
+    _rename_invented(prepared)
     return _infer(prepared)
 
 
@@ -172,6 +174,20 @@ def _name_nodes(model: onnx.ModelProto) -> None:
             name = f"{name}_{at}"
         node.name = name
         taken.add(name)
+
+
+def _rename_invented(model: onnx.ModelProto) -> None:
+    """Other names for initializers that ONNX Runtime's fusion of MatMul and Add made.
+
+    Where a stage lets it fuse once more, it makes the same names again and fails: "Attempt to replace the existing
+    tensor" (1.32).
+    """
+    new = {t.name: f"prepared_{t.name}" for t in model.graph.initializer if t.name.startswith(_INVENTED)}
+    for tensor in model.graph.initializer:
+        tensor.name = new.get(tensor.name, tensor.name)
+    for node in model.graph.node if new else ():
+        for at, name in enumerate(node.input):
+            node.input[at] = new.get(name, name)
 
 
 def digest(model: onnx.ModelProto, work: Path) -> str:

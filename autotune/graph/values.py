@@ -71,3 +71,17 @@ def captured(body: onnx.GraphProto) -> list[str]:
         own.update(node.output)
     found += [value.name for value in body.output if value.name not in own]
     return found
+
+
+def consumers_of(nodes: Iterable[onnx.NodeProto]) -> dict[str, frozenset[int]]:
+    """Positions of the nodes that need a tensor, by its name."""
+    users: dict[str, set[int]] = {}
+    for at, node in enumerate(nodes):
+        for name in used_names(node):
+            users.setdefault(name, set()).add(at)
+    return {name: frozenset(found) for name, found in users.items()}
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Version of the standard operator set."""
+    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)

@@ -1,6 +1,7 @@
 """Providers found here, lanes, session options, what each supports."""
 
 from autotune.processors.assignment import ProviderShare, assignment, supports
+from autotune.processors.cores import allowed_cores, spread
 from autotune.processors.device import this_device
 from autotune.processors.discovery import discover
 from autotune.processors.found import BrokenProvider, Discovery
@@ -17,6 +18,7 @@ __all__ = [
     "Discovery",
     "ProviderShare",
     "SessionSpec",
+    "allowed_cores",
     "assignment",
     "create_policy_session",
     "create_session",
@@ -26,6 +28,7 @@ __all__ = [
     "policies",
     "resolve",
     "session_options",
+    "spread",
     "supports",
     "this_device",
 ]

@@ -46,7 +46,7 @@ def session_options(lane: Lane, processor: Processor | None = None, *, cache: Pa
     Raises:
         MissingProcessorError: the lane's processor is not here.
         ProcessorError: the processor cannot be told to compute in the lane's precision.
-        UsageError: cores are named for a processor that cannot be pinned.
+        UsageError: cores are named for a processor that does not compute on them.
     """
     found = processor or resolve(lane.processor)
     precisions = _PRECISION_OPTIONS.get(found.provider, _AS_IT_IS)
@@ -54,10 +54,9 @@ def session_options(lane: Lane, processor: Processor | None = None, *, cache: Pa
         raise ProcessorError(
             f"{lane.processor} cannot be told to compute in {lane.precision}; it knows {', '.join(precisions)}"
         )
-    if lane.concurrency.cores and found.provider != CPU_PROVIDER:
+    if lane.concurrency.cores and found.device != "cpu":
         raise UsageError(
-            f"{lane.processor} cannot be pinned to cores {lane.concurrency.cores}: only cpu can; "
-            "start the process under taskset instead"
+            f"{lane.processor} cannot be pinned to cores {lane.concurrency.cores}: it computes on a {found.device}"
         )
     given = {name: value for name, value in lane.options if "." not in name}
     config = [(name, value) for name, value in lane.options if "." in name]

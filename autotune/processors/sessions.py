@@ -10,6 +10,7 @@ import onnxruntime as ort
 from autotune.core import Lane, one_line
 from autotune.errors import MissingProcessorError, SessionError
 from autotune.processors import plugins
+from autotune.processors.cores import pinned
 from autotune.processors.narrow import adapted
 from autotune.processors.options import session_options
 from autotune.processors.resolving import locate
@@ -30,7 +31,9 @@ def create_session(
 ) -> ort.InferenceSession:
     """A session for a model on a lane.
 
-    A provider that fails never falls back to another one, neither here nor in a later `run`.
+    A provider that fails never falls back to another one, neither here nor in a later `run`. Threads that the provider
+    starts stay on the lane's cores, also where it has no option for it (OpenVINO); the thread that calls `run` is not
+    moved.
 
     Args:
         model: path or serialised model.
@@ -40,10 +43,15 @@ def create_session(
 
     Raises:
         MissingProcessorError: the lane's processor is not here.
+        UsageError: the lane is pinned to cores that this process may not use.
         SessionError: ONNX Runtime refused, or the provider silently left everything to the CPU provider.
     """
-    spec = session_options(lane, cache=cache) if isinstance(lane, Lane) else locate(lane)
-    return open_session(model, spec, native_options(spec, shared_pool=shared_pool))
+    if not isinstance(lane, Lane):
+        spec = locate(lane)
+        return open_session(model, spec, native_options(spec, shared_pool=shared_pool))
+    spec = session_options(lane, cache=cache)
+    with pinned(lane.concurrency.cores):
+        return open_session(model, spec, native_options(spec, shared_pool=shared_pool))
 
 
 def open_session(model: str | Path | bytes, spec: SessionSpec, options: ort.SessionOptions) -> ort.InferenceSession:

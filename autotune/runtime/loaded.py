@@ -15,7 +15,6 @@ from autotune.core import DEFAULT_LANE, STAND_INS, Lane, Plan, TensorSpec
 from autotune.errors import MissingProcessorError, PlanError, SessionError
 from autotune.processors import discover, resolve, this_device
 from autotune.runtime.folder import check_hashes, plan_of, read_data
-from autotune.runtime.pipeline import Pipeline
 from autotune.runtime.stages import StageRunner
 
 CHEAP_BYTES = 50_000_000
@@ -111,7 +110,6 @@ class LoadedPlan:
         self._whole_path = whole
         self._whole: StageRunner | None = None
         self._lock = threading.Lock()
-        self._pipelines: dict[StageRunner, Pipeline] = {}
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -158,12 +156,8 @@ class LoadedPlan:
             PlanError: as `run`.
         """
         runner = self._runner_for(output_names, feeds)
-        with self._lock:
-            if runner not in self._pipelines:
-                alone = len(set(runner.lanes)) == 1
-                self._pipelines[runner] = runner.pipeline(threads=self.plan.callers if alone else 1)
-            pipeline = self._pipelines[runner]
-        return pipeline.submit(output_names, feeds)
+        alone = len(set(runner.lanes)) == 1
+        return runner.shared_pipeline(threads=self.plan.callers if alone else 1).submit(output_names, feeds)
 
     def _runner_for(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> StageRunner:
         """What runs these inputs; PlanError where nothing does."""
@@ -206,9 +200,6 @@ class LoadedPlan:
 
     def close(self) -> None:
         """Waits for requests that were submitted, then lets go of the sessions."""
-        for pipeline in self._pipelines.values():
-            pipeline.close()
-        self._pipelines = {}
         for runner in (self._runner, self._whole):
             if runner is not None:
                 runner.close()

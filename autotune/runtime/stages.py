@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import onnxruntime as ort
@@ -13,7 +15,9 @@ import onnxruntime as ort
 from autotune.core import Lane
 from autotune.errors import PlanError
 from autotune.processors import SessionSpec, create_session
+from autotune.runtime.crew import apart, copies_of, crews_of
 from autotune.runtime.pipeline import Pipeline
+from autotune.runtime.request import Step, wire
 
 Create = Callable[..., ort.InferenceSession]
 
@@ -36,6 +40,9 @@ def calm(lanes: Sequence[Lane | SessionSpec]) -> list[Lane | SessionSpec]:
 class StageRunner:
     """Sessions of all stages; `run` is thread-safe, arrays are handed over without copies.
 
+    `run` works at stages one after the other, or at the same time where they do not need each other and their lanes
+    have processors or pinned cores of their own.
+
     Args:
         files: (ONNX file, lane) of each stage, in the order they run.
         outputs: tensors that `run` gives; any that a stage makes.
@@ -43,7 +50,7 @@ class StageRunner:
         create: makes a session.
 
     Raises:
-        PlanError: no stage makes one of the outputs.
+        PlanError: no stage makes one of the outputs, or a lane is pinned to cores that this process may not use.
         MissingProcessorError: a processor is not here.
         SessionError: a session could not be created.
     """
@@ -57,15 +64,56 @@ class StageRunner:
         create: Create = create_session,
     ) -> None:
         lanes = calm([lane for _, lane in files])
+        crews_of(lanes)  # before sessions are made: cores that are not here
         self.lanes = lanes
         self._outputs = list(outputs)
-        self.sessions = [create(path, lane, cache=cache) for (path, _), lane in zip(files, lanes, strict=True)]
+        self._copies = [
+            tuple(create(path, copy, cache=cache) for copy in copies_of(lane))
+            for (path, _), lane in zip(files, lanes, strict=True)
+        ]
+        self.sessions: list[ort.InferenceSession] = [copies[0] for copies in self._copies]
         self._takes = [tuple(item.name for item in session.get_inputs()) for session in self.sessions]
         self._gives = [[item.name for item in session.get_outputs()] for session in self.sessions]
         self._check()
-        self._steps = list(zip(self.sessions, self._takes, self._gives, self._last_uses(), strict=True))
-        one = len(self.sessions) == 1
-        self.run: Callable[..., list[Any]] = _alone(self.sessions[0], self._outputs) if one else self._run_all
+        self._last = self._last_uses()
+        self._steps = list(zip(self.sessions, self._takes, self._gives, self._last, strict=True))
+        self._shared: Pipeline | None = None
+        self._lock = threading.Lock()
+        self.run: Callable[..., list[Any]] = self._how_to_run()
+
+    def _how_to_run(self) -> Callable[..., list[Any]]:
+        """`run`, with nothing between the caller and ONNX Runtime that the plan does not need."""
+        streams = max(map(len, self._copies))
+        alone = len(self.sessions) == 1
+        if streams == 1 and alone:
+            return _alone(self.sessions[0], self._outputs)
+        if apart(crews_of(self.lanes)) and not wire(self._pipeline_steps(), self._outputs).is_chain:
+            return self._run_branches
+        if streams == 1:
+            return self._run_all
+        free: SimpleQueue[int] = SimpleQueue()
+        for copy in range(streams):
+            free.put(copy)
+        chains = [self._of_copy(copy) for copy in range(streams)]
+
+        def run(names: Sequence[str] | None, feeds: Mapping[str, Any], options: Any = None) -> list[Any]:
+            copy = free.get()  # as many callers as streams; the next one waits
+            try:
+                return self._run_all(names, feeds, options, chains[copy])
+            finally:
+                free.put(copy)
+
+        return run
+
+    def _of_copy(self, copy: int) -> list[tuple[ort.InferenceSession, tuple[str, ...], list[str], tuple[str, ...]]]:
+        sessions = [copies[copy % len(copies)] for copies in self._copies]
+        return list(zip(sessions, self._takes, self._gives, self._last, strict=True))
+
+    def _run_branches(self, names: Sequence[str] | None, feeds: Mapping[str, Any], options: Any = None) -> list[Any]:
+        """Stages that do not need each other at the same time; with run options, which they would share, in a row."""
+        if options is not None:
+            return self._run_all(names, feeds, options)
+        return self.shared_pipeline().submit(names, feeds).result()
 
     def _check(self) -> None:
         made = {name for names in self._gives for name in names}
@@ -81,10 +129,12 @@ class StageRunner:
         made = {name for names in self._gives for name in names} - set(self._outputs)
         return [tuple(name for name in made if last[name] == at) for at in range(len(self.sessions))]
 
-    def _run_all(self, names: Sequence[str] | None, feeds: Mapping[str, Any], options: Any = None) -> list[Any]:
+    def _run_all(
+        self, names: Sequence[str] | None, feeds: Mapping[str, Any], options: Any = None, steps: Any = None
+    ) -> list[Any]:
         tensors = dict(feeds)
         try:
-            for session, takes, gives, done in self._steps:
+            for session, takes, gives, done in steps or self._steps:
                 inputs = {name: tensors[name] for name in takes}
                 tensors.update(zip(gives, session.run(gives, inputs, options), strict=True))
                 del inputs  # else it keeps what is dropped here alive during the next stage
@@ -114,12 +164,34 @@ class StageRunner:
             threads: workers of each lane.
             depth: requests under way at once; None: two per worker.
         """
-        steps = list(zip(self.sessions, self._takes, self._gives, strict=True))
-        return Pipeline(steps, self.lanes, self._outputs, threads=threads, depth=depth)
+        return Pipeline(self._pipeline_steps(), self.lanes, self._outputs, threads=threads, depth=depth)
+
+    def shared_pipeline(self, *, threads: int = 1) -> Pipeline:
+        """The one pipeline that `run` and whoever submits have in common, so that no core has two workers.
+
+        Args:
+            threads: workers of each lane; of the first call.
+
+        Raises:
+            PlanError: it is closed.
+        """
+        with self._lock:
+            if not self._copies:
+                raise PlanError("this plan is closed: load it again")
+            if self._shared is None:
+                self._shared = self.pipeline(threads=threads)
+            return self._shared
+
+    def _pipeline_steps(self) -> list[Step]:
+        return list(zip(self._copies, self._takes, self._gives, strict=True))
 
     def close(self) -> None:
-        """Lets go of the sessions; runs that are under way finish."""
+        """Waits for what was submitted, then lets go of the sessions; runs that are under way finish."""
         self.run = _closed
+        with self._lock:
+            shared, self._shared, self._copies = self._shared, None, []
+        if shared is not None:
+            shared.close()
         self.sessions = []
         self._steps = []
 

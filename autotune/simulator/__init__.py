@@ -1,6 +1,36 @@
-"""What a whole plan costs: tasks on processors that work at the same time."""
+"""What a whole plan costs: tasks on processors that work at the same time, and requests that arrive in a scenario."""
 
+from autotune.simulator.lockstep import Door, Times, simulate_requests
+from autotune.simulator.scenarios import (
+    SimulatedLoad,
+    SimulatedServer,
+    arrivals,
+    multi_stream,
+    offline,
+    server,
+    single_stream,
+)
 from autotune.simulator.schedule import Schedule, play, simulate
+from autotune.simulator.staged import Packed, StagedPlan, pack
 from autotune.simulator.task_graph import CoRun, TaskGraph
 
-__all__ = ["CoRun", "Schedule", "TaskGraph", "play", "simulate"]
+__all__ = [
+    "CoRun",
+    "Door",
+    "Packed",
+    "Schedule",
+    "SimulatedLoad",
+    "SimulatedServer",
+    "StagedPlan",
+    "TaskGraph",
+    "Times",
+    "arrivals",
+    "multi_stream",
+    "offline",
+    "pack",
+    "play",
+    "server",
+    "simulate",
+    "simulate_requests",
+    "single_stream",
+]

@@ -98,5 +98,5 @@ def test_a_precision_that_a_processor_does_not_have_is_refused() -> None:
 
 
 def test_cores_of_a_processor_that_cannot_be_pinned_are_refused(processor: Make) -> None:
-    with pytest.raises(UsageError, match="taskset"):
-        session_options(Lane.parse("some:cpu/f32/c0+1"), processor("OpenVINOExecutionProvider"))
+    with pytest.raises(UsageError, match="computes on a gpu"):
+        session_options(Lane.parse("some:gpu/f32/c0+1"), processor("OpenVINOExecutionProvider", device="gpu"))

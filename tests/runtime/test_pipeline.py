@@ -13,7 +13,8 @@ import pytest
 
 from autotune.errors import PlanError
 from autotune.runtime import load_plan
-from autotune.runtime.pipeline import Pipeline, Step
+from autotune.runtime.pipeline import Pipeline
+from autotune.runtime.request import Step
 
 WAIT_S = 20.0
 

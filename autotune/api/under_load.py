@@ -1,0 +1,149 @@
+"""A plan in one of MLPerf Inference's scenarios, under real load."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from autotune.api.workplace import Guarded, open_workplace
+from autotune.core import Failure, Observer, Plan, Scenario, SilentObserver
+from autotune.errors import MeasurementError, UsageError
+from autotune.graph import random_inputs, save_arrays
+from autotune.profiler import Worker, device_lock
+from autotune.profiler.load import Load, LoadReport, ServerReport, default_generator, generator
+from autotune.profiler.load.serving import drive_plan, serve_plan
+from autotune.runtime import load_plan, read_plan
+
+DEADLINE_S = 600.0
+DEFAULT_QUERIES = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadResult:
+    """What a plan did under load. Short runs that compare plans; never MLPerf results.
+
+    Args:
+        plan: what ran.
+        scenario: how requests arrived.
+        report: of the load; in Server of the highest rate within the bound, None where none was.
+        server: all runs of Server; None elsewhere.
+    """
+
+    plan: Plan
+    scenario: Scenario
+    report: LoadReport | None
+    server: ServerReport | None = None
+
+
+def load_scenario(text: str) -> Scenario:
+    """The scenario of an MLPerf name, in any case.
+
+    Raises:
+        UsageError: it is none.
+    """
+    key = text.strip().lower().replace("-", "").replace("_", "")
+    for scenario in Scenario:
+        if scenario.value.lower() == key:
+            return scenario
+    raise UsageError(f"unknown scenario {text!r}; known: {', '.join(Scenario)}")
+
+
+def bench_load(
+    folder: Path,
+    scenario: Scenario,
+    *,
+    latency_bound_us: float | None = None,
+    queries: int = DEFAULT_QUERIES,
+    inputs: Sequence[Path] = (),
+    generator_name: str = "",
+    seed: int = 0,
+    home: Path | None = None,
+    observer: Observer | None = None,
+    wait_s: float = 600.0,
+) -> LoadResult:
+    """Drives a plan in a scenario, in a process of its own.
+
+    Args:
+        folder: the plan.
+        scenario: how requests arrive.
+        latency_bound_us: of Server's 99th percentile; needed there and nowhere else.
+        queries: of each run; in Offline samples.
+        inputs: real inputs; random ones otherwise.
+        generator_name: `own` or `loadgen`; empty: LoadGen where it is installed.
+        seed: of the arrivals.
+        home: folder with the device's lock.
+        observer: is told of waiting.
+        wait_s: seconds to wait for another measuring process.
+
+    Raises:
+        UsageError: Server without a bound, a bound elsewhere, an unknown generator or one that is not installed.
+        PlanError: the plan is damaged or does not fit this device.
+        DeviceBusyError: another process measures on this device.
+        MeasurementError: an inference failed, or the worker died or hung.
+    """
+    bound_us = _bound(scenario, latency_bound_us)
+    name = (generator(generator_name) if generator_name else default_generator()).name
+    load = None if scenario is Scenario.SERVER else Load(scenario=scenario, queries=queries, seed=seed)
+    plan = read_plan(folder)
+    load_plan(folder).close()
+    watcher = Guarded(observer or SilentObserver())
+    with ExitStack() as stack:
+        place = stack.enter_context(open_workplace(home))
+        stack.enter_context(
+            device_lock(
+                place.home,
+                wait_s=wait_s,
+                on_wait=lambda pid: watcher.progress("wait", 0, 0, text=f"waiting for pid {pid}"),
+            )
+        )
+        feeds = _save_samples(plan, inputs, place.work)
+        worker = stack.enter_context(Worker())
+        if load is not None:
+            found = _answer(worker, drive_plan, str(folder), feeds, load, generator_name=name)
+            return LoadResult(plan=plan, scenario=scenario, report=_per_sample(found, plan))
+        server: ServerReport = _answer(
+            worker, serve_plan, str(folder), feeds, bound_us, queries=queries, seed=seed, generator_name=name
+        )
+        best = None if server.best is None else _per_sample(server.best, plan)
+        return LoadResult(plan=plan, scenario=scenario, report=best, server=server)
+
+
+def _bound(scenario: Scenario, bound_us: float | None) -> float:
+    if (scenario is Scenario.SERVER) != (bound_us is not None):
+        raise UsageError(
+            "--scenario Server needs --latency-bound, for instance 50ms"
+            if bound_us is None
+            else f"--latency-bound belongs to --scenario Server, not to {scenario}"
+        )
+    if bound_us is not None and not (math.isfinite(bound_us) and bound_us > 0):
+        raise UsageError(f"--latency-bound must be more than 0, got {bound_us / 1e3} ms")
+    return bound_us or 0.0
+
+
+def _save_samples(plan: Plan, inputs: Sequence[Path], work: Path) -> list[str]:
+    from autotune import models
+
+    known = plan.model.inputs
+    samples = models.load_inputs(inputs, known) if inputs else [random_inputs(known, seed=0)]
+    paths = []
+    for at, sample in enumerate(samples):
+        path = work / f"load-{at}.npz"
+        save_arrays(path, sample)
+        paths.append(str(path))
+    return paths
+
+
+def _answer(worker: Worker, function: Any, *args: Any, **options: Any) -> Any:
+    found = worker.call(function, *args, deadline_s=DEADLINE_S, **options)
+    if isinstance(found, Failure):
+        raise MeasurementError(f"the plan could not be measured under load: {found.kind}: {found.message}")
+    return found
+
+
+def _per_sample(report: LoadReport, plan: Plan) -> LoadReport:
+    """A plan with a batch runs several samples per inference."""
+    return replace(report, throughput_per_s=report.throughput_per_s * plan.batch)

@@ -1,0 +1,116 @@
+"""Real sessions on several lanes, in branches and in streams."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from autotune.core import Lane
+from autotune.errors import PlanError
+from autotune.processors import allowed_cores
+from autotune.runtime import StageRunner
+from autotune.runtime.pipeline import Pipeline
+
+from .test_pipeline import step
+
+WAIT_S = 20.0
+TWO_CORES = pytest.mark.skipif(
+    len(allowed_cores()) < 2 or sys.platform != "linux", reason="needs two cores that can be pinned"
+)
+X = {"x": np.full((1, 4), 3, np.float32)}
+
+
+def save(folder: Path, name: str, kind: str, inputs: list[str], output: str) -> Path:
+    values = {n: helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 4]) for n in (*inputs, output)}
+    node = helper.make_node(kind, inputs, [output])
+    graph = helper.make_graph([node], name, [values[n] for n in inputs], [values[output]])
+    path = folder / f"{name}.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
+    return path
+
+
+@pytest.fixture
+def branches(tmp_path: Path) -> list[Path]:
+    """y = -|x| + x²."""
+    return [
+        save(tmp_path, "stem", "Abs", ["x"], "a"),
+        save(tmp_path, "left", "Neg", ["a"], "b"),
+        save(tmp_path, "right", "Mul", ["a", "x"], "c"),
+        save(tmp_path, "join", "Add", ["b", "c"], "y"),
+    ]
+
+
+def lanes(*names: str) -> list[Lane]:
+    return [Lane.parse(name) for name in names]
+
+
+@TWO_CORES
+def test_run_puts_branches_on_their_lanes(branches: list[Path]) -> None:
+    first, second = (f"cpu/f32/t1/c{core}" for core in allowed_cores()[:2])
+    chosen = lanes(first, first, second, first)
+    runner = StageRunner(list(zip(branches, chosen, strict=True)), ["y"])
+    before = threading.active_count()
+    assert runner.run(None, X)[0].tolist() == [[6] * 4]
+    assert threading.active_count() == before + 2
+    assert runner.run(["c", "y"], X)[0].tolist() == [[9] * 4]
+    assert runner.shared_pipeline().submit(None, X).result(WAIT_S)[0].tolist() == [[6] * 4]
+    assert threading.active_count() == before + 2  # the same workers
+    runner.close()
+    assert threading.active_count() == before
+    with pytest.raises(PlanError, match="closed"):
+        runner.run(None, X)
+    with pytest.raises(PlanError, match="closed"):
+        runner.shared_pipeline()
+
+
+def test_a_chain_needs_no_threads(branches: list[Path]) -> None:
+    chosen = lanes("cpu/f32/t1", "cpu/f32/t1/spin")
+    runner = StageRunner(list(zip(branches[:2], chosen, strict=True)), ["b"])
+    before = threading.active_count()
+    assert runner.run(None, X)[0].tolist() == [[-3] * 4]
+    assert threading.active_count() == before
+    runner.close()
+
+
+@pytest.mark.parametrize("lane", ["cpu/f32/t2/s2", "cpu/f32/t1/s2", f"cpu/f32/t1/s1/c{allowed_cores()[0]}"])
+def test_streams_give_what_one_session_gives(branches: list[Path], lane: str) -> None:
+    runner = StageRunner([(path, Lane.parse(lane)) for path in branches], ["y"])
+    feeds = [{"x": np.full((1, 4), value, np.float32)} for value in range(20)]
+    wanted = [[[value * value - value] * 4] for value in range(20)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda feed: runner.run(None, feed)[0].tolist(), feeds))
+    assert found == wanted
+    pipeline = runner.pipeline()
+    futures = [pipeline.submit(None, feed) for feed in feeds]
+    assert [future.result(WAIT_S)[0].tolist() for future in futures] == wanted
+    pipeline.close()
+    runner.close()
+
+
+@TWO_CORES
+def test_workers_of_pinned_streams_run_on_their_own_cores() -> None:
+    first, second, *_ = allowed_cores()
+    meet = threading.Barrier(2, timeout=WAIT_S)
+
+    def where(_: int) -> tuple[int, ...]:
+        meet.wait()  # both workers are here
+        return allowed_cores()
+
+    pipeline = Pipeline([step(where, "x", "y")], [Lane.parse(f"cpu/f32/t1/s2/c{first}+{second}")], ["y"])
+    futures = [pipeline.submit(None, {"x": at}) for at in range(2)]
+    assert {future.result(WAIT_S)[0] for future in futures} == {(first,), (second,)}
+    pipeline.close()
+    assert allowed_cores()[:2] == (first, second)  # the caller's own thread is where it was
+
+
+def test_a_plan_pinned_to_cores_of_another_machine_says_so(branches: list[Path]) -> None:
+    far = max(allowed_cores()) + 1000
+    with pytest.raises(PlanError, match=f"{far}"):
+        StageRunner([(branches[0], Lane.parse(f"cpu/f32/t1/c{far}"))], ["a"])
