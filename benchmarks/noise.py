@@ -1,6 +1,7 @@
 """A/A: how often two equal plans are called different by the rules that decide a search.
 
-One rule lets a single processor replace another, a stricter one lets a partition replace a single processor.
+One session may replace another that is as simple when it is faster on half of the launches: it is called different when
+the interval of the other half excludes 1. A partition replaces a single processor only if that interval is above 1.
 
 python benchmarks/noise.py [--comparisons 40] [--launches 6]
 """
@@ -66,13 +67,15 @@ def main() -> None:
             )
             times = dict(zip(("a", "b"), results, strict=True))
             as_single = decide_winner(times, ranks=[["a"], ["b"]], against=["a"])
+            gain = as_single.over["a"]
             as_partition = decide_winner(times, ranks=[["a"], [], ["b"]], against=["a"])
             ratio = speedup(results[0], results[1])
             rows.append(
                 {
                     "model": name,
                     "lane": str(lane),
-                    "different_single": as_single.winner != "a",
+                    "exchanged_single": as_single.winner != "a",
+                    "different_single": as_single.winner != "a" and not gain.low <= 1.0 <= gain.high,
                     "different_partition": as_partition.winner != "a",
                     "ratio": ratio.ratio if ratio else None,
                 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,7 +155,7 @@ def _screen(run: Run, contenders: list[Contender]) -> None:
     if not contenders:
         return
     default = run.contenders[DEFAULT]
-    rounds = _rounds(run, default, len(contenders))
+    rounds = _rounds(run, default, contenders)
     if rounds == 0:
         run.warnings.append(
             f"the budget of {run.settings.budget_s:g} s is too small to measure anything but ONNX Runtime's default; "
@@ -165,11 +166,13 @@ def _screen(run: Run, contenders: list[Contender]) -> None:
     screen_beside(run, default, contenders, phase="baselines", rounds=rounds, seed=run.settings.seed)
 
 
-def _rounds(run: Run, default: Contender, jobs: int) -> int:
+def _rounds(run: Run, default: Contender, contenders: list[Contender]) -> int:
     """Rounds that fit into this phase's share of the budget; 0 when not even the fewest fit."""
     if not isinstance(default.result, Measurement):
         return MIN_ROUNDS
-    per_round_s = (jobs + jobs / GROUP) * (0.05 + 2 * default.result.median_us * 1e-6)
+    jobs = [*(contender.job for contender in contenders), *[default.job] * math.ceil(len(contenders) / GROUP)]
+    requests = sum((4 if run.offline else 2) * job.callers * job.batch for job in jobs)
+    per_round_s = len(jobs) * 0.05 + requests * default.result.median_us * 1e-6
     share_s = run.budget.seconds_until(max(SCREEN_SHARE, run.budget.elapsed_s / run.budget.total_s + SCREEN_SHARE))
     fit = int(share_s / per_round_s)
     return min(MAX_ROUNDS, fit) if fit >= MIN_ROUNDS else (MIN_ROUNDS if run.budget.left_s > 3 * per_round_s else 0)

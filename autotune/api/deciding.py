@@ -19,9 +19,10 @@ MORE_LAUNCHES = 10
 MIN_LAUNCHES = 4
 OPEN_GAIN = 1.01
 """Gain of a challenger, not distinguishable yet, that is worth more launches."""
-FINAL_COUNT = 2
-FINAL_REACH = 1.015
-"""A second single processor or partition is a finalist when its screened time is within this factor of the first."""
+FINAL_COUNT = 3
+FINAL_REACH = 1.06
+"""Further single processors or partitions are finalists when their screened time is within this factor of the first:
+about what launches differ by."""
 RUNS_PER_LAUNCH = 20
 TIME_CAP_S = 0.4
 DRAIN_S = 0.05

@@ -70,7 +70,7 @@ def build_plan(run: Run, winner: Contender, decision: Decision | None) -> tuple[
         error=winner.held_out or winner.error,
         baselines=baselines_of(run),
         over_default=over.get(DEFAULT),
-        over_best_single=over.get(best_single_name(run)),
+        over_best_single=over.get(best_single_name(run, decision)),
         verdict=verdict_of(run, winner, decision),
     )
     whole_file = files[-1].path.name

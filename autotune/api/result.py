@@ -10,6 +10,7 @@ from autotune.api.run import Run
 from autotune.api.verdict import best_single_name
 from autotune.core import Baseline, OutputError, Plan, Ratio, Timing
 from autotune.core.codec import encode
+from autotune.planning import Decision
 
 SCHEMA_VERSION = 1
 
@@ -131,7 +132,7 @@ def _baseline(baseline: Baseline, launched: bool) -> dict[str, Any]:
     }
 
 
-def result_of(run: Run, plan: Plan, folder: Path) -> SearchResult:
+def result_of(run: Run, plan: Plan, folder: Path, decision: Decision | None) -> SearchResult:
     """The result of a finished run."""
     spent = run.budget.spent_s
     counters = run.counters
@@ -145,7 +146,7 @@ def result_of(run: Run, plan: Plan, folder: Path) -> SearchResult:
     return SearchResult(
         plan=plan,
         folder=folder,
-        best_single_processor=best_single_name(run),
+        best_single_processor=best_single_name(run, decision),
         verified=tuple(run.verified),
         cost=cost,
         curve=tuple(run.curve),

@@ -75,7 +75,7 @@ def search(
         if tracker is not None:
             observers.progress("track", 0, 0, text="MLflow")
             run.mlflow_run_id = _run_id(tracker, interrupts)
-        return result_of(run, plan, folder)
+        return result_of(run, plan, folder, decision)
 
 
 def _prepare(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from autotune.api.run import DEFAULT, Contender, Run
 from autotune.core import (
     Baseline,
     Failure,
-    Measurement,
     Ratio,
     Timing,
     Verdict,
@@ -43,7 +40,7 @@ def verdict_of(run: Run, winner: Contender, decision: Decision | None) -> Verdic
         if run.interrupted:
             reason = "screened only, interrupted before fresh launches could decide"
         return Verdict(kind=kind, winner=winner.name, reason=reason)
-    single = best_single_name(run)
+    single = best_single_name(run, decision)
     if winner.name.startswith("plan:"):
         over = decision.over.get(single)
         gain = f"{text_of(over)} over {single}" if over else ""
@@ -78,18 +75,12 @@ def text_of(ratio: Ratio) -> str:
     return f"{ratio.ratio:.2f}x ({ratio.low:.2f}–{ratio.high:.2f})"
 
 
-def best_single_name(run: Run) -> str:
-    """Name of the fastest feasible whole-model contender: by its launches where it has some, else by screening."""
-    singles = [c for c in run.singles() if run.feasible(c)]
-    decided = [c for c in singles if c.name in run.launches]
-    if decided:
-        return min(decided, key=lambda c: _decided_us(run, c)).name
-    return singles[0].name if singles else DEFAULT
-
-
-def _decided_us(run: Run, contender: Contender) -> float:
-    medians = [r.median_us for r in run.launches[contender.name] if isinstance(r, Measurement)]
-    return float(np.exp(np.mean(np.log(medians)))) if medians else float("inf")
+def best_single_name(run: Run, decision: Decision | None) -> str:
+    """Name of the fastest feasible whole-model contender: by the launches that chose, else by screening."""
+    if decision is not None and decision.best_single:
+        return decision.best_single
+    best = run.best_feasible_single()
+    return best.name if best is not None else DEFAULT
 
 
 def baselines_of(run: Run) -> tuple[Baseline, ...]:

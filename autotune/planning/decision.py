@@ -14,7 +14,7 @@ LaunchTimes = Mapping[str, Sequence[Measurement | Failure]]
 """Job name -> one result per launch; launch i of every job is the same launch."""
 
 CONFIDENCE = 0.95
-EVEN = 1.02
+EVEN = 1.01
 """Speedup under which two single sessions count as even."""
 
 
@@ -24,6 +24,7 @@ class Decision:
 
     Args:
         winner: name of the winning job.
+        best_single: the fastest job of one session, on the choosing half.
         challenger: the fastest on the choosing half; differs from the winner where its gain was not distinguishable.
         over: speedup of the winner over each job that was asked for, by name.
         challenger_gain: speedup of the challenger over the best simple one, on the reporting half; None if it is
@@ -31,6 +32,7 @@ class Decision:
     """
 
     winner: str
+    best_single: str
     challenger: str
     over: Mapping[str, Ratio]
     challenger_gain: Ratio | None
@@ -68,10 +70,9 @@ def _level(results: Sequence[Measurement | Failure]) -> float:
 def decide_winner(times: LaunchTimes, *, ranks: Sequence[Sequence[str]], against: Sequence[str]) -> Decision:
     """The winner under the rule that the simpler one wins unless the gain is distinguishable.
 
-    The fastest of each rank is chosen on the even launches. From the simplest rank to the most complicated, a rank's
-    fastest takes the lead only if its speedup over the leader, on the odd launches, has an interval above 1. For the
-    second rank (still one session, so that the choice costs its user nothing) being faster by `EVEN` on both halves is
-    enough.
+    The fastest of each rank is chosen on the even launches. The first two ranks are one session each, as simple as each
+    other: the fastest of them leads, the first rank where they are even. From there to the most complicated rank, a
+    rank's fastest takes the lead only if its speedup over the leader, on the odd launches, has an interval above 1.
 
     Args:
         times: results by job and launch.
@@ -85,28 +86,30 @@ def decide_winner(times: LaunchTimes, *, ranks: Sequence[Sequence[str]], against
     choosing, reporting = _half(times, 0), _half(times, 1)
     if not any(reporting.values()):
         reporting = choosing
-    leader, challenger, gain = "", "", None
-    for number, rank in enumerate(ranks):
-        names = [name for name in rank if name in times and math.isfinite(_level(choosing[name]))]
-        if not names:
-            continue
-        fastest = min(names, key=lambda name: _level(choosing[name]))
-        if not leader:
-            leader = challenger = fastest
+    levels = {name: level for name, results in choosing.items() if math.isfinite(level := _level(results))}
+    ready = [[name for name in rank if name in levels] for rank in ranks]
+    single = min((name for rank in ready[:2] for name in rank), key=lambda name: levels[name], default="")
+    simplest = min(ready[0], key=lambda name: levels[name], default=single)
+    leader = single if single and levels[simplest] > EVEN * levels[single] else simplest
+    challenger, gain = leader, None
+    for rank in ready[2:]:
+        fastest = min(rank, key=lambda name: levels[name], default="")
+        if not leader or not fastest:
+            leader = challenger = leader or fastest
             continue
         ratio = speedup(reporting[leader], reporting[fastest])
-        if ratio is not None and (not challenger or _level(choosing[fastest]) <= _level(choosing[challenger])):
-            challenger, gain = fastest, ratio
         if ratio is None:
             continue
-        consistent = min(ratio.ratio, _level(choosing[leader]) / _level(choosing[fastest])) > EVEN
-        if ratio.low > 1.0 or (number == 1 and consistent):
+        if levels[fastest] <= levels[challenger]:
+            challenger, gain = fastest, ratio
+        if ratio.low > 1.0:
             leader = fastest
     if not leader:
         raise ValueError("no job finished all its launches")
     over = {name: speedup(reporting[name], reporting[leader]) for name in against if name in times}
     return Decision(
         winner=leader,
+        best_single=single,
         challenger=challenger,
         over={name: ratio for name, ratio in over.items() if ratio is not None},
         challenger_gain=gain,

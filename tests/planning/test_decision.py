@@ -67,7 +67,7 @@ def test_equal_plans_are_rarely_called_different() -> None:
     assert different <= 0.05 * 200
 
 
-def test_a_single_session_that_is_faster_on_both_halves_needs_no_certainty() -> None:
+def test_a_faster_single_session_needs_no_certainty() -> None:
     wavering: list[Measurement | Failure] = [
         Measurement(samples_us=(level,)) for level in (90.0, 70.0, 85.0, 99.0, 88.0, 95.0)
     ]
@@ -75,6 +75,16 @@ def test_a_single_session_that_is_faster_on_both_halves_needs_no_certainty() -> 
     assert decide_winner(times, ranks=RANKS, against=[]).winner == "single:a"
     times = {"default": launches(100, count=6), "plan:1": wavering}
     assert decide_winner(times, ranks=RANKS, against=[]).winner == "default"
+
+
+def test_of_single_sessions_the_fastest_on_the_choosing_half_leads_unless_they_are_even() -> None:
+    times = {"default": launches(100), "single:a": launches(99.5, seed=1), "single:b": launches(98, seed=2)}
+    decision = decide_winner(times, ranks=RANKS, against=["default", "single:b"])
+    assert decision.winner == decision.best_single == "single:b"
+    assert decision.over["single:b"].ratio == 1.0
+    del times["single:b"]
+    decision = decide_winner(times, ranks=RANKS, against=[])
+    assert (decision.winner, decision.best_single) == ("default", "single:a")
 
 
 def test_nothing_finished_is_an_error() -> None:

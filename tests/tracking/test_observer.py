@@ -24,10 +24,10 @@ def test_a_dead_server_is_one_warning_and_every_event_is_kept(
     observer: Observer = MlflowObserver(home)
     assert isinstance(observer, MlflowObserver)
     observer.event("search_started", {"model": "yolo"})
-    assert observer.run_id(wait_s=60) is None
     for step in range(50):
         observer.event("metrics", {"step": step})
     observer.event("search_finished", {"seconds": {}})
+    assert observer.run_id(wait_s=60) is None
     observer.close(timeout_s=60)
     assert len(warnings_in(caplog)) == 1
     assert dead_server in warnings_in(caplog)[0]
