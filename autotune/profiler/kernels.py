@@ -41,6 +41,8 @@ LEAST_LEFT_SHARE = 0.15
 LIVE_KERNELS = 16
 LEAST_ROUNDS = 4
 KERNEL_SECONDS = 0.15
+LANE_TRIES = 2
+"""Workers that may die before their first kernel until all kernels count as failed: that is stored for good."""
 FLOOR_US = 0.3
 FLOOR_SHARE = 0.05
 MAX_CHAIN_BYTES = 64 << 20
@@ -81,6 +83,7 @@ def profile_kernels(
         on_record: takes each record.
     """
     waiting = [kernel for kernel in kernels if kernel.buildable]
+    tries = LANE_TRIES
     until = time.monotonic() + deadline_s
     with Worker() as worker:
         while waiting and (left_s := until - time.monotonic()) > 0:
@@ -89,7 +92,9 @@ def profile_kernels(
                 if isinstance(item, Failure):
                     if item.kind is FailureKind.HANG and time.monotonic() >= until:
                         return
-                    if running < 0:  # not even the references run: the lane is broken
+                    if running < 0 and tries > 1:  # the references did not run: the lane's fault, or somebody's kill
+                        tries -= 1
+                    elif running < 0:  # the lane is broken
                         done = set(range(len(waiting)))
                         for kernel in waiting:
                             on_record(_record(kernel, lane, item, identity, 1.0))

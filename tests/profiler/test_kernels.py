@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from autotune.core import Failure, Identity, Lane, Measurement, ProfileRecord, Protocol
+from autotune.core import Failure, FailureKind, Identity, Lane, Measurement, ProfileRecord, Protocol
 from autotune.profiler import kernels, profile_kernels
 from autotune.profiler.kernels import measure_here, reference_kernel
 
@@ -34,6 +35,33 @@ def test_every_kernel_gets_a_positive_cost(lane: str) -> None:
     assert [record.kernel for record in found] == [SMALL, reference_kernel(8, 8)]
     assert all(isinstance(record.result, Measurement) and record.result.median_us > 0 for record in found)
     assert all(record.identity == IDENTITY and str(record.lane) == lane for record in found)
+
+
+@pytest.mark.parametrize(("deaths", "failed"), [(1, False), (9, True)])
+def test_one_death_before_the_first_kernel_does_not_condemn_the_lane(
+    monkeypatch: pytest.MonkeyPatch, deaths: int, failed: bool
+) -> None:
+    class Dying:
+        left = deaths
+
+        def __enter__(self) -> Dying:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def stream(self, _function: object, waiting: list[object], *_: object, **__: object) -> Iterator[object]:
+            if self.left:
+                self.left -= 1
+                yield Failure(kind=FailureKind.MEMORY, message="killed by signal SIGKILL (out of memory?)")
+                return
+            for at in range(len(waiting)):
+                yield ("running", at)
+                yield ("record", at, Measurement(samples_us=(1.0,)), 1.0)
+
+    monkeypatch.setattr("autotune.profiler.kernels.Worker", Dying)
+    found = records([SMALL, reference_kernel(8, 8)], "cpu/f32/t1")
+    assert [isinstance(record.result, Failure) for record in found] == [failed, failed]
 
 
 def test_a_kernel_that_cannot_run_is_a_failure_and_the_others_go_on() -> None:
