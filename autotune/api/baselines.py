@@ -7,8 +7,10 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from autotune.api.run import DEFAULT, USER, Contender, Run
-from autotune.api.screening import GROUP, screen_beside
+from autotune.api.screening import GROUP, screen_beside, without_drift
 from autotune.core import DEFAULT_LANE, Candidate, Concurrency, Failure, Lane, Measurement, Processor
 from autotune.errors import ModelError, UsageError
 from autotune.processors import SessionSpec, lanes_of, policies
@@ -26,7 +28,7 @@ def measure_baselines(run: Run) -> None:
     """Measures the default first (so that even a tiny budget has an answer), then all others that the budget allows."""
     _first_look(run)
     contenders = _whole_model(run)
-    _screen(run, contenders)
+    _screen(run, contenders, first=True)
     if run.offline:
         _screen(run, _batched(run))
     _measure_errors(run)
@@ -151,7 +153,7 @@ def read_user_options(path: Path) -> SessionSpec:
     return SessionSpec.from_json(data)
 
 
-def _screen(run: Run, contenders: list[Contender]) -> None:
+def _screen(run: Run, contenders: list[Contender], *, first: bool = False) -> None:
     if not contenders:
         return
     default = run.contenders[DEFAULT]
@@ -163,7 +165,12 @@ def _screen(run: Run, contenders: list[Contender]) -> None:
         )
         return
 
-    screen_beside(run, default, contenders, phase="baselines", rounds=rounds, seed=run.settings.seed)
+    drifts = screen_beside(run, default, contenders, phase="baselines", rounds=rounds, seed=run.settings.seed)
+    if first and drifts:  # the first look at the default was short: the groups' level is the better one
+        level = float(np.median(drifts))
+        for contender in run.contenders.values():
+            if contender.result is not None:
+                contender.result = without_drift(contender.result, 1 / level)
 
 
 def _rounds(run: Run, default: Contender, contenders: list[Contender]) -> int:

@@ -15,7 +15,7 @@ ROUND_S = 0.02
 
 def screen_beside(
     run: Run, reference: Contender | None, contenders: Sequence[Contender], *, phase: str, rounds: int, seed: int
-) -> None:
+) -> list[float]:
     """Screens contenders in small groups, the reference in each of them, and files the results.
 
     A machine is not equally fast all the time. The reference takes that out: every time of a group is divided by how
@@ -29,7 +29,11 @@ def screen_beside(
         phase: name for the progress.
         rounds: samples of each.
         seed: of the order.
+
+    Returns:
+        How much slower the reference was in each group than before; empty without one.
     """
+    drifts: list[float] = []
     beside = [reference] if reference is not None and isinstance(reference.result, Measurement) else []
     for first in range(0, len(contenders), GROUP):
         group = list(contenders[first : first + GROUP])
@@ -40,10 +44,14 @@ def screen_beside(
         )
         run.counters.device_measurements += len(jobs)
         again = results[0]
-        drift = again.median_us / beside[0].median_us if beside and isinstance(again, Measurement) else 1.0
+        drift = 1.0
+        if beside and isinstance(again, Measurement):
+            drift = again.median_us / beside[0].median_us
+            drifts.append(drift)
         for contender, result in zip(group, results[len(beside) :], strict=True):
             contender.result = without_drift(result, drift)
             run.contenders[contender.name] = contender
+    return drifts
 
 
 def without_drift(result: Measurement | Failure, drift: float) -> Measurement | Failure:

@@ -57,10 +57,11 @@ def test_the_reference_takes_out_what_the_machine_does(monkeypatch: pytest.Monke
     times: dict[str, float | None] = {f"c{at}": 100.0 + at for at in range(GROUP + 2)}
     machine = Machine(monkeypatch, times | {"reference": 200.0})
     run, reference = fake_run(), contender("reference", measured(200.0))
-    screen_beside(run, reference, [contender(name) for name in times], phase="p", rounds=3, seed=0)
+    drifts = screen_beside(run, reference, [contender(name) for name in times], phase="p", rounds=3, seed=0)
     assert all(group[0] == "reference" for group in machine.groups)
     assert {name: c.median_us for name, c in run.contenders.items()} == pytest.approx(times)
     assert reference.median_us == 200.0
+    assert drifts == pytest.approx([1.5, 1.5**2])
     assert run.counters.device_measurements == GROUP + 2 + 2
 
 
