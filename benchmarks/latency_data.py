@@ -2,8 +2,8 @@
 
 python benchmarks/latency_data.py --data FOLDER [--json] [--tasks NAME,...] [--write]
 
-FOLDER holds the tables of docs/public_data.md; tasks whose tables are missing are skipped. One JSON object on stdout with
---json, else a table; progress on stderr. --write makes results/latency_data.json.
+FOLDER holds the tables of docs/public_data.md; tasks whose tables are missing are skipped. One JSON object on stdout
+with --json, else a table; progress on stderr. --write makes results/latency_data.json.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tasks on HOPE's tables (Xia et al., High Technology Letters 2022): operators of whole graphs on phones' CPUs and GPUs."""
+"""Tasks on HOPE's tables (Xia et al., High Technology Letters 2022): operators of graphs on phones' CPUs and GPUs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def operators(folder: Path) -> Iterator[Outcome]:
         if columns:
             yield _accuracy(kind, rows, {name: found[name] for name in columns}, targets[kind])
     if threads and gpus:
-        yield _placement(rows, found, threads[-1], gpus[0])
+        yield _placement(found, threads, gpus[0])
 
 
 def _models_left_out(rows: pd.DataFrame, table: OperatorTable, column: str) -> dict[str, Any]:
@@ -107,24 +107,38 @@ def _without_shift(one: dict[str, Any], own: Mask, model: Any) -> dict[str, floa
     return errors(np.ones(len(ratio)), ratio)
 
 
-def _placement(rows: pd.DataFrame, found: dict[str, dict[str, Any]], cpu: str, gpu: str) -> Outcome:
-    """Every operator on the processor that is predicted to be faster, over the faster one in truth; no transfers."""
-    both = [found[cpu], found[gpu]]
-    known = np.all([one["known"] & np.isfinite(one["predicted"]) & np.isfinite(one["plain"]) for one in both], axis=0)
-    truth = np.column_stack([one["latency"][known] for one in both])
+def _placement(found: dict[str, dict[str, Any]], threads: list[str], gpu: str) -> Outcome:
+    """Every operator on the processor that is predicted to be faster, over the faster one in truth; no transfers.
 
-    def over_oracle(which: str) -> float:
-        choice = np.argmin(np.column_stack([one[which][known] for one in both]), axis=1)
-        return 100 * float(truth[np.arange(len(truth)), choice].sum() / truth.min(axis=1).sum() - 1)
-
-    alone = {name: 100 * float(truth[:, at].sum() / truth.min(axis=1).sum() - 1) for at, name in enumerate((cpu, gpu))}
+    The row is that of the fewest threads, where both processors matter most; the others stand in the detail.
+    """
+    rows = {cpu: _over_oracle(found[cpu], found[gpu]) for cpu in threads}
+    first = rows[threads[0]]
     return Outcome(
         task="hope placement per operator, over the oracle",
-        baseline={"over_oracle": over_oracle("plain")},
-        reached={"over_oracle": over_oracle("predicted")},
+        baseline={"over_oracle": first["simple"]},
+        reached={"over_oracle": first["ours"]},
         target={"over_oracle": 1.0},
-        n=len(truth),
-        folds=len(both[0]["groups"]),
-        detail={"all on one": alone},
-        note=f"percent, {cpu} and {gpu}, models left out",
+        n=int(first["operators"]),
+        folds=len(found[gpu]["groups"]),
+        detail={"by threads": rows},
+        note=f"percent, {threads[0]} and {gpu}, models left out",
     )
+
+
+def _over_oracle(cpu: dict[str, Any], gpu: dict[str, Any]) -> dict[str, float]:
+    """Percent over always choosing right, for both predictors and for one processor alone."""
+    both = (cpu, gpu)
+    known = np.all([one["known"] & np.isfinite(one["predicted"]) & np.isfinite(one["plain"]) for one in both], axis=0)
+    truth = np.column_stack([one["latency"][known] for one in both])
+    oracle = truth.min(axis=1).sum()
+
+    def over(choice: Vector) -> float:
+        return 100 * float(truth[np.arange(len(truth)), choice.astype(int)].sum() / oracle - 1)
+
+    chosen = {
+        name: over(np.argmin(np.column_stack([one[which][known] for one in both]), axis=1))
+        for name, which in (("ours", "predicted"), ("simple", "plain"))
+    }
+    alone = {"all on the CPU": over(np.zeros(len(truth))), "all on the GPU": over(np.ones(len(truth)))}
+    return chosen | alone | {"operators": float(len(truth))}

@@ -45,7 +45,9 @@ def errors(truth: Vector, predicted: Vector) -> dict[str, float]:
     return {"mape": 100 * float(relative.mean()), "within_10": 100 * float((relative <= 0.1).mean())}
 
 
-def mean(values: Iterator[Mapping[str, float]] | list[Mapping[str, float]] | list[dict[str, float]]) -> dict[str, float]:
+def mean(
+    values: Iterator[Mapping[str, float]] | list[Mapping[str, float]] | list[dict[str, float]],
+) -> dict[str, float]:
     """Metric by metric, every device counting alike."""
     rows = list(values)
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}

@@ -61,7 +61,7 @@ def unseen_shapes(table: pd.DataFrame, known: Mask) -> Mask:
 
 @cache
 def operators_predicted(folder: Path) -> dict[str, dict[str, Vector]]:
-    """TensorFlow Lite's operators, phone by phone: true, predicted with their fold left out, by the untuned baseline."""
+    """TensorFlow Lite's operators by phone: true, predicted with their fold left out, by the untuned baseline."""
     table = read(folder, "tflite")
     features, raw, fold = mobile_gpu_table(table), raw_rows(table), table["fold"].to_numpy()
     around, model = surroundings(table), table["model"].to_numpy(dtype=str)
@@ -165,7 +165,7 @@ def models(folder: Path) -> Iterator[Outcome]:
 
 
 def _models_of(rows: pd.DataFrame, latency: Vector, kernel: str, wanted: pd.Series[float]) -> dict[str, Vector]:
-    rows = rows.assign(kernel=rows[kernel] if kernel in rows else "").reset_index(drop=True)
+    rows = rows.assign(kernel=rows.get(kernel, "")).reset_index(drop=True)
     names, table = models_table(rows, mobile_gpu_table(rows), latency)
     true = wanted.loc[names].to_numpy(dtype=np.float64)
     fold = rows.groupby("model")["fold"].first().loc[names].to_numpy()

@@ -1,9 +1,9 @@
-"""Three unlike models on what the physical prior leaves over, and their mean: trees that step, trees that smooth, a process."""
+"""Three unlike models on what the physical prior leaves over, and their mean: two kinds of trees, and a process."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ class BlendedLearner:
     trees: int = 150
     leaf: int = 1
     smooth: float = 0.5
-    process: GaussianProcess = GaussianProcess()
+    process: GaussianProcess = field(default_factory=GaussianProcess)
 
     def fit(self, table: OperatorTable, latency_us: Vector, *, seed: int = 0) -> BlendedPredictor:
         """Learn from n measured operators; deterministic for a seed.

@@ -1,9 +1,10 @@
 """A new device from a handful of measured models: latency as a Gaussian process over what other devices made of them.
 
-Bayesian linear regression on a fixed basis: the mean and the differences of known devices, how often each operator occurs, and
-where. Which models to measure is chosen before any is measured, greedily, so that the summed posterior variance over all
-models falls most (A-optimal design; Pukelsheim, Optimal Design of Experiments, chapter 6). HELP (Lee et al., NeurIPS
-2021), whose protocol this follows, learns the same from random reference models by meta-learning.
+Bayesian linear regression on a fixed basis: the mean and the differences of known devices, how often each operator
+occurs, and where. Which models to measure is chosen before any is measured, greedily, so that the summed posterior
+variance over all models falls most (A-optimal design; Pukelsheim, Optimal Design of Experiments, chapter 6). HELP
+(Lee et al., NeurIPS 2021), whose protocol this follows, learns the same from random reference models by
+meta-learning.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def adapt(phi: Matrix, settings: FewShotSettings, measured: Index, latency_ms: V
 def tune(
     known_ms: Mapping[str, Vector], choices: npt.NDArray[np.int64], count: int, grid: Sequence[FewShotSettings] = GRID
 ) -> FewShotSettings:
-    """The settings that rank best on known devices, each in turn taken for new (with its hardware's other batch sizes)."""
+    """The settings that rank best on known devices, each in turn taken for new, all its batch sizes together."""
     from scipy.stats import spearmanr
 
     if len({hardware(device) for device in known_ms}) < 3:

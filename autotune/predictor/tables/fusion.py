@@ -1,8 +1,8 @@
 """What a GPU delegate fuses into an operator, guessed from the operators around it.
 
-A table of measured operators names the kernels that really ran (`concat_38_linked_:_add_39`), which is not known before a
-model was run. What can be known is the model itself: which shapes come before and after. Guesses for operators to learn
-from are made by models that did not see them, so that they are as good as those for new ones.
+A table of measured operators names the kernels that really ran (`concat_38_linked_:_add_39`), which is not known
+before a model was run. What can be known is the model itself: which shapes come before and after. Guesses for
+operators to learn from are made by models that did not see them, so that they are as good as those for new ones.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ def guess_fused(around: Matrix, counts: Matrix, model: npt.NDArray[np.str_], tra
         counts: of `fused_counts`.
         model: [n] model of each row; rows of one are guessed by forests that saw none of it.
         train: [n] rows whose kernels are known.
+        seed: of the forests and of who hides from whom.
     """
     from sklearn.ensemble import ExtraTreesRegressor
 

@@ -119,9 +119,7 @@ def _matern(squared: Matrix) -> Matrix:
     return result
 
 
-def _negative_likelihood(
-    parameters: Vector, known: Matrix, values: Vector, variance: Vector
-) -> tuple[float, Vector]:
+def _negative_likelihood(parameters: Vector, known: Matrix, values: Vector, variance: Vector) -> tuple[float, Vector]:
     """Negative log marginal likelihood and its gradient in the logarithms of the parameters, with a mild prior."""
     from scipy.linalg import LinAlgError, cho_solve, cholesky
 

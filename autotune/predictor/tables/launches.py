@@ -1,8 +1,8 @@
 """How GPU delegates cut a convolution into threads: guesses that a device's own measurements choose between.
 
-A thread computes bx × by pixels of bz slices of four channels. Which block a driver takes steps with the size of the task
-(TensorFlow Lite, `conv_generic.cc`, GuessBestParams: Adreno by waves per unit, Mali by task size, PowerVR by output slices).
-How large the steps are on a given device is not in any table, so that several stand side by side.
+A thread computes bx × by pixels of bz slices of four channels. Which block a driver takes steps with the size of the
+task (TensorFlow Lite, `conv_generic.cc`, GuessBestParams: Adreno by waves per unit, Mali by task size, PowerVR by
+slices). How large the steps are on a given device is not in any table, so that several stand side by side.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Features of operators on phone GPUs, from shapes alone: what a delegate knows before it runs anything.
 
-A phone's GPU stores four channels together (PHWC4), so that channels count in slices of four; convolutions over one pixel
-run as fully connected layers; 3×3 convolutions of stride one may run as Winograd's. All sizes are logarithms to base 2.
+A phone's GPU stores four channels together (PHWC4), so that channels count in slices of four; convolutions over one
+pixel run as fully connected layers; 3×3 convolutions of stride one may run as Winograd's. All sizes are logarithms to
+base 2.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ def mobile_gpu_table(rows: pd.DataFrame) -> OperatorTable:
     op = rows["op"].to_numpy(dtype=str)
     sizes = {name: rows[name].to_numpy(dtype=np.float64) for name in COLUMNS[1:]}
     in_side = _filled(sizes["in_hw"], 1.0)
-    out_side = np.where(np.char.find(op, "mean") >= 0, 1.0, _filled(sizes["out_hw"], in_side))  # of a mean, out_hw holds its channels
+    out_side = np.where(
+        np.char.find(op, "mean") >= 0, 1.0, _filled(sizes["out_hw"], in_side)
+    )  # of a mean, out_hw holds its channels
     family = families(op, (in_side == 1) & (out_side == 1), out_side == 1)
     concat = family == "concat"
     in_channels = _filled(sizes["in_c"], 1.0)
@@ -97,14 +100,25 @@ def mobile_gpu_table(rows: pd.DataFrame) -> OperatorTable:
         "in_rest": in_channels % 4, "out_rest": out_channels % 4, "second_rest": (out_channels - in_channels) % 4,
         "out_slices_2": out_slices % 2, "out_slices_4": out_slices % 4, "out_slices_8": out_slices % 8,
         "winograd": winograd.astype(np.float64), "tiles": _log(np.ceil(out_side / 4) ** 2),
-        "grouped": grouped.astype(np.float64), "one_pixel": (op_is(op, "conv") & (family == "dense")).astype(np.float64),
+        "grouped": grouped.astype(np.float64),
+        "one_pixel": (op_is(op, "conv") & (family == "dense")).astype(np.float64),
         "is_max": op_is(op, "max").astype(np.float64), "is_mean": mean.astype(np.float64),
         "valid": (out_side - 1) * stride + kernel - in_side,
     }  # fmt: skip
     for block in (2, 4, 8):
         columns[f"tiles_{block}"] = _log(np.ceil(out_side / block) ** 2 * out_slices)
         columns[f"waste_{block}"] = np.ceil(out_side / block) * block / out_side
-    terms = [np.ones(len(op)), work, moved_in, moved_out, weights, reduction, out_slices, in_slices * pixels, in_side**2]
+    terms = [
+        np.ones(len(op)),
+        work,
+        moved_in,
+        moved_out,
+        weights,
+        reduction,
+        out_slices,
+        in_slices * pixels,
+        in_side**2,
+    ]
     for launch in launches(out_side, out_slices):
         columns[f"{launch.name}_threads"] = _log(launch.threads)
         columns[f"{launch.name}_padding"] = launch.padding

@@ -1,7 +1,7 @@
 """A new device from some measured operators and what other devices made of all of them.
 
-Latency relative to the geometric mean of the known devices varies slowly with what an operator is, so that a hundred measured
-ones, spread over all kinds, carry to the rest: a Gaussian process and extremely randomised trees, averaged.
+Latency relative to the geometric mean of the known devices varies slowly with what an operator is, so that a hundred
+measured ones, spread over all kinds, carry to the rest: a Gaussian process and extremely randomised trees, averaged.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class KnownDevices:
 
     def __post_init__(self) -> None:
         if self.latency_us.shape[0] != len(self.table) or self.latency_us.shape[1] < 1:
-            raise PredictorError(f"latencies {self.latency_us.shape} of {len(self.table)} operators: one known device at least")
+            raise PredictorError(
+                f"latencies {self.latency_us.shape} of {len(self.table)} operators: one known device at least"
+            )
         if not (np.isfinite(self.latency_us).all() and (self.latency_us > 0).all()):
             raise PredictorError("a latency on a known device is not a positive number: leave that operator out")
 
@@ -73,7 +75,9 @@ class KnownDevices:
             PredictorError: too few are measured, or a latency is not positive.
         """
         if len(measured) < MIN_MEASURED or not (np.isfinite(latency_us).all() and (latency_us > 0).all()):
-            raise PredictorError(f"{len(measured)} measured operators; at least {MIN_MEASURED} positive ones are needed")
+            raise PredictorError(
+                f"{len(measured)} measured operators; at least {MIN_MEASURED} positive ones are needed"
+            )
         from sklearn.ensemble import ExtraTreesRegressor
 
         view, left = self.view(), np.log(latency_us) - self.middle[measured]

@@ -43,7 +43,9 @@ class OperatorTable:
         if not (np.isfinite(self.terms).all() and (self.terms >= 0).all()):
             raise InputError("a physical term of an operator is negative or not finite")
         if not np.isfinite(self.features).all():
-            raise InputError(f"the feature {self.names[int(np.argmin(np.isfinite(self.features).all(axis=0)))]} has gaps")
+            raise InputError(
+                f"the feature {self.names[int(np.argmin(np.isfinite(self.features).all(axis=0)))]} has gaps"
+            )
 
     def __len__(self) -> int:
         return len(self.family)

@@ -1,7 +1,8 @@
 """Features of operators of a whole graph on a phone (HOPE's tables): shapes, and what stands before and after.
 
-MNN keeps activations in slices of four channels (NC4HW4); what other operators need is converted first, and a conversion into
-slices is several times faster than one out of them. Which it is shows only in the neighbours and in the name.
+MNN keeps activations in slices of four channels (NC4HW4); what other operators need is converted first, and a
+conversion into slices is several times faster than one out of them. Which it is shows only in the neighbours and in
+the name.
 """
 
 from __future__ import annotations
@@ -84,14 +85,18 @@ def phone_graph_table(rows: pd.DataFrame) -> OperatorTable:
     transformed = np.where(winograd, tiles * 16, 0.0)
     terms = [
         np.ones(len(rows)), work, read, written, weights, transformed * in_slices * out_slices * 16,
-        transformed * (size["in_c"] + size["out_c"]), np.where(dense | depthwise, 4 * in_slices, 0.0) * size["in_h"] * size["in_w"],
+        transformed * (size["in_c"] + size["out_c"]),
+        np.where(dense | depthwise, 4 * in_slices * size["in_h"] * size["in_w"], 0.0),
     ]  # fmt: skip
     return OperatorTable(
         family=family,
         terms=np.column_stack(terms),
         features=np.column_stack(list(columns.values())).astype(np.float64),
         names=tuple(columns),
-        smooth={name: SMOOTH_CONVOLUTION if name.startswith("conv") and name[4:] in "13n" else SMOOTH_OTHER for name in names},
+        smooth={
+            name: SMOOTH_CONVOLUTION if name.startswith("conv") and name[4:] in "13n" else SMOOTH_OTHER
+            for name in names
+        },
     )
 
 
@@ -102,7 +107,9 @@ def neighbours(rows: pd.DataFrame) -> dict[str, Vector]:
     """
     places = list(zip(rows["device"], rows["model"], strict=True))
     index = rows["graph_index"].fillna(-1).to_numpy(dtype=np.int64)
-    kinds = [kind_of(kind, name) for kind, name in zip(rows["op_type"].astype(str), rows["op_name"].astype(str), strict=True)]
+    kinds = [
+        kind_of(kind, name) for kind, name in zip(rows["op_type"].astype(str), rows["op_name"].astype(str), strict=True)
+    ]
     known = {(place, at): row for row, (place, at) in enumerate(zip(places, index.tolist(), strict=True)) if at >= 0}
     before, after = (np.zeros((len(rows), len(KINDS))) for _ in range(2))
     for row, (place, listed, name) in enumerate(zip(places, rows["preds"], rows["op_name"].astype(str), strict=True)):

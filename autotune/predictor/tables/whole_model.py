@@ -1,7 +1,8 @@
 """A whole model's latency from its operators': their sum, what each costs beside, and kernels that no table lists.
 
-A profile of a GPU lists what is worth listing; additions, paddings and resizes are missing from it, but the numbers in the
-kernels' names (`convolution_2d_13_linked_:_relu_14`) count them too, so that a gap says how many there are and where.
+A profile of a GPU lists what is worth listing; additions, paddings and resizes are missing from it, but the numbers
+in the kernels' names (`convolution_2d_13_linked_:_relu_14`) count them too, so that a gap says how many there are and
+where.
 """
 
 from __future__ import annotations
