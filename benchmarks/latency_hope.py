@@ -31,8 +31,8 @@ def operators(folder: Path) -> Iterator[Outcome]:
     everything = pd.read_parquet(folder / OPERATORS)
     rows = everything[everything["graph_index"].notna() & everything["op_type"].notna()].reset_index(drop=True)
     table = per_device(phone_graph_table(rows[list(COLUMNS)]), rows["device"].to_numpy(dtype=str))
-    threads = sorted(name for name in rows if re.fullmatch(r"cpu_big\d+_us", name))
-    gpus = sorted(name for name in rows if re.fullmatch(r"gpu\w*_us", name))
+    threads = sorted(name for name in rows.columns if re.fullmatch(r"cpu_big\d+_us", name))
+    gpus = sorted(name for name in rows.columns if re.fullmatch(r"gpu\w*_us", name))
     found = {column: _models_left_out(rows, table, column) for column in (*threads, *gpus)}
     targets = {"CPU": {"mape": 18.0, "within_10": 45.0}, "GPU": {"mape": 20.0, "within_10": 42.0}}
     for kind, columns in (("CPU", threads), ("GPU", gpus)):
@@ -76,7 +76,10 @@ def _within(own: Mask, predict: Any, train: Mask, test: Mask) -> Vector:
 
 def _accuracy(kind: str, rows: pd.DataFrame, found: dict[str, dict[str, Any]], target: dict[str, float]) -> Outcome:
     device, model = rows["device"].to_numpy(dtype=str), rows["model"].to_numpy(dtype=str)
-    reached, simple, by_device, ceiling = [], [], {}, []
+    by_device: dict[str, dict[str, float]] = {}
+    reached: list[dict[str, float]] = []
+    simple: list[dict[str, float]] = []
+    ceiling: list[dict[str, float]] = []
     for column, one in found.items():
         for name in np.unique(device[one["known"]]):
             own = one["known"] & (device == name) & np.isfinite(one["predicted"]) & np.isfinite(one["plain"])

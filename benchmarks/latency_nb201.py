@@ -35,12 +35,14 @@ def devices(folder: Path) -> Iterator[Outcome]:
 
     table = pd.read_parquet(folder / TABLE)
     latency: dict[str, Vector] = {}
-    for column in table:
-        device = re.fullmatch(r"\w+?_ms_(.+)", column)
-        values = table[column].to_numpy(dtype=np.float64) if device else None
-        if device and values is not None and np.isfinite(values).all() and (values > 0).all():
-            latency[device[1]] = values
-    choices = table[[name for name in table if re.fullmatch(r"e\d\d", name)]].to_numpy(dtype=np.int64)
+    for column in table.columns:
+        found_name = re.fullmatch(r"\w+?_ms_(.+)", column)
+        if found_name is None:
+            continue
+        values = table[column].to_numpy(dtype=np.float64)
+        if np.isfinite(values).all() and (values > 0).all():
+            latency[found_name[1]] = values
+    choices = table[[name for name in table.columns if re.fullmatch(r"e\d\d", name)]].to_numpy(dtype=np.int64)
     new = [name for name in HELP_NEW if name in latency]
     protocol = "HELP's six devices" if len(new) == len(HELP_NEW) else f"HELP's devices that are here: {', '.join(new)}"
     if not new:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLDS = 5
 Vector = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
@@ -45,17 +49,23 @@ def errors(truth: Vector, predicted: Vector) -> dict[str, float]:
     return {"mape": 100 * float(relative.mean()), "within_10": 100 * float((relative <= 0.1).mean())}
 
 
-def mean(
-    values: Iterator[Mapping[str, float]] | list[Mapping[str, float]] | list[dict[str, float]],
-) -> dict[str, float]:
+def mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Metric by metric, every device counting alike."""
-    rows = list(values)
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
 def say(text: str) -> None:
     """Progress, on stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def folds(table: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """[n] what is left out together: the table's own folds, else (there are fewer than two) models by turns in five."""
+    if "fold" in table and table["fold"].nunique() > 1:
+        return table["fold"].to_numpy(dtype=np.int64)
+    names = np.unique(table["model"].to_numpy(dtype=str), return_inverse=True)[1]
+    by_turns: npt.NDArray[np.int64] = names.astype(np.int64) % FOLDS
+    return by_turns
 
 
 def left_out(

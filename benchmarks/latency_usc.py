@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from latency_task import Mask, Outcome, Vector, errors, left_out, mean, say, untuned
+from latency_task import Mask, Outcome, Vector, errors, folds, left_out, mean, say, untuned
 
 from autotune.predictor.tables.blended import BlendedLearner
 from autotune.predictor.tables.fusion import NAMES, fused_counts, guess_fused, surroundings
@@ -40,7 +40,7 @@ def read(folder: Path, framework: str) -> pd.DataFrame:
 
 def phones(table: pd.DataFrame) -> list[str]:
     """Phones that measured any of these rows."""
-    return [name.removeprefix(PREFIX) for name in table if name.startswith(PREFIX) and (table[name] > 0).any()]
+    return [name.removeprefix(PREFIX) for name in table.columns if name.startswith(PREFIX) and (table[name] > 0).any()]
 
 
 def raw_rows(table: pd.DataFrame) -> Vector:
@@ -52,9 +52,9 @@ def raw_rows(table: pd.DataFrame) -> Vector:
 def unseen_shapes(table: pd.DataFrame, known: Mask) -> Mask:
     """Rows whose shape no row of another fold has."""
     shape = table[list(SHAPE)].fillna(-1.0).astype(str).agg("|".join, axis=1).to_numpy(dtype=str)
-    found = np.zeros(len(table), dtype=bool)
-    for fold in np.unique(table["fold"]):
-        own = table["fold"].to_numpy() == fold
+    found, fold = np.zeros(len(table), dtype=bool), folds(table)
+    for one in np.unique(fold):
+        own = fold == one
         found[own] = ~np.isin(shape[own], shape[known & ~own])
     return found
 
@@ -63,9 +63,9 @@ def unseen_shapes(table: pd.DataFrame, known: Mask) -> Mask:
 def operators_predicted(folder: Path) -> dict[str, dict[str, Vector]]:
     """TensorFlow Lite's operators by phone: true, predicted with their fold left out, by the untuned baseline."""
     table = read(folder, "tflite")
-    features, raw, fold = mobile_gpu_table(table), raw_rows(table), table["fold"].to_numpy()
+    features, raw, fold = mobile_gpu_table(table), raw_rows(table), folds(table)
     around, model = surroundings(table), table["model"].to_numpy(dtype=str)
-    found = {}
+    found: dict[str, dict[str, Vector]] = {}
     for phone in phones(table):
         latency = table[PREFIX + phone].to_numpy(dtype=np.float64)
         known = np.isfinite(latency) & (latency > 0)
@@ -94,7 +94,9 @@ def operators(folder: Path) -> Iterator[Outcome]:
         ("usc operators, models left out", {"mape": 5.0, "within_10": 88.0}, False),
         ("usc operators, unseen shapes", {"mape": 7.5, "within_10": 78.0}, True),
     ):
-        reached, simple, count = {}, [], 0
+        reached: dict[str, dict[str, float]] = {}
+        simple: list[dict[str, float]] = []
+        count = 0
         for phone, one in found.items():
             rows = np.isfinite(one["ours"]) & (unseen_shapes(table, one["true"] > 0) if only_unseen else True)
             if rows.any():
@@ -111,7 +113,7 @@ def operators(folder: Path) -> Iterator[Outcome]:
             reached=mean(list(reached.values())),
             target=target,
             n=count,
-            folds=table["fold"].nunique(),
+            folds=len(np.unique(folds(table))),
             detail={"by phone": reached, "equal shapes against their median": noise},
         )
 
@@ -132,7 +134,10 @@ def models(folder: Path) -> Iterator[Outcome]:
 
     whole = pd.read_parquet(folder / MODELS)
     whole = whole[(whole["processor"] == "gpu") & (whole["lat_us_mean"] > 0)]
-    reached, simple, predicted, count, folds = {}, [], {}, 0, 0
+    reached: dict[str, dict[str, float]] = {}
+    predicted: dict[str, dict[str, float]] = {}
+    simple: list[dict[str, float]] = []
+    count = parts = 0
     for framework in sorted(map(str, whole["framework"].unique())):
         table = read(folder, framework)
         for phone in phones(table):
@@ -145,7 +150,7 @@ def models(folder: Path) -> Iterator[Outcome]:
             one = _models_of(table[rows], latency[rows], KERNEL + phone, wanted)
             reached[f"{phone} {framework}"] = errors(one["true"], one["ours"])
             simple.append(errors(one["true"], one["simple"]))
-            count, folds = count + len(one["true"]), max(folds, table["fold"].nunique())
+            count, parts = count + len(one["true"]), max(parts, len(np.unique(folds(table))))
             if framework == "tflite":
                 guessed = operators_predicted(folder)[phone]["ours"]
                 if np.isfinite(guessed[rows]).all():
@@ -158,7 +163,7 @@ def models(folder: Path) -> Iterator[Outcome]:
             reached=mean(list(reached.values())),
             target={"mape": 3.0, "within_10": 97.0},
             n=count,
-            folds=folds,
+            folds=parts,
             detail={"by phone": reached, "operators predicted too": predicted},
             note="measured operators; baseline: a line through their sum",
         )
@@ -168,14 +173,15 @@ def _models_of(rows: pd.DataFrame, latency: Vector, kernel: str, wanted: pd.Seri
     rows = rows.assign(kernel=rows.get(kernel, "")).reset_index(drop=True)
     names, table = models_table(rows, mobile_gpu_table(rows), latency)
     true = wanted.loc[names].to_numpy(dtype=np.float64)
-    fold = rows.groupby("model")["fold"].first().loc[names].to_numpy()
+    fold = rows.assign(part=folds(rows)).groupby("model")["part"].first().loc[names].to_numpy()
     line = replace(table, terms=table.terms[:, [0, 2]])  # a constant and the sum
 
     def learn(train: Mask, test: Mask) -> Vector:
         return ModelLearner().fit(table.take(train), true[train]).latency_us(table.take(test))
 
     def simple(train: Mask, test: Mask) -> Vector:
-        return np.exp(fit_prior(line.take(train), true[train]).log_us(line.take(test)))
+        found: Vector = np.exp(fit_prior(line.take(train), true[train]).log_us(line.take(test)))
+        return found
 
     everything = np.ones(len(true), dtype=bool)
     return {"true": true} | {
@@ -193,7 +199,8 @@ def new_gpu(folder: Path) -> Iterator[Outcome]:
         say(f"  {len(names)} phones share {int(complete.sum())} operators: too few")
         return
     features, raw = mobile_gpu_table(table[complete]), raw_rows(table[complete])
-    reached, simple = {}, []
+    reached: dict[str, dict[str, float]] = {}
+    simple: list[dict[str, float]] = []
     for phone in names:
         others = np.column_stack([latency[name][complete] for name in names if name != phone])
         known, true = KnownDevices(table=features, latency_us=others), latency[phone][complete]

@@ -26,7 +26,7 @@ def _latencies(table: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     parts = []
-    for name in table:
+    for name in table.columns:
         found = COLUMN.fullmatch(name)
         if found:
             part = {"row": np.arange(len(table)), "column": name, "device": table["device"].astype(str).to_numpy()}

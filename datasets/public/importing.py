@@ -170,7 +170,7 @@ def verify(home: Path, name: str) -> list[str]:
 
 
 def _described(chosen: Source, table: pd.DataFrame) -> pd.DataFrame:
-    extra = {"autotune_model": table[chosen.model].astype(str)}
+    extra: dict[str, Any] = {"autotune_model": table[chosen.model].astype(str)}
     if chosen.family is not None:
         extra["autotune_family"] = chosen.family(table)
     return table.assign(**extra)
@@ -178,7 +178,8 @@ def _described(chosen: Source, table: pd.DataFrame) -> pd.DataFrame:
 
 def _card(chosen: Source, table: pd.DataFrame, checked: Checked, folder: Path, time: str) -> dict[str, Any]:
     latencies = checked.latencies
-    counted = latencies.groupby(["device", "processor"])["row"].size()
+    counted = latencies.groupby(["device", "processor"])["row"].size().reset_index(name="n")
+    devices = zip(counted["device"], counted["processor"], counted["n"], strict=True)
     return {
         "schema_version": PUBLIC_SCHEMA_VERSION,
         "name": chosen.name,
@@ -195,7 +196,7 @@ def _card(chosen: Source, table: pd.DataFrame, checked: Checked, folder: Path, t
         "empty": checked.empty,
         "refused": len(checked.refused),
         "refused_cells": [asdict(cell) for cell in checked.refused[:_SHOWN]],
-        "devices": [{"device": d, "processor": p, "latencies": int(n)} for (d, p), n in counted.items()],
+        "devices": [{"device": d, "processor": p, "latencies": int(n)} for d, p, n in devices],
         "files": {file: _sha256(folder / file) for file in FILES},
     }
 

@@ -26,7 +26,7 @@ def processor_of(device: str) -> str:
 
 
 def _columns(table: pd.DataFrame) -> pd.DataFrame:
-    found = [(name, match["device"]) for name in table if (match := COLUMN.fullmatch(name))]
+    found = [(name, match["device"]) for name in table.columns if (match := COLUMN.fullmatch(name))]
     return joined([cells(table, name, device=device, processor=processor_of(device)) for name, device in found])
 
 

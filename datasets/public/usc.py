@@ -25,7 +25,7 @@ def _operators(table: pd.DataFrame) -> pd.DataFrame:
     return joined(
         [
             cells(table, name, device=name.removeprefix(PREFIX), processor="gpu")
-            for name in table
+            for name in table.columns
             if name.startswith(PREFIX)
         ]
     )
