@@ -192,8 +192,9 @@ def _models_of(rows: pd.DataFrame, latency: Vector, kernel: str, wanted: pd.Seri
 def new_gpu(folder: Path) -> Iterator[Outcome]:
     """Each phone in turn is new: `MEASURED` operators of it are measured, the others' tables are known."""
     table = read(folder, "tflite")
-    names = phones(table)
-    latency = {phone: table[PREFIX + phone].to_numpy(dtype=np.float64) for phone in names}
+    latency = {phone: table[PREFIX + phone].to_numpy(dtype=np.float64) for phone in phones(table)}
+    most = max((int((us > 0).sum()) for us in latency.values()), default=0)
+    names = [phone for phone, us in latency.items() if (us > 0).sum() > most / 2]  # others share too little
     complete = np.all([latency[phone] > 0 for phone in names], axis=0)
     if len(names) < 2 or complete.sum() < 2 * MEASURED:
         say(f"  {len(names)} phones share {int(complete.sum())} operators: too few")
