@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+import pandas as pd
 import pytest
 
 from tests.api.conftest import write_model
@@ -222,3 +223,20 @@ def test_ctrl_c_prints_the_best_plan_so_far(folder: Path) -> None:
     found = json.loads(printed)
     assert found["interrupted"] is True
     assert (folder / found["plan"]).is_dir()
+
+
+def test_public_tables_come_in_and_are_checked(folder: Path, shell: Shell) -> None:
+    table = pd.DataFrame({"arch_index": [0, 1], "arch_str": ["x", "y"], "help_ms_red": [1.5, -2.0]})
+    table.to_parquet(folder / "nb201_latency.parquet")
+    assert shell("datasets", "import", "nb201_latency.parquet").stdout.startswith(
+        "nb201_latency: 1 latencies of 2 rows"
+    )
+    listed = json.loads(shell("datasets", "list", "--json").stdout)["datasets"]
+    assert {row["name"] for row in listed if row["imported"]} == {"nb201_latency"}
+    assert "refused: row 1, help_ms_red: -2.0" in shell("datasets", "show", "nb201_latency").stdout
+    assert shell("datasets", "verify").returncode == 0
+    (folder / "home" / "public" / "nb201_latency" / "rows.parquet").unlink()
+    damaged = shell("datasets", "verify", "--json")
+    assert damaged.returncode == 1
+    assert "missing" in json.loads(damaged.stdout)["datasets"][0]["wrong"][0]
+    assert "known: fbnet_latency_27cfg" in shell("datasets", "show", "nothing").stderr

@@ -1,0 +1,157 @@
+"""Features of operators of a whole graph on a phone (HOPE's tables): shapes, and what stands before and after.
+
+MNN keeps activations in slices of four channels (NC4HW4); what other operators need is converted first, and a
+conversion into slices is several times faster than one out of them. Which it is shows only in the neighbours and in
+the name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autotune.errors import InputError
+from autotune.predictor.tables.operators import OperatorTable, Strings, Vector
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "model", "device", "op_name", "op_type", "graph_index", "preds", "in_shapes", "kh", "kw", "in_c", "in_h", "in_w",
+    "out_c", "out_h", "out_w",
+)  # fmt: skip
+KINDS = ("conv", "pool", "relu", "binary", "eltwise", "concat", "convert", "slice", "pad", "const", "other")
+"""Kinds of neighbours; the name of an operator that the table lacks tells its kind less surely."""
+_PARTS_OF_NAMES = (
+    ("conv", ("conv", "separable", "biasadd", "1x1", "3x3", "5x5", "7x7")), ("pool", ("pool",)), ("relu", ("relu",)),
+    ("concat", ("concat",)), ("convert", ("convert", "___tr4")), ("slice", ("slice", "gather", "crop")),
+    ("pad", ("pad",)), ("const", ("const", "shape", "/y")), ("binary", ("binary", "mul", "sub")),
+    ("eltwise", ("eltwise", "add")),
+)  # fmt: skip
+MIN_OF_FAMILY = 60
+"""Rows of one kind over all phones under which it counts as rare."""
+SMOOTH_CONVOLUTION = (
+    "in_c", "out_c", "pixels", "kh", "kw", "stride", "work", "in_rest", "out_rest", "outputs", "tiles_2",
+)  # fmt: skip
+SMOOTH_OTHER = ("read", "written", "in_c", "out_c", "out_h", "kh", "stride", "inputs", "before_conv", "after_conv")
+
+
+def phone_graph_table(rows: pd.DataFrame) -> OperatorTable:
+    """Features of n operators.
+
+    Args:
+        rows: with `COLUMNS`, several phones and models in one table.
+
+    Raises:
+        InputError: a column is missing.
+    """
+    missing = [name for name in COLUMNS if name not in rows.columns]
+    if missing:
+        raise InputError(f"the table of operators lacks the columns {', '.join(missing)}")
+    size = {name: np.maximum(rows[name].fillna(1).to_numpy(dtype=np.float64), 1) for name in COLUMNS[7:]}
+    shapes = [_elements(text) for text in rows["in_shapes"]]
+    read = np.array([sum(found) for found in shapes], dtype=np.float64)
+    kind = rows["op_type"].to_numpy(dtype=str)
+    dense, depthwise = kind == "Convolution", kind == "ConvolutionDepthwise"
+    pixels = size["out_h"] * size["out_w"]
+    written = pixels * size["out_c"]
+    stride = np.where((size["out_h"] > 1) & (size["in_h"] > 1), np.round(size["in_h"] / size["out_h"]), 1.0)
+    in_slices, out_slices, area = np.ceil(size["in_c"] / 4), np.ceil(size["out_c"] / 4), size["kh"] * size["kw"]
+    per_output = np.where(dense, 16 * in_slices * area, np.where(depthwise | (kind == "Pooling"), 4 * area, 0.0))
+    work = pixels * out_slices * per_output
+    weights = np.where(dense | depthwise, out_slices * per_output, 0.0)
+    winograd = dense & (size["kh"] == 3) & (size["kw"] == 3) & (stride == 1)
+    tiles = np.ceil(size["out_h"] / 2) * np.ceil(size["out_w"] / 2)
+    family = kind.astype("<U24")
+    family[dense] = np.where(area == 1, "conv1", np.where(winograd, "conv3", "convn"))[dense]
+    columns: dict[str, Vector] = {
+        "op": np.unique(kind, return_inverse=True)[1].astype(np.float64), "inputs": np.array([len(s) for s in shapes]),
+        "read": _log(read), "written": _log(written), "in_c": _log(size["in_c"]), "out_c": _log(size["out_c"]),
+        "in_h": _log(size["in_h"]), "in_w": _log(size["in_w"]), "out_h": _log(size["out_h"]),
+        "out_w": _log(size["out_w"]), "pixels": _log(pixels), "kh": size["kh"], "kw": size["kw"], "stride": stride,
+        "work": _log(work), "weights": _log(weights), "intensity": _log(work / (read + written + weights + 1)),
+        "reduction": _log(in_slices * area), "winograd": winograd * 1.0, "in_rest": size["in_c"] % 4,
+        "out_rest": size["out_c"] % 4, "out_rest_16": size["out_c"] % 16, "outputs": _log(pixels * out_slices),
+        "tiles_2": _log(tiles), "waste_2": np.ceil(size["out_h"] / 2) * 2 / size["out_h"],
+    }  # fmt: skip
+    around = neighbours(rows)
+    columns |= around
+    out_of_slices = (kind == "ConvertTensor") & (around["before_conv"] + around["before_pool"] > 0)
+    into_slices = (kind == "ConvertTensor") & ~out_of_slices & (around["after_conv"] + around["after_pool"] > 0)
+    family[out_of_slices], family[into_slices] = "convert_out", "convert_in"
+    names, counts = np.unique(family, return_counts=True)
+    family[np.isin(family, names[counts < MIN_OF_FAMILY])] = "rare"
+    transformed = np.where(winograd, tiles * 16, 0.0)
+    terms = [
+        np.ones(len(rows)), work, read, written, weights, transformed * in_slices * out_slices * 16,
+        transformed * (size["in_c"] + size["out_c"]),
+        np.where(dense | depthwise, 4 * in_slices * size["in_h"] * size["in_w"], 0.0),
+    ]  # fmt: skip
+    return OperatorTable(
+        family=family,
+        terms=np.column_stack(terms),
+        features=np.column_stack(list(columns.values())).astype(np.float64),
+        names=tuple(columns),
+        smooth={
+            name: SMOOTH_CONVOLUTION if name.startswith("conv") and name[4:] in "13n" else SMOOTH_OTHER
+            for name in names
+        },
+    )
+
+
+def neighbours(rows: pd.DataFrame) -> dict[str, Vector]:
+    """How many neighbours of each kind feed an operator and take its output.
+
+    An operator that the table lacks is taken for what its consumer's name says: `A___tr4B` converts A's output for B.
+    """
+    places = list(zip(rows["device"], rows["model"], strict=True))
+    index = rows["graph_index"].fillna(-1).to_numpy(dtype=np.int64)
+    kinds = [
+        kind_of(kind, name) for kind, name in zip(rows["op_type"].astype(str), rows["op_name"].astype(str), strict=True)
+    ]
+    known = {(place, at): row for row, (place, at) in enumerate(zip(places, index.tolist(), strict=True)) if at >= 0}
+    before, after = (np.zeros((len(rows), len(KINDS))) for _ in range(2))
+    for row, (place, listed, name) in enumerate(zip(places, rows["preds"], rows["op_name"].astype(str), strict=True)):
+        for text in str(listed).split(","):
+            if not text.strip().isdigit():
+                continue
+            source = known.get((place, int(text)))
+            if source is None:
+                hint = name.partition("___tr4")[0] if "___tr4" in name else ""
+                before[row, KINDS.index(kind_of("", hint))] += 1
+            else:
+                before[row, KINDS.index(kinds[source])] += 1
+                after[source, KINDS.index(kinds[row])] += 1
+        if "___tr4" in name and not after[row].any():
+            after[row, KINDS.index(kind_of("", name.partition("___tr4")[2]))] += 1
+    found = {f"before_{kind}": before[:, at] for at, kind in enumerate(KINDS)}
+    return found | {f"after_{kind}": after[:, at] for at, kind in enumerate(KINDS)}
+
+
+def kind_of(op_type: str, name: str) -> str:
+    """Kind of an operator by its type, else by the last part of its name."""
+    for text in (op_type.lower(), name.rpartition("/")[2].lower() if not op_type else ""):
+        for kind, parts in _PARTS_OF_NAMES:
+            if any(part in text for part in ("convert",) if kind == "convert") or (
+                kind != "convert" and "convert" not in text and any(part in text for part in parts)
+            ):
+                return kind
+    return "other"
+
+
+def _elements(text: object) -> list[float]:
+    """Elements of each input shape: `1,32,8,8;1,16,8,8`."""
+    found = []
+    for shape in str(text).split(";"):
+        sizes = [max(float(size), 1.0) for size in shape.split(",") if size.strip().replace(".", "", 1).isdigit()]
+        found += [float(np.prod(sizes))] if sizes else []
+    return found
+
+
+def _log(values: Vector) -> Vector:
+    logs: Vector = np.log2(np.maximum(values, 0.5))
+    return logs
+
+
+__all__ = ["COLUMNS", "OperatorTable", "Strings", "kind_of", "neighbours", "phone_graph_table"]

@@ -1,0 +1,87 @@
+"""Public tables for people: what can be imported, cards, what a check found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from autotune.datasets.public import SOURCES, read_card, source, verify
+from autotune.datasets.public.importing import folder_of
+from autotune.terminal.tables import console, rows_table
+
+
+def imported(home: Path) -> list[str]:
+    """Names of the data sets that are in the home folder."""
+    return [name for name in SOURCES if (folder_of(home, name) / "card.json").exists()]
+
+
+def list_json(home: Path) -> dict[str, Any]:
+    """Every known table, and whether it was imported."""
+    here = imported(home)
+    rows = [
+        {
+            "name": one.name,
+            "level": one.level,
+            "licence": one.licence,
+            "source": one.origin,
+            "imported": one.name in here,
+        }
+        for one in SOURCES.values()
+    ]
+    return {"schema_version": 1, "datasets": rows}
+
+
+def print_list(home: Path) -> None:
+    """Every known table, and how much of it was imported."""
+    here = imported(home)
+    rows = []
+    for one in SOURCES.values():
+        card = read_card(home, one.name) if one.name in here else None
+        rows.append((one.name, one.level, one.licence, card["latencies"] if card else "–", one.origin))
+    console().print(rows_table("public tables", ("name", "level", "licence", "imported", "source"), rows))
+
+
+def card_json(home: Path, name: str) -> dict[str, Any]:
+    """The card; of a table that was not imported, what is known of it anyway."""
+    one = source(name)
+    if name in imported(home):
+        return read_card(home, name)
+    known = {"name": name, "level": one.level, "source": one.origin, "licence": one.licence, "note": one.note}
+    return {"schema_version": 1, "imported": None} | known
+
+
+def print_card(home: Path, name: str) -> None:
+    """The card, and latencies by device."""
+    out, card = console(), card_json(home, name)
+    out.print(f"{name}: latencies of a {card['level']} each, {card['source']}", soft_wrap=True)
+    out.print(f"licence: {card['licence']}", soft_wrap=True)
+    if card["note"]:
+        out.print(f"note: {card['note']}", soft_wrap=True)
+    if not card["imported"]:
+        out.print("not imported: `autotune datasets import FILE`", soft_wrap=True)
+        return
+    out.print(
+        f"imported {card['imported']}: {card['rows']} rows of {card['models']} models, {card['latencies']} latencies "
+        f"in µs (source: {card['unit_of_the_source']}), {card['empty']} cells empty, {card['refused']} refused",
+        soft_wrap=True,
+    )
+    rows = [(one["device"], one["processor"], one["latencies"]) for one in card["devices"]]
+    out.print(rows_table("", ("device", "processor", "latencies"), rows))
+    for cell in card["refused_cells"][:10]:
+        out.print(f"refused: row {cell['row']}, {cell['column']}: {cell['reason']}", soft_wrap=True)
+
+
+def verified(home: Path, names: Sequence[str]) -> list[dict[str, Any]]:
+    """What is wrong with each data set; all that are imported where none is named."""
+    return [{"name": name, "wrong": verify(home, name)} for name in (names or imported(home))]
+
+
+def print_verified(found: Sequence[dict[str, Any]]) -> None:
+    """A line for each data set."""
+    for one in found:
+        print_lines = one["wrong"] or ["as its card says"]
+        for text in print_lines:
+            console().print(f"{one['name']}: {text}", soft_wrap=True)
+    if not found:
+        console().print("no public table is imported: `autotune datasets list` names those that can be", soft_wrap=True)

@@ -1,0 +1,102 @@
+"""Predictors on latencies that others measured: simple baseline and what is reached, beside the target, per task.
+
+python benchmarks/latency_data.py --data FOLDER [--json] [--tasks NAME,...] [--write]
+
+FOLDER holds the tables of docs/public_data.md; tasks whose tables are missing are skipped. One JSON object on stdout
+with --json, else a table; progress on stderr. --write makes results/latency_data.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import latency_hope
+import latency_nb201
+import latency_usc
+from common import write
+from latency_task import Outcome, say
+
+TASKS: dict[str, tuple[tuple[str, ...], Callable[[Path], Iterator[Outcome]]]] = {
+    "usc_operators": ((latency_usc.OPERATORS,), latency_usc.operators),
+    "usc_models": ((latency_usc.OPERATORS, latency_usc.MODELS), latency_usc.models),
+    "usc_new_gpu": ((latency_usc.OPERATORS,), latency_usc.new_gpu),
+    "hope_operators": ((latency_hope.OPERATORS,), latency_hope.operators),
+    "nb201": ((latency_nb201.TABLE,), latency_nb201.devices),
+}
+"""Name -> the tables it needs, and what yields its rows."""
+
+
+def run(folder: Path, wanted: list[str]) -> list[dict[str, Any]]:
+    """Every task whose tables are there; one that fails is reported and the others go on."""
+    rows = []
+    for name in wanted:
+        tables, task = TASKS[name]
+        missing = [table for table in tables if not (folder / table).is_file()]
+        if missing:
+            say(f"{name}: skipped, {folder} lacks {', '.join(missing)}")
+            continue
+        say(name)
+        started = time.perf_counter()
+        try:
+            outcomes = list(task(folder))
+        except Exception:  # noqa: BLE001 - one task's tables may be damaged, the others are still wanted
+            say(f"{name}: failed\n{traceback.format_exc()}")
+            continue
+        seconds = round(time.perf_counter() - started, 1)
+        rows += [asdict(outcome) | {"seconds": seconds} for outcome in outcomes]
+    return rows
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row for people."""
+
+    def cell(values: dict[str, float]) -> str:
+        return " / ".join(f"{value:.4g}" for value in values.values())
+
+    met = all(
+        row["reached"][name] <= aim if name in ("mape", "over_oracle") else row["reached"][name] >= aim
+        for name, aim in row["target"].items()
+    )
+    metric = " / ".join(row["reached"])
+    cells = (row["task"], metric, cell(row["baseline"]), cell(row["reached"]), cell(row["target"]))
+    return "| " + " | ".join((*cells, "yes" if met else "no", str(row["n"]), str(row["folds"]))) + " |"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, type=Path)
+    parser.add_argument("--tasks", default=",".join(TASKS), help="comma-separated: " + ", ".join(TASKS))
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    flags = parser.parse_args()
+    wanted = [name for name in flags.tasks.split(",") if name]
+    unknown = [name for name in wanted if name not in TASKS]
+    if unknown or not wanted:
+        parser.error(f"unknown task {', '.join(unknown)}; known: {', '.join(TASKS)}")
+    if not flags.data.is_dir():
+        say(f"{flags.data} is no folder: name one that holds the tables of docs/public_data.md")
+        return 1
+    rows = run(flags.data, wanted)
+    if not rows:
+        say(f"no task ran: {flags.data} holds none of the tables, or all failed (above)")
+        return 1
+    if flags.json:
+        print(json.dumps({"schema_version": 1, "tasks": rows}, indent=1))
+    else:
+        print("| task | metric | simple | reached | target | met | n | left out in turn |\n|" + "---|" * 8)
+        print("\n".join(line(row) for row in rows))
+    if flags.write:
+        say(str(write("latency_data", rows)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

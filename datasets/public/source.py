@@ -1,0 +1,93 @@
+"""What an importer of a public table says about it: where it comes from, and which of its cells are latencies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autotune.core import FAMILIES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEVELS = ("kernel", "model")
+UNITS_US = {"us": 1.0, "ms": 1e3, "s": 1e6}
+PROCESSORS = ("cpu", "gpu", "npu", "accelerator")
+LATENCIES = ("row", "column", "device", "processor", "setting", "precision", "latency")
+"""Columns of what `Source.latencies` gives: `row` counts the table's rows from 0, `column` is where the value stood,
+`setting` says threads, cores or batch where the table does, `latency` is in the table's unit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One public table.
+
+    Args:
+        name: in the registry; also the file's name without its ending.
+        level: `kernel` or `model`: what a latency belongs to.
+        origin: who measured it, and where it is published.
+        licence: as the source states it.
+        unit: of its latencies: us, ms or s.
+        columns: that it must have.
+        key: columns that name what a row describes, together.
+        latencies: table -> one row per cell that may hold a latency, columns `LATENCIES`; empty cells included.
+        model: column with the model's name.
+        family: table -> [n] one of the project's kernel families; None for whole models.
+        note: what a user must know.
+    """
+
+    name: str
+    level: str
+    origin: str
+    licence: str
+    unit: str
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+    latencies: Callable[[pd.DataFrame], pd.DataFrame]
+    model: str
+    family: Callable[[pd.DataFrame], np.ndarray] | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS or self.unit not in UNITS_US:
+            raise ValueError(f"{self.name}: level {self.level!r} or unit {self.unit!r} is none of ours")
+
+
+def cells(
+    table: pd.DataFrame, column: str, *, device: str, processor: str, setting: str = "", precision: str = ""
+) -> pd.DataFrame:
+    """The latencies of one column, all on one device."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "row": np.arange(len(table)), "column": column, "device": device, "processor": processor,
+            "setting": setting, "precision": precision, "latency": table[column].to_numpy(),
+        }
+    )  # fmt: skip
+
+
+def joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Several columns' latencies in one table; none where there is no such column."""
+    import pandas as pd
+
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({name: [] for name in LATENCIES})
+
+
+def families_of(kinds: pd.Series, names: tuple[tuple[str, str], ...]) -> np.ndarray:
+    """Kernel families by the first part of an operator's type that is found; `other` where none is.
+
+    Args:
+        kinds: [n] operator types as the table names them.
+        names: (part of a type in lower case, family), the more special first.
+    """
+    found = {}
+    for kind in kinds.fillna("").astype(str).unique():
+        family = next((family for part, family in names if part in kind.lower()), "other")
+        if family not in FAMILIES:
+            raise ValueError(f"{family!r} is no kernel family")
+        found[kind] = family
+    return kinds.fillna("").astype(str).map(found).to_numpy(dtype=str)
