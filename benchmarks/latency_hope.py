@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,7 @@ def _models_left_out(rows: pd.DataFrame, table: OperatorTable, column: str) -> d
     plain = np.full(len(rows), np.nan)
     for one in np.unique(device):
         own = device == one
-        plain[own] = left_out(model[own], known[own], lambda train, test, own=own: _within(own, simple, train, test))[0]
+        plain[own] = left_out(model[own], known[own], partial(_within, own, simple))[0]
     say(f"  {column}: {errors(latency[known], predicted[known])}")
     return {"latency": latency, "known": known, "predicted": predicted, "plain": plain, "groups": groups}
 

@@ -172,7 +172,7 @@ def models(folder: Path) -> Iterator[Outcome]:
 def _models_of(rows: pd.DataFrame, latency: Vector, kernel: str, wanted: pd.Series[float]) -> dict[str, Vector]:
     rows = rows.assign(kernel=rows.get(kernel, "")).reset_index(drop=True)
     names, table = models_table(rows, mobile_gpu_table(rows), latency)
-    true = wanted.loc[names].to_numpy(dtype=np.float64)
+    true: Vector = np.asarray(wanted.loc[names], dtype=np.float64)
     fold = rows.assign(part=folds(rows)).groupby("model")["part"].first().loc[names].to_numpy()
     line = replace(table, terms=table.terms[:, [0, 2]])  # a constant and the sum
 

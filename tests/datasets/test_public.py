@@ -22,7 +22,7 @@ def operators(**changes: object) -> pd.DataFrame:
             "lat_us_blue": [5.0, None, 7.0, 8.0], "fold": [0, 0, 1, 1],
         }
     )  # fmt: skip
-    return table.assign(**changes)
+    return table.assign(**changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture

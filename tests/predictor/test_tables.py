@@ -116,7 +116,8 @@ def test_a_whole_model_costs_its_operators_and_what_is_not_listed(rows: pd.DataF
     latency = law(rows)
     numbered = rows.assign(kernel=[f"convolution_2d_{2 * at}_linked_:_relu_{2 * at + 1}" for at in rows["op_index"]])
     names, table = models_table(numbered, mobile_gpu_table(rows), latency)
-    whole = pd.Series(latency).groupby(rows["model"].to_numpy()).sum().loc[names].to_numpy() * 1.1 + 50
+    sums = pd.Series(latency).groupby(rows["model"].to_numpy()).sum().loc[names]
+    whole = np.asarray(sums, dtype=np.float64) * 1.1 + 50
     train = np.array([name != "m3" for name in names])
     found = ModelLearner(trees=30).fit(table.take(train), whole[train]).latency_us(table.take(~train))
     assert found == pytest.approx(whole[~train], rel=0.05)

@@ -41,7 +41,10 @@ def families(op: Strings, one_pixel: np.ndarray, one_pixel_out: np.ndarray) -> S
     """Family of each operator by its name in TensorFlow Lite or PyTorch."""
     names = np.char.lower(op.astype(str))
     found = np.full(len(names), "elementwise", dtype="<U12")
-    has = lambda *parts: np.any([np.char.find(names, part) >= 0 for part in parts], axis=0)  # noqa: E731
+
+    def has(*parts: str) -> np.ndarray:
+        return np.asarray(np.any([np.char.find(names, part) >= 0 for part in parts], axis=0))
+
     found[has("concat", "cat")] = "concat"
     found[has("pool")] = "pool"
     found[has("mean", "adaptive_avg") | (has("average_pool") & one_pixel_out)] = "mean"
