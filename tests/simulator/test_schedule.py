@@ -107,7 +107,7 @@ def test_a_slowdown_is_weighed_by_the_search() -> None:
 @settings(max_examples=12, deadline=None)
 @given(graphs())
 def test_the_search_reaches_the_proven_optimum(graph: TaskGraph) -> None:
-    found = place(graph, seconds=0.15)
+    found = place(graph, seconds=2.0)
     exact = exact_schedule(graph, known=found.schedule, seconds=20.0)
     assert exact.schedule is not None
     check(graph, exact.schedule)
