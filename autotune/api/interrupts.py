@@ -1,14 +1,18 @@
-"""Ctrl-C while a search goes on: it ends the measuring, never the writing of what was found."""
+"""Ctrl-C or SIGTERM while a search goes on: it ends the measuring, never the writing of what was found."""
 
 from __future__ import annotations
 
 import signal
 import threading
 from types import FrameType, TracebackType
+from typing import Any
+
+_PLAIN: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+"""Signals that end a search, and their handlers where a program has none of its own."""
 
 
 class Interrupts:
-    """Ctrl-C for as long as this context is open: the first raises while something is measured, later ones wait.
+    """Ctrl-C, or SIGTERM, while this context is open: the first raises while something is measured, later ones wait.
 
     From the first on, or from `hold` on, the plan is written: one more is held back, so that an impatient second press
     does not cost what was found; the one after that raises. Where the program has a handler of its own, or outside the
@@ -18,7 +22,7 @@ class Interrupts:
     def __init__(self) -> None:
         self._holding = False
         self._held = False
-        self._installed = False
+        self._installed: list[signal.Signals] = []
         self.pressed = False
         """Whether there was any: its user waits."""
 
@@ -39,15 +43,15 @@ class Interrupts:
         raise KeyboardInterrupt
 
     def __enter__(self) -> Interrupts:
-        main = threading.current_thread() is threading.main_thread()
-        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._handle)
-            self._installed = True
+        if threading.current_thread() is threading.main_thread():
+            self._installed = [number for number, plain in _PLAIN.items() if signal.getsignal(number) is plain]
+        for number in self._installed:
+            signal.signal(number, self._handle)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._installed:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            self._installed = False
+        for number in self._installed:
+            signal.signal(number, _PLAIN[number])
+        self._installed = []

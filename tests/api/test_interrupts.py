@@ -35,6 +35,14 @@ def test_the_first_raises_the_second_waits_the_third_raises() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_request_to_terminate_is_one_too() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert interrupts.pressed
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_once_measuring_has_ended_the_first_waits_until_the_plan_is_written() -> None:
     with Interrupts() as interrupts:
         interrupts.hold()
