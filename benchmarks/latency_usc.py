@@ -170,8 +170,9 @@ def models(folder: Path) -> Iterator[Outcome]:
 
 
 def _models_of(rows: pd.DataFrame, latency: Vector, kernel: str, wanted: pd.Series[float]) -> dict[str, Vector]:
+    operators = mobile_gpu_table(rows)  # its column `kernel` is the window's size, that of `models_table` the name
     rows = rows.assign(kernel=rows.get(kernel, "")).reset_index(drop=True)
-    names, table = models_table(rows, mobile_gpu_table(rows), latency)
+    names, table = models_table(rows, operators, latency)
     true: Vector = np.asarray(wanted.loc[names], dtype=np.float64)
     fold = rows.assign(part=folds(rows)).groupby("model")["part"].first().loc[names].to_numpy()
     line = replace(table, terms=table.terms[:, [0, 2]])  # a constant and the sum
