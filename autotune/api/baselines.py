@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from autotune.api.run import DEFAULT, USER, Contender, Run
-from autotune.api.screening import GROUP, screen_beside, without_drift
+from autotune.api.screening import GROUP, ROUND_S, deadline_s, screen_beside, without_drift
 from autotune.core import DEFAULT_LANE, Candidate, Concurrency, Failure, Lane, Measurement, Processor
 from autotune.errors import ModelError, UsageError
 from autotune.processors import SessionSpec, lanes_of, policies
@@ -28,7 +28,9 @@ def measure_baselines(run: Run) -> None:
     """Measures the default first (so that even a tiny budget has an answer), then all others that the budget allows."""
     _first_look(run)
     contenders = _whole_model(run)
-    _screen(run, contenders, first=True)
+    drifts = _screen(run, contenders)
+    if drifts:  # the first look at the default was short: the groups' level is the better one
+        _set_level(run, float(np.median(drifts)))
     if run.offline:
         _screen(run, _batched(run))
     _measure_errors(run)
@@ -56,17 +58,13 @@ def _first_look(run: Run) -> None:
     )
     run.contenders[DEFAULT] = default
     run.observer.progress("baselines", 0, 0, text="ONNX Runtime's default")
-    default.result = screen([default.job], rounds=FIRST_LOOK_ROUNDS, round_s=0.02, deadline_s=_deadline(run))[0]
+    default.result = screen([default.job], rounds=FIRST_LOOK_ROUNDS, round_s=ROUND_S, deadline_s=deadline_s(run))[0]
     run.counters.device_measurements += 1
     outputs = run_outputs(
         default.job, str(run.task.search_samples.path), deadline_s=OUTPUTS_DEADLINE_S, worker=run.worker
     )
     if not isinstance(outputs, Failure):
         default.error = run.task.error(outputs, run.task.search_samples)
-
-
-def _deadline(run: Run) -> float:
-    return max(30.0, run.budget.left_s)
 
 
 def _whole_model(run: Run) -> list[Contender]:
@@ -153,9 +151,10 @@ def read_user_options(path: Path) -> SessionSpec:
     return SessionSpec.from_json(data)
 
 
-def _screen(run: Run, contenders: list[Contender], *, first: bool = False) -> None:
+def _screen(run: Run, contenders: list[Contender]) -> list[float]:
+    """Times contenders beside the default; gives how much slower that was in each group than at the first look."""
     if not contenders:
-        return
+        return []
     default = run.contenders[DEFAULT]
     rounds = _rounds(run, default, contenders)
     if rounds == 0:
@@ -163,14 +162,15 @@ def _screen(run: Run, contenders: list[Contender], *, first: bool = False) -> No
             f"the budget of {run.settings.budget_s:g} s is too small to measure anything but ONNX Runtime's default; "
             "give more, for instance --budget 2min."
         )
-        return
+        return []
+    return screen_beside(run, default, contenders, phase="baselines", rounds=rounds, seed=run.settings.seed)
 
-    drifts = screen_beside(run, default, contenders, phase="baselines", rounds=rounds, seed=run.settings.seed)
-    if first and drifts:  # the first look at the default was short: the groups' level is the better one
-        level = float(np.median(drifts))
-        for contender in run.contenders.values():
-            if contender.result is not None:
-                contender.result = without_drift(contender.result, 1 / level)
+
+def _set_level(run: Run, level: float) -> None:
+    """All times as they would have been on a machine slower by this factor."""
+    for contender in run.contenders.values():
+        if contender.result is not None:
+            contender.result = without_drift(contender.result, 1 / level)
 
 
 def _rounds(run: Run, default: Contender, contenders: list[Contender]) -> int:

@@ -39,9 +39,7 @@ def screen_beside(
         group = list(contenders[first : first + GROUP])
         run.observer.progress(phase, first, len(contenders), text=", ".join(contender.name for contender in group))
         jobs = [contender.job for contender in (*beside, *group)]
-        results = screen(
-            jobs, rounds=rounds, round_s=ROUND_S, seed=seed + first, deadline_s=max(30.0, run.budget.left_s)
-        )
+        results = screen(jobs, rounds=rounds, round_s=ROUND_S, seed=seed + first, deadline_s=deadline_s(run))
         run.counters.device_measurements += len(jobs)
         again = results[0]
         drift = 1.0
@@ -52,6 +50,11 @@ def screen_beside(
             contender.result = without_drift(result, drift)
             run.contenders[contender.name] = contender
     return drifts
+
+
+def deadline_s(run: Run) -> float:
+    """Seconds after which a group that hangs is given up."""
+    return max(30.0, run.budget.left_s)
 
 
 def without_drift(result: Measurement | Failure, drift: float) -> Measurement | Failure:

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from autotune.core import Kernel, TensorSpec
+from autotune.core import Kernel, TensorSpec, one_line
 from autotune.errors import ModelError, UnsupportedModelError
 from autotune.graph.cuts import Cut, find_cuts
 from autotune.graph.fusion import group_nodes
@@ -250,7 +250,7 @@ def _check_batch(single: Graph, batch: Graph, size: int) -> None:
         one = ort.InferenceSession(str(single.path), options, providers=["CPUExecutionProvider"]).run(None, feeds)
         all_ = ort.InferenceSession(str(batch.path), options, providers=["CPUExecutionProvider"]).run(None, many)
     except Exception as error:
-        raise ModelError(f"{single.name} cannot run a batch of {size}: {' '.join(str(error).split())[:200]}") from error
+        raise ModelError(f"{single.name} cannot run a batch of {size}: {one_line(error)}") from error
     for spec, alone, together in zip(single.outputs, one, all_, strict=True):
         if not alone.ndim or together.shape != (alone.shape[0] * size, *alone.shape[1:]):
             raise ModelError(f"{single.name}: the output {spec.name!r} does not follow a batch of {size}")
