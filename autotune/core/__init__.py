@@ -1,6 +1,15 @@
 """Value types and protocols that cross a room's boundary; imports nothing but the standard library."""
 
 from autotune.core.device import Device
+from autotune.core.joint import (
+    JOINT_SCHEMA_VERSION,
+    Fairness,
+    JointMember,
+    JointPlan,
+    Share,
+    Sharing,
+    check_weight,
+)
 from autotune.core.kernel import FAMILIES, AttributeValue, Constant, Kernel, KernelNode
 from autotune.core.lane import DEFAULT_LANE, Concurrency, Lane, Precision, Processor
 from autotune.core.measurement import (
@@ -37,6 +46,7 @@ from autotune.core.tensor import STAND_INS, TensorSpec
 __all__ = [
     "DEFAULT_LANE",
     "FAMILIES",
+    "JOINT_SCHEMA_VERSION",
     "PLAN_SCHEMA_VERSION",
     "PROTOCOL_VERSION",
     "STAND_INS",
@@ -48,7 +58,10 @@ __all__ = [
     "Device",
     "Failure",
     "FailureKind",
+    "Fairness",
     "Identity",
+    "JointMember",
+    "JointPlan",
     "Kernel",
     "KernelNode",
     "Lane",
@@ -65,6 +78,8 @@ __all__ = [
     "Protocol",
     "Ratio",
     "Scenario",
+    "Share",
+    "Sharing",
     "SilentObserver",
     "Stage",
     "StageChoice",
@@ -73,5 +88,6 @@ __all__ = [
     "Timing",
     "Verdict",
     "VerdictKind",
+    "check_weight",
     "one_line",
 ]

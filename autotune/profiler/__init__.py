@@ -11,12 +11,17 @@ from autotune.profiler.noise import NoiseReport, noise_check
 from autotune.profiler.outputs import run_outputs, stage_errors
 from autotune.profiler.provenance import identity, notes
 from autotune.profiler.screen import screen
+from autotune.profiler.together import JointJob, JointResult, JointTimes, MemberTimes, measure_together
 from autotune.profiler.worker import Worker
 
 __all__ = [
     "ChainTimes",
     "Job",
     "JobStage",
+    "JointJob",
+    "JointResult",
+    "JointTimes",
+    "MemberTimes",
     "NoiseReport",
     "Worker",
     "WorkerExecutor",
@@ -24,6 +29,7 @@ __all__ = [
     "decide",
     "device_lock",
     "identity",
+    "measure_together",
     "noise_check",
     "notes",
     "profile_kernels",

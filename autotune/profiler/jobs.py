@@ -71,6 +71,12 @@ def open_job(job: Job) -> StageRunner:
     return StageRunner([(stage.file, stage.lane) for stage in job.stages], job.outputs)
 
 
+def feeds_of(job: Job) -> dict[str, np.ndarray]:
+    """One run's inputs: the sample, repeated to fill the batch."""
+    feeds = load_arrays(job.feeds)
+    return {name: np.concatenate([array] * job.batch) for name, array in feeds.items()} if job.batch > 1 else feeds
+
+
 class OpenJob:
     """A job whose sessions are open in this process.
 
@@ -84,9 +90,7 @@ class OpenJob:
         begin = time.perf_counter()
         self._runner = open_job(job)
         self.load_s = time.perf_counter() - begin
-        self._feeds = load_arrays(job.feeds)
-        if job.batch > 1:
-            self._feeds = {name: np.concatenate([array] * job.batch) for name, array in self._feeds.items()}
+        self._feeds = feeds_of(job)
         offline = job.callers > 1 or job.scenario is Scenario.OFFLINE
         self._pool = ThreadPoolExecutor(job.callers) if offline and job.callers > 1 else None
         self._offline = offline

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from autotune.core import PLAN_SCHEMA_VERSION, Plan
 from autotune.core.codec import decode, encode
-from autotune.errors import PlanError, SchemaVersionError, StoreError
-
-PLAN_FILE = "plan.json"
+from autotune.errors import PlanError, SchemaVersionError
+from autotune.runtime.drafts import JOINT_FILE, PLAN_FILE, sha256_of, write_folder, write_json
 
 
 def write_plan(plan: Plan, folder: Path, *, files: Path, whole: str) -> None:
@@ -31,92 +27,19 @@ def write_plan(plan: Plan, folder: Path, *, files: Path, whole: str) -> None:
         PlanError: `folder` holds something else, or `files` lacks a file of the plan.
         StoreError: it cannot be written.
     """
-    folder = folder.absolute()
-    check_target(folder)
     for name in (*(stage.file for stage in plan.stages), whole):
         if Path(name).name != name or not (files / name).is_file():
             raise PlanError(f"the plan needs {name}, which is not in {files}")
-    draft = _draft(folder)
-    try:
-        _fill(plan, draft, files, whole)
-        _put_in_place(draft, folder)
-    except OSError as error:
-        raise StoreError(
-            f"the plan cannot be written to {folder} ({error.strerror or error}): "
-            "free some space there, or give another --output"
-        ) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def check_target(folder: Path) -> None:
-    """Whether a plan could be written there, before hours are spent on one.
-
-    Raises:
-        PlanError: something else stands there.
-        StoreError: the folder around it cannot be written.
-    """
-    folder = folder.absolute()
-    if folder.exists() and not folder.is_dir():
-        raise PlanError(f"{folder} is a file: give another --output, or remove it")
-    foreign = _foreign(folder)
-    if foreign:
-        raise PlanError(f"{folder} exists and holds {foreign}, which is no plan's: give another --output, or remove it")
-    _draft(folder).rmdir()
-
-
-def _draft(folder: Path) -> Path:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise StoreError(f"{folder.parent} cannot be written ({error.strerror}): give another --output") from error
-
-
-def _foreign(folder: Path) -> str:
-    """What lies where a plan is to be written and is not a plan's own; empty where it may be replaced."""
-    if not folder.exists():
-        return ""
-    found = {path.name for path in folder.iterdir()}
-    try:
-        known = {PLAN_FILE, *json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))["files"]} if found else set()
-    except (OSError, ValueError, TypeError, KeyError):
-        known = set()
-    return ", ".join(sorted(found - known)[:3])
+    write_folder(folder, lambda draft: _fill(plan, draft, files, whole))
 
 
 def _fill(plan: Plan, draft: Path, files: Path, whole: str) -> None:
     names = sorted(path.name for path in files.iterdir() if path.is_file())
     for name in names:
         shutil.move(str(files / name), str(draft / name))
-    described = {name: {"bytes": (draft / name).stat().st_size, "sha256": _sha256(draft / name)} for name in names}
+    described = {name: {"bytes": (draft / name).stat().st_size, "sha256": sha256_of(draft / name)} for name in names}
     data = encode(plan) | {"files": described, "whole": whole}
-    with (draft / PLAN_FILE).open("w", encoding="utf-8") as stream:
-        json.dump(data, stream, indent=1, allow_nan=False)
-        stream.write("\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.chmod(0o755)
-
-
-def _put_in_place(draft: Path, folder: Path) -> None:
-    if not folder.exists():
-        draft.rename(folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-    folder.rename(old / "plan")
-    try:
-        draft.rename(folder)
-    except OSError:
-        (old / "plan").rename(folder)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    write_json(draft / PLAN_FILE, data)
 
 
 def read_data(folder: Path) -> Mapping[str, Any]:
@@ -127,6 +50,10 @@ def read_data(folder: Path) -> Mapping[str, Any]:
         SchemaVersionError: a newer autotune wrote it.
     """
     path = folder / PLAN_FILE
+    if (folder / JOINT_FILE).is_file() and not path.is_file():
+        raise PlanError(
+            f"{folder} holds plans of several models: load it with autotune.load_plans, or name one of them"
+        )
     if not path.is_file():
         raise PlanError(f"{folder} is no plan: it has no {PLAN_FILE}")
     try:
@@ -166,7 +93,7 @@ def check_hashes(folder: Path, data: Mapping[str, Any]) -> None:
         PlanError: one differs.
     """
     for name, entry in data["files"].items():
-        if _sha256(folder / name) != entry.get("sha256"):
+        if sha256_of(folder / name) != entry.get("sha256"):
             raise PlanError(f"the plan {folder} is damaged: the contents of {name} have changed; search again")
 
 

@@ -129,6 +129,17 @@ class LoadedPlan:
         """What `run` gives, under ONNX Runtime's name."""
         return self.plan.model.outputs
 
+    @property
+    def runner(self) -> StageRunner:
+        """Its sessions.
+
+        Raises:
+            PlanError: it is closed.
+        """
+        if self._runner is None:
+            raise PlanError("this plan is closed: load it again")
+        return self._runner
+
     def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], run_options: Any = None) -> list[Any]:
         """Outputs of one inference.
 
@@ -140,7 +151,7 @@ class LoadedPlan:
         Raises:
             PlanError: inputs of other names, types or shapes, an unknown output, or the plan is closed.
         """
-        return self._runner_for(output_names, feeds).run(output_names, feeds, run_options)
+        return self.runner_for(output_names, feeds).run(output_names, feeds, run_options)
 
     def submit(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> Future[list[Any]]:
         """Starts one inference and returns at once, unless many are under way: then it waits for one to end.
@@ -155,15 +166,17 @@ class LoadedPlan:
         Raises:
             PlanError: as `run`.
         """
-        runner = self._runner_for(output_names, feeds)
+        runner = self.runner_for(output_names, feeds)
         alone = len(set(runner.lanes)) == 1
         return runner.shared_pipeline(threads=self.plan.callers if alone else 1).submit(output_names, feeds)
 
-    def _runner_for(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> StageRunner:
-        """What runs these inputs; PlanError where nothing does."""
-        runner = self._runner
-        if runner is None:
-            raise PlanError("this plan is closed: load it again")
+    def runner_for(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> StageRunner:
+        """What runs these inputs: the plan's stages, or the whole model that stands in.
+
+        Raises:
+            PlanError: as `run`.
+        """
+        runner = self.runner
         if feeds.keys() != self._inputs:
             raise PlanError(f"the inputs must be {', '.join(sorted(self._inputs))}; got {', '.join(feeds) or 'none'}")
         for name, dtype, shape in self._expected:

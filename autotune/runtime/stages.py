@@ -157,6 +157,17 @@ class StageRunner:
             times.append((time.perf_counter() - begin) * 1e6)
         return times
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Tensors that it takes."""
+        made = {name for names in self._gives for name in names}
+        return tuple(dict.fromkeys(name for names in self._takes for name in names if name not in made))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Tensors that it gives by default."""
+        return tuple(self._outputs)
+
     def pipeline(self, *, threads: int = 1, depth: int | None = None) -> Pipeline:
         """The same sessions as a pipeline, in which requests overlap.
 

@@ -1,0 +1,118 @@
+"""Folders written as a whole: what was there before stays until the new one is complete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from autotune.errors import PlanError, StoreError
+
+PLAN_FILE = "plan.json"
+JOINT_FILE = "joint.json"
+
+
+def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Fills a draft beside a folder, then puts it in the folder's place.
+
+    Args:
+        folder: where; a folder that holds anything but a plan is refused.
+        fill: writes everything into the draft.
+
+    Raises:
+        PlanError: `folder` holds something else.
+        StoreError: it cannot be written.
+    """
+    folder = folder.absolute()
+    check_target(folder)
+    draft = _draft(folder)
+    try:
+        fill(draft)
+        draft.chmod(0o755)
+        _put_in_place(draft, folder)
+    except OSError as error:
+        raise StoreError(
+            f"the plan cannot be written to {folder} ({error.strerror or error}): "
+            "free some space there, or give another --output"
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def check_target(folder: Path) -> None:
+    """Whether a plan could be written there, before hours are spent on one.
+
+    Raises:
+        PlanError: something else stands there.
+        StoreError: the folder around it cannot be written.
+    """
+    folder = folder.absolute()
+    if folder.exists() and not folder.is_dir():
+        raise PlanError(f"{folder} is a file: give another --output, or remove it")
+    foreign = ", ".join(_foreign(folder)[:3])
+    if foreign:
+        raise PlanError(f"{folder} exists and holds {foreign}, which is no plan's: give another --output, or remove it")
+    _draft(folder).rmdir()
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Writes JSON so that it is on the disk when this returns."""
+    with path.open("w", encoding="utf-8") as stream:
+        json.dump(data, stream, indent=1, allow_nan=False)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _draft(folder: Path) -> Path:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise StoreError(f"{folder.parent} cannot be written ({error.strerror}): give another --output") from error
+
+
+def _foreign(folder: Path) -> list[str]:
+    """What lies where a plan is to be written and is not a plan's own; empty where it may be replaced."""
+    if not folder.exists():
+        return []
+    found = {path.name for path in folder.iterdir()}
+    plans = set(_named(folder / JOINT_FILE, "folders"))
+    known = plans | set(_named(folder / PLAN_FILE, "files"))
+    inside = [f"{name}/{other}" for name in sorted(plans & found - {JOINT_FILE}) for other in _foreign(folder / name)]
+    return sorted(found - known) + inside
+
+
+def _named(index: Path, key: str) -> list[str]:
+    """The index file and what it says is beside it; nothing where it is none."""
+    try:
+        data: Mapping[str, Any] = json.loads(index.read_text(encoding="utf-8"))
+        return [index.name, *(name for name in data[key] if (index.parent / name).is_dir() == (key == "folders"))]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+
+
+def _put_in_place(draft: Path, folder: Path) -> None:
+    if not folder.exists():
+        draft.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    folder.rename(old / "plan")
+    try:
+        draft.rename(folder)
+    except OSError:
+        (old / "plan").rename(folder)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
