@@ -1,0 +1,73 @@
+"""`autotune bench`: a plan beside its baselines, or under load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autotune.terminal.commands.options import Inputs, Json, PlanFolder, Seed, print_json
+
+
+def bench(
+    plan: PlanFolder,
+    launches: Annotated[int, typer.Option("--launches", metavar="NUMBER", min=2, help="Fresh processes.")] = 6,
+    inputs: Inputs = [],  # noqa: B006
+    scenario: Annotated[
+        str, typer.Option("--scenario", help="Under load instead: SingleStream, MultiStream, Server or Offline.")
+    ] = "",
+    latency_bound: Annotated[str, typer.Option("--latency-bound", help="Of Server's p99: 50ms.")] = "",
+    queries: Annotated[int, typer.Option("--queries", help="Of each run under load.")] = 200,
+    generator: Annotated[
+        str, typer.Option("--generator", help="own or loadgen; default: LoadGen where it is installed.")
+    ] = "",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure a plan and its baselines again, side by side; or the plan under load in a scenario."""
+    if scenario or latency_bound:
+        _bench_load(plan, scenario or "Server", latency_bound, queries, generator, inputs, seed=seed, as_json=as_json)
+        return
+    from autotune import api
+    from autotune.core.codec import encode
+    from autotune.terminal.listing import print_bench
+    from autotune.terminal.progress import show_progress
+
+    with show_progress() as observer:
+        result = api.bench_plan(
+            Path(plan), launches=launches, inputs=[Path(path) for path in inputs], observer=observer
+        )
+    print_json(
+        {"schema_version": 1, "launches": result.launches, "rows": encode(result.rows)}
+    ) if as_json else print_bench(result)
+
+
+def _bench_load(
+    plan: str,
+    scenario: str,
+    latency_bound: str,
+    queries: int,
+    generator: str,
+    inputs: list[str],
+    *,
+    seed: int,
+    as_json: bool,
+) -> None:
+    from autotune.api.settings import parse_duration
+    from autotune.api.under_load import bench_load, load_scenario
+    from autotune.terminal.loads import load_json, print_load
+    from autotune.terminal.progress import show_progress
+
+    with show_progress() as observer:
+        result = bench_load(
+            Path(plan),
+            load_scenario(scenario),
+            latency_bound_us=parse_duration(latency_bound) * 1e6 if latency_bound else None,
+            queries=queries,
+            inputs=[Path(path) for path in inputs],
+            generator_name=generator,
+            seed=seed,
+            observer=observer,
+        )
+    print_json(load_json(result)) if as_json else print_load(result)

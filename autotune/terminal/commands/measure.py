@@ -1,0 +1,58 @@
+"""`autotune processors` and `autotune profile`: what is here, and how fast its kernels are."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from autotune.terminal.commands.options import ZOO_OR_FILE, Budget, Dims, Json, Processors, Seed, Shapes, print_json
+
+
+def processors(as_json: Json = False) -> None:
+    """Show the processors that ONNX Runtime can reach here."""
+    from autotune.api.workplace import open_workplace
+    from autotune.core.codec import encode
+    from autotune.terminal.listing import print_processors
+
+    with open_workplace(None) as place:
+        if as_json:
+            found = {"runtime": place.discovery.runtime, "device": encode(place.device)}
+            found |= {"processors": encode(place.discovery.processors), "broken": encode(place.discovery.broken)}
+            print_json({"schema_version": 1} | found)
+        else:
+            print_processors(place)
+
+
+def profile(
+    model: Annotated[list[str], typer.Option("--model", "-m", metavar="MODEL", help=f"{ZOO_OR_FILE}; repeatable.")],
+    shape: Shapes = [],  # noqa: B006
+    dim: Dims = [],  # noqa: B006
+    processors: Processors = "",
+    lane: Annotated[
+        list[str], typer.Option("--lane", metavar="LANE", help="Such as cpu/f32/t2; repeatable.  [default: all]")
+    ] = [],  # noqa: B006
+    synthetic: Annotated[
+        int, typer.Option("--synthetic", metavar="NUMBER", min=0, help="Further kernels, drawn around those.")
+    ] = 0,
+    budget: Budget = "2min",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure the kernels of models on the lanes of this device; known ones are not measured again."""
+    from autotune import api
+    from autotune.core.codec import encode
+    from autotune.terminal.flags import parse_dims, parse_names, parse_shapes
+    from autotune.terminal.listing import print_profile
+    from autotune.terminal.progress import show_progress
+
+    settings = api.SearchSettings(
+        shapes=parse_shapes(shape),
+        dims=parse_dims(dim),
+        processors=parse_names(processors),
+        budget_s=api.parse_duration(budget),
+        seed=seed,
+    )
+    with show_progress() as observer:
+        result = api.profile(model, settings, synthetic=synthetic, lanes=lane, observer=observer)
+    print_json({"schema_version": 1} | encode(result)) if as_json else print_profile(result)

@@ -1,0 +1,33 @@
+"""Flags that several commands share, and how they print JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+ZOO_OR_FILE = "A name of the zoo (yolo, resnet50, …) or an ONNX file"
+Model = Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help=f"{ZOO_OR_FILE}.")]
+Shapes = Annotated[
+    list[str], typer.Option("--shape", metavar="NAME=1,3,320,320", help="The full shape of an input; repeatable.")
+]
+Dims = Annotated[
+    list[str], typer.Option("--dim", metavar="NAME=640", help="The value of a symbolic dimension; repeatable.")
+]
+Inputs = Annotated[
+    list[str],
+    typer.Option("--inputs", metavar="PATH", help="npz file or ONNX test_data_set folder, real inputs; repeatable."),
+]
+Processors = Annotated[
+    str, typer.Option("--processors", metavar="NAMES", help="For instance cpu,openvino:cpu.  [default: all found here]")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, help="Of everything random.")]
+PlanFolder = Annotated[str, typer.Argument(metavar="PLAN", help="Folder of a plan.")]
+Budget = Annotated[str, typer.Option("--budget", metavar="TIME", help="For everything: 90s, 2min.")]
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on stdout."""
+    typer.echo(json.dumps(value, indent=2, default=str, allow_nan=False))

@@ -1,0 +1,49 @@
+"""`autotune run` and `autotune export`: what can be done with a plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autotune.terminal.commands.options import Inputs, Json, PlanFolder, print_json
+
+
+def run(
+    plan: PlanFolder,
+    inputs: Inputs,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="npz for the outputs.")] = "",
+    fallback: Annotated[bool, typer.Option("--fallback", help="Whole-model session if something is missing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a plan on inputs."""
+    from autotune import api
+    from autotune.terminal.listing import outputs_json, print_outputs, save_outputs
+
+    samples = api.run_plan(Path(plan), [Path(path) for path in inputs], fallback=fallback)
+    if output:
+        save_outputs(samples, Path(output))
+    print_json(outputs_json(samples, output)) if as_json else print_outputs(samples, output)
+
+
+def export(
+    plan: PlanFolder,
+    format: Annotated[str, typer.Option("--format", metavar="NAME", help="Only ort-config so far.")] = "ort-config",  # noqa: A002 - the flag's name
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FOLDER", help="For the files.  [default: PLAN-ort-config]")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Write what other languages need to run a plan with plain ONNX Runtime."""
+    from autotune import api
+    from autotune.errors import UnknownNameError
+
+    if format != "ort-config":
+        raise UnknownNameError("format", format, known=["ort-config"])
+    target = Path(output) if output else Path(plan).with_name(Path(plan).name + "-ort-config")
+    result = api.export_plan(Path(plan), target)
+    if as_json:
+        print_json({"schema_version": 1, "path": str(result.path), "feeds": result.feeds, "snippet": result.snippet})
+    else:
+        typer.echo(f"written: {result.path}\n\n{result.feeds}{result.snippet}", nl=False)

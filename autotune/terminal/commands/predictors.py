@@ -1,0 +1,72 @@
+"""`autotune retrain`, `predictors` and `explain`: what was learned."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from autotune.terminal.commands.options import ZOO_OR_FILE, Dims, Json, Seed, Shapes, print_json
+
+
+def retrain(
+    rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the version before the one in use.")] = False,
+    version: Annotated[str, typer.Option("--to", metavar="VERSION", help="Go back to this version.")] = "",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Train the predictor on all records of this device; use it if it beats the one in use."""
+    from autotune import api
+    from autotune.core.codec import encode
+    from autotune.terminal.predictors import print_retrain
+    from autotune.terminal.progress import show_progress
+
+    if rollback or version:
+        _roll_back(version, as_json=as_json)
+        return
+    with show_progress() as observer:
+        result = api.retrain(seed=seed, observer=observer)
+    print_json({"schema_version": 1} | encode(result)) if as_json else print_retrain(result)
+
+
+def _roll_back(version: str, *, as_json: bool) -> None:
+    from autotune.api.predictor_versions import roll_back
+    from autotune.datasets import home
+    from autotune.processors import this_device
+
+    used = roll_back(home(), this_device().id, version)
+    print_json({"schema_version": 1, "version": used}) if as_json else typer.echo(f"{used} is in use.")
+
+
+def predictors(as_json: Json = False) -> None:
+    """List the versions of predictors: device, records, hash of the data, accuracy, which is in use."""
+    from autotune.api.predictor_versions import predictor_versions
+    from autotune.core.codec import encode
+    from autotune.datasets import home
+    from autotune.terminal.predictors import print_versions
+
+    found = predictor_versions(home())
+    print_json({"schema_version": 1, "predictors": encode(found)}) if as_json else print_versions(found)
+
+
+def explain(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"{ZOO_OR_FILE}.")],
+    lane: Annotated[str, typer.Option("--lane", metavar="LANE", help="For instance cpu/f32/t2.")],
+    top: Annotated[
+        int,
+        typer.Option("--top", metavar="NUMBER", min=0, help="How many of the most expensive kernels are explained."),
+    ] = 5,
+    shape: Shapes = [],  # noqa: B006
+    dim: Dims = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Predict every kernel of a model on a lane, and say why."""
+    from autotune import api
+    from autotune.api.explaining import explain as explain_model
+    from autotune.core.codec import encode
+    from autotune.terminal.flags import parse_dims, parse_shapes
+    from autotune.terminal.predictors import print_explanation
+
+    settings = api.SearchSettings(shapes=parse_shapes(shape), dims=parse_dims(dim))
+    found = explain_model(model, lane, settings, top=top)
+    print_json({"schema_version": 1} | encode(found)) if as_json else print_explanation(found)
