@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
+import ssl
 import tempfile
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-CONNECT_TIMEOUT_S = 2.0
+ANSWER_TIMEOUT_S = 3.0
 _HTTP_DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
 """MLflow would wait two minutes and try seven times; what cannot be written here is spooled instead."""
@@ -92,23 +94,31 @@ def _make_whole(destination: Destination) -> None:
 
 
 def check_reachable(destination: Destination) -> None:
-    """Opens a connection to an HTTP server, to find out in a moment what MLflow would need its retries for.
+    """Asks an HTTP server for anything, to find out in a moment what MLflow would need its long time-outs for.
 
     Raises:
-        ConnectionError: nothing answers.
+        ConnectionError: nothing answers: it is down, or takes connections and hangs.
     """
-    from urllib.request import getproxies, proxy_bypass
-
     parts = urlsplit(destination.uri)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return
     if parts.scheme in getproxies() and not proxy_bypass(parts.hostname):
         return  # only the proxy can reach it
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    secure = parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
+    make = HTTPSConnection if secure else HTTPConnection
+    connection = make(parts.hostname, port, timeout=ANSWER_TIMEOUT_S)
     try:
-        socket.create_connection((parts.hostname, port), timeout=CONNECT_TIMEOUT_S).close()
+        connection.request("GET", f"{parts.path.rstrip('/')}/health")
+        connection.getresponse()  # whatever it answers: MLflow knows what it means
+    except ssl.SSLError:
+        return  # somebody is there; which certificates to trust is MLflow's setting
     except OSError as error:
         raise ConnectionError(f"no answer from {parts.hostname}:{port} ({error})") from error
+    except HTTPException:
+        return
+    finally:
+        connection.close()
 
 
 def is_unreachable(error: BaseException) -> bool:
@@ -125,3 +135,14 @@ def is_unreachable(error: BaseException) -> bool:
             return True
         seen = seen.__cause__ or seen.__context__
     return False
+
+
+def unusable(destination: Destination, error: Exception) -> str:
+    """Says that a store cannot be used; the same text whatever was to be written, so that it is said once."""
+    return f"{destination.uri} cannot be used now ({one_line(error)}); the next search logs what it lacks"
+
+
+def one_line(error: Exception) -> str:
+    """The kind of an error and the first line of what it says."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:200] if text else ''}"

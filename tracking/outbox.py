@@ -7,12 +7,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from autotune.tracking.destination import Destination, check_reachable, connect, is_unreachable
+from autotune.tracking.destination import Destination, check_reachable, connect, is_unreachable, one_line, unusable
 from autotune.tracking.events import Event
 from autotune.tracking.spool import Spool
 from autotune.tracking.writer import RunWriter
 
 RETRY_AFTER_S = 30.0
+PATIENCE_S = 2.0
+"""Seconds that failed tries may take in all: a server that refuses at once is tried again, one that hangs is not."""
 
 
 class Outbox:
@@ -34,6 +36,7 @@ class Outbox:
         self._settled = threading.Event()
         self._run_id: str | None = None
         self._retry_at = 0.0
+        self._wasted_s = 0.0
 
     def add(self, event: Event) -> None:
         """Takes an event, on disk and for delivery."""
@@ -48,20 +51,26 @@ class Outbox:
             self._warn(f"events cannot be kept in {self._spool.path.parent}: {error}")
 
     def deliver(self, *, now: bool = False) -> None:
-        """Writes what waits. After a failure it waits half a minute before it tries again, unless `now`."""
-        if not self._waiting or (time.monotonic() < self._retry_at and not now):
+        """Writes what waits. After a failure it waits half a minute before it tries again, unless `now`.
+
+        Failures that took longer than `PATIENCE_S` are the last: a search must not wait for a server that hangs.
+        """
+        begin = time.monotonic()
+        if not self._waiting or (begin < self._retry_at and not now) or self._wasted_s > PATIENCE_S:
             return
         try:
             writer = self._connected()
             while self._waiting:
+                begin = time.monotonic()
                 self._write(writer, self._waiting[0])
                 self._waiting.popleft()
                 self._delivered += 1
                 self._spool.mark(self._delivered, writer.run_id)
         except Exception as error:  # noqa: BLE001 - whatever MLflow raises must not stop a search
             self._retry_at = time.monotonic() + RETRY_AFTER_S
+            self._wasted_s += time.monotonic() - begin
             self._settled.set()
-            self._warn(f"{self._destination.uri} cannot be used now ({_line(error)}); the next search logs this one")
+            self._warn(unusable(self._destination, error))
 
     def finish(self, status: str, *, time_ms: int) -> None:
         """Delivers the rest, ends a run left open with `status`; forgets the spool if all is written."""
@@ -74,7 +83,7 @@ class Outbox:
             if self._delivered == self._spool.count:
                 self._spool.remove()
         except Exception as error:  # noqa: BLE001 - as above
-            self._warn(f"the run could not be ended: {_line(error)}")
+            self._warn(f"the run could not be ended: {one_line(error)}")
 
     def run_id(self, wait_s: float) -> str | None:
         """The run's id, waiting for it up to `wait_s` seconds unless it is known that there will be none."""
@@ -98,12 +107,7 @@ class Outbox:
         except Exception as error:
             if is_unreachable(error) or not writer.run_id:
                 raise
-            self._warn(f"the event {event.name!r} was left out: {_line(error)}")
+            self._warn(f"the event {event.name!r} was left out: {one_line(error)}")
         if writer.run_id:
             self._run_id = writer.run_id
             self._settled.set()
-
-
-def _line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:200] if text else ''}"

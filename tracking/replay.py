@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from autotune.errors import AutotuneError
-from autotune.tracking.destination import Destination, connect, destination_of, is_unreachable
+from autotune.tracking.destination import Destination, connect, destination_of, is_unreachable, one_line, unusable
 from autotune.tracking.spool import Spool, owned, read_spool, spool_folder
 from autotune.tracking.writer import RunWriter
 
@@ -32,9 +32,7 @@ def replay_spool(home: Path, *, warn: Callable[[str], None] = logger.warning) ->
         except AutotuneError as error:
             warn(str(error))
         except Exception as error:  # noqa: BLE001 - whatever MLflow raises must not stop a search
-            warn(
-                f"{path.name} stays in the spool, {destination.uri} cannot be used now: {type(error).__name__}: {error}"
-            )
+            warn(unusable(destination, error))
             break
     return logged
 
@@ -52,7 +50,7 @@ def _replay(path: Path, destination: Destination, warn: Callable[[str], None]) -
         except Exception as error:
             if is_unreachable(error) or not writer.run_id:
                 raise
-            warn(f"the event {event.name!r} was left out: {error}")
+            warn(f"the event {event.name!r} was left out: {one_line(error)}")
         spool.mark(at + 1, writer.run_id)
     if content.events:
         writer.end("KILLED", time_ms=content.events[-1].time_ms)

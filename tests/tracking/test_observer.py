@@ -2,16 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from autotune.core import Observer
-from autotune.tracking import MlflowObserver
-from autotune.tracking.destination import Destination
+from autotune.tracking import MlflowObserver, destination_of, replay_spool
+from autotune.tracking.destination import Destination, connect
+from autotune.tracking.events import Event
 from autotune.tracking.outbox import Outbox
-from autotune.tracking.spool import read_spool, spool_folder
+from autotune.tracking.spool import Spool, read_spool, spool_folder
+
+
+class HangingServer:
+    """Answers nothing, or where it is `healthy`, whether it is and nothing else; counts what it left unanswered."""
+
+    def __init__(self) -> None:
+        self.healthy = False
+        self.hung = 0
+        self._open: list[socket.socket] = []
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listening.accept()
+                self._open.append(connection)
+                if self.healthy and connection.recv(4096).startswith(b"GET /health"):
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK")
+                else:
+                    self.hung += 1
+
+    def close(self) -> None:
+        for each in (self._listening, *self._open):
+            each.close()
 
 
 def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -75,6 +105,46 @@ def test_what_a_hanging_server_holds_up_is_kept_when_the_time_is_over(
     observer._thread.join(60)
     assert path.exists()
     assert any("took longer" in text for text in warnings_in(caplog))
+
+
+@pytest.fixture
+def hanging_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HangingServer]:
+    """A tracking server on this machine that takes connections and never answers; patience is short."""
+    monkeypatch.setattr("autotune.tracking.destination.ANSWER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("autotune.tracking.outbox.PATIENCE_S", 0.1)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    server = HangingServer()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize("healthy", [False, True], ids=["hangs at once", "hangs when it should write"])
+def test_a_server_that_hangs_is_waited_for_once_and_gets_everything_later(
+    home: Path,
+    tmp_path: Path,
+    hanging_server: HangingServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    healthy: bool,
+) -> None:
+    hanging_server.healthy = healthy
+    earlier = Spool(spool_folder(home) / "earlier.jsonl")
+    earlier.append(Event(name="search_started", time_ms=1, fields={"model": "unet"}))
+    observer = MlflowObserver(home)
+    observer.event("search_started", {"model": "yolo"})
+    observer.event("metrics", {"step": 1})
+    observer.event("search_finished", {"seconds": {}})
+    assert observer.run_id(wait_s=60) is None
+    observer.close(timeout_s=60)
+    assert hanging_server.hung == 2  # the earlier search and this one, each once
+    assert [hanging_server.address in text for text in warnings_in(caplog)] == [True]
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")  # SQLite in place of the server that is well again
+    assert replay_spool(home) == 2
+    client = connect(destination_of(home))
+    runs = client.search_runs([client.get_experiment_by_name("autotune").experiment_id])
+    assert sorted(run.info.run_name for run in runs) == ["unet", "yolo"]
 
 
 def test_nothing_is_written_while_something_is_measured(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
