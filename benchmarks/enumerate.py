@@ -20,6 +20,7 @@ import numpy as np
 from common import write
 
 from autotune.api import SearchSettings, search
+from autotune.api.clock import Budget
 from autotune.api.task import Task, prepare_task
 from autotune.core import Candidate, Failure, Lane, Measurement, Ratio, Scenario, StageChoice
 from autotune.planning import Bench, segment_ranges, speedup
@@ -95,7 +96,7 @@ def one(model: str, tolerances: list[float], positions: int, home: Path) -> list
         work = Path(folder)
         worker = stack.enter_context(Worker())
         settings = SearchSettings(home=home, track=False, budget_s=90.0)
-        task = prepare_task(model, settings, work, worker)
+        task = prepare_task(model, settings, work, worker, Budget(settings.budget_s))
         bench = Bench(task.graph, work=work / "stages", feeds=task.feeds, scenario=Scenario.SINGLE_STREAM)
         lanes = best_lanes()
         candidates = space(task, lanes, positions or math.ceil(math.log(200) / math.log(max(2, len(lanes)))))

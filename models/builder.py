@@ -116,11 +116,11 @@ class Builder:
             self.name,
             [helper.make_tensor_value_info(name, kind, list(shape)) for name, (kind, shape) in inputs.items()],
             [helper.make_tensor_value_info(name, kind, list(shape)) for name, (kind, shape) in outputs.items()],
-            list(self._weights.values()),
         )
-        return helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="autotune"
-        )
+        opsets = [helper.make_opsetid("", OPSET)]
+        made = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="autotune")
+        made.graph.initializer.extend(self._weights.values())  # last: `make_model` copies the graph
+        return made
 
     def vision(self, size: int, output: str, shape: Sequence[int | str], *, name: str = "output") -> onnx.ModelProto:
         """The finished model of a network that takes `images` [batch, 3, size, size]."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import cast
 
 import onnx
@@ -125,3 +126,8 @@ def get(name: str) -> ZooModel:
 def build(name: str, **sizes: int) -> onnx.ModelProto:
     """The network of this name as an ONNX model."""
     return get(name).build(**sizes)
+
+
+def save(name: str, path: Path) -> None:
+    """Writes the network of this name to a file, its weights to another beside it, as large models are kept."""
+    onnx.save_model(get(name).build(), str(path), save_as_external_data=True, location=f"{path.name}.data")

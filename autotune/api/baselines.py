@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from autotune.api.run import DEFAULT, USER, Contender, Run
-from autotune.api.screening import GROUP, ROUND_S, deadline_s, screen_beside, without_drift
+from autotune.api.samples import Outputs
+from autotune.api.screening import ROUND_S, affordable, deadline_s, screen_beside, without_drift
 from autotune.core import DEFAULT_LANE, Candidate, Concurrency, Failure, Lane, Measurement, Processor
 from autotune.errors import ModelError, UsageError
 from autotune.processors import SessionSpec, lanes_of, policies
 from autotune.profiler import Job, JobStage, run_outputs, screen
 
 FIRST_LOOK_ROUNDS = 3
-MAX_ROUNDS = 6
-MIN_ROUNDS = 3
 SCREEN_SHARE = 0.2
 OUTPUTS_DEADLINE_S = 300.0
 BATCH = 4
@@ -60,9 +58,11 @@ def _first_look(run: Run) -> None:
     run.observer.progress("baselines", 0, 0, text="ONNX Runtime's default")
     default.result = screen([default.job], rounds=FIRST_LOOK_ROUNDS, round_s=ROUND_S, deadline_s=deadline_s(run))[0]
     run.counters.device_measurements += 1
-    outputs = run_outputs(
-        default.job, str(run.task.search_samples.path), deadline_s=OUTPUTS_DEADLINE_S, worker=run.worker
-    )
+    outputs: Outputs | Failure = run.task.search_samples.reference
+    if run.budget.left_s > 0:  # it is how the reference was made: another run shows what the model draws at random
+        outputs = run_outputs(
+            default.job, str(run.task.search_samples.path), deadline_s=OUTPUTS_DEADLINE_S, worker=run.worker
+        )
     if not isinstance(outputs, Failure):
         default.error = run.task.error(outputs, run.task.search_samples)
 
@@ -152,18 +152,22 @@ def read_user_options(path: Path) -> SessionSpec:
 
 
 def _screen(run: Run, contenders: list[Contender]) -> list[float]:
-    """Times contenders beside the default; gives how much slower that was in each group than at the first look."""
+    """Times contenders beside the default; gives how much slower that was in each group than at the first look.
+
+    A budget that is too small for all gets the first, those of every processor and precision before further threads.
+    """
     if not contenders:
         return []
     default = run.contenders[DEFAULT]
-    rounds = _rounds(run, default, contenders)
-    if rounds == 0:
+    share_s = run.budget.seconds_until(max(SCREEN_SHARE, run.budget.elapsed_s / run.budget.total_s + SCREEN_SHARE))
+    chosen, rounds = affordable(run, default, contenders, share_s=share_s)
+    if len(chosen) < len(contenders):
+        what = f"{len(chosen)} of {len(contenders)} other settings" if chosen else "anything but ONNX Runtime's default"
         run.warnings.append(
-            f"the budget of {run.settings.budget_s:g} s is too small to measure anything but ONNX Runtime's default; "
-            "give more, for instance --budget 2min."
+            f"the budget of {run.settings.budget_s:g} s is too small to measure "
+            f"{'more than ' if chosen else ''}{what}; give more, for instance --budget 2min."
         )
-        return []
-    return screen_beside(run, default, contenders, phase="baselines", rounds=rounds, seed=run.settings.seed)
+    return screen_beside(run, default, chosen, phase="baselines", rounds=rounds, seed=run.settings.seed)
 
 
 def _set_level(run: Run, level: float) -> None:
@@ -171,18 +175,6 @@ def _set_level(run: Run, level: float) -> None:
     for contender in run.contenders.values():
         if contender.result is not None:
             contender.result = without_drift(contender.result, 1 / level)
-
-
-def _rounds(run: Run, default: Contender, contenders: list[Contender]) -> int:
-    """Rounds that fit into this phase's share of the budget; 0 when not even the fewest fit."""
-    if not isinstance(default.result, Measurement):
-        return MIN_ROUNDS
-    jobs = [*(contender.job for contender in contenders), *[default.job] * math.ceil(len(contenders) / GROUP)]
-    requests = sum((4 if run.offline else 2) * job.callers * job.batch for job in jobs)
-    per_round_s = len(jobs) * 0.05 + requests * default.result.median_us * 1e-6
-    share_s = run.budget.seconds_until(max(SCREEN_SHARE, run.budget.elapsed_s / run.budget.total_s + SCREEN_SHARE))
-    fit = int(share_s / per_round_s)
-    return min(MAX_ROUNDS, fit) if fit >= MIN_ROUNDS else (MIN_ROUNDS if run.budget.left_s > 3 * per_round_s else 0)
 
 
 def _measure_errors(run: Run) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+OVERDRAWN = 1.1
+"""Share of the budget beyond which it is worth a word where the time went."""
 
 
 class Budget:
@@ -12,17 +15,19 @@ class Budget:
 
     Args:
         total_s: the budget.
+        clock: seconds of a clock that never goes back; `until` is in its time.
     """
 
-    def __init__(self, total_s: float) -> None:
-        self._start = time.monotonic()
+    def __init__(self, total_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._start = clock()
         self.total_s = total_s
         self.spent_s: dict[str, float] = {}
 
     @property
     def elapsed_s(self) -> float:
         """Seconds since the start."""
-        return time.monotonic() - self._start
+        return self._clock() - self._start
 
     @property
     def left_s(self) -> float:
@@ -35,13 +40,31 @@ class Budget:
 
     def seconds_until(self, share: float) -> float:
         """Seconds until `share` of the whole budget is spent, at least 0."""
-        return max(0.0, self.until(share) - time.monotonic())
+        return max(0.0, self.until(share) - self._clock())
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Adds the seconds spent inside to `spent_s[name]`."""
-        begin = time.monotonic()
+        begin = self._clock()
         try:
             yield
         finally:
-            self.spent_s[name] = self.spent_s.get(name, 0.0) + time.monotonic() - begin
+            self.spent_s[name] = self.spent_s.get(name, 0.0) + self._clock() - begin
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time inside does not count."""
+        begin = self._clock()
+        try:
+            yield
+        finally:
+            self._start += self._clock() - begin
+
+    @property
+    def overdraft(self) -> str:
+        """Where the time went if it is clearly more than the budget, longest first; else empty."""
+        if self.elapsed_s < OVERDRAWN * self.total_s:
+            return ""
+        parts = sorted(self.spent_s.items(), key=lambda item: -item[1])
+        spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in parts if seconds >= 0.05)
+        return f"this took {self.elapsed_s:.1f} s instead of {self.total_s:g} s: {spent}."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 
 from autotune.api.run import Contender, Run
@@ -11,6 +13,10 @@ from autotune.profiler import screen
 GROUP = 4
 """Contenders that are open at the same time, beside the reference."""
 ROUND_S = 0.02
+MAX_ROUNDS = 6
+MIN_ROUNDS = 3
+START_S = 0.5
+"""Of a worker process, about."""
 
 
 def screen_beside(
@@ -50,6 +56,53 @@ def screen_beside(
             contender.result = without_drift(result, drift)
             run.contenders[contender.name] = contender
     return drifts
+
+
+def affordable(
+    run: Run, default: Contender, contenders: Sequence[Contender], *, share_s: float
+) -> tuple[list[Contender], int]:
+    """What the budget has time to screen, and rounds of it.
+
+    Args:
+        run: the search.
+        default: measured before: the others are taken to be no slower.
+        contenders: what should be screened.
+        share_s: seconds for all of them; where those are too few, the first of them get all that is left.
+    """
+    if not isinstance(default.result, Measurement):
+        return list(contenders), MIN_ROUNDS
+    opening_s, round_s = _cost_s(run, default, contenders)
+    rounds = int((share_s - opening_s) / round_s)
+    if rounds >= MIN_ROUNDS:
+        return list(contenders), min(MAX_ROUNDS, rounds)
+    first = _broad_first(contenders)
+    for count in range(len(contenders), 0, -1):
+        opening_s, round_s = _cost_s(run, default, first[:count])
+        if opening_s + MIN_ROUNDS * round_s < run.budget.left_s:
+            return first[:count], MIN_ROUNDS
+    return [], 0
+
+
+def _cost_s(run: Run, default: Contender, contenders: Sequence[Contender]) -> tuple[float, float]:
+    """Seconds to open these contenders, the default beside each group, and of one round of them."""
+    groups = math.ceil(len(contenders) / GROUP)
+    jobs = [*(contender.job for contender in contenders), *[default.job] * groups]
+    load_s = default.result.load_s if isinstance(default.result, Measurement) else 0.0
+    requests = sum((4 if run.offline else 2) * job.callers * job.batch for job in jobs)
+    return groups * START_S + len(jobs) * load_s, len(jobs) * 0.05 + requests * default.median_us * 1e-6
+
+
+def _broad_first(contenders: Sequence[Contender]) -> list[Contender]:
+    """Of every processor and precision the first, then the second, and so on; their order is that of promise."""
+    seen: Counter[tuple[str, ...]] = Counter()
+    ranks = []
+    for contender in contenders:
+        lane = contender.lanes[0] if contender.lanes else None
+        kind = (lane.processor, str(lane.precision)) if lane else (contender.name.partition(":")[0],)
+        ranks.append(seen[kind])
+        seen[kind] += 1
+    order = sorted(range(len(contenders)), key=lambda at: ranks[at])
+    return [contenders[at] for at in order]
 
 
 def deadline_s(run: Run) -> float:

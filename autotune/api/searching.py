@@ -65,16 +65,20 @@ def search(
         check_target(settings.output)
     with ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
-        place = stack.enter_context(open_workplace(settings.home, settings.processors))
+        with budget.phase("processors"):
+            place = stack.enter_context(open_workplace(settings.home, settings.processors))
         tracker = _tracker(stack, place, settings, interrupts)
         observers = Guarded(observer or SilentObserver(), *([tracker] if tracker is not None else []))
         run = _prepare(stack, place, model, settings, budget, observers)
         run.user_options = user_options
         decision = _work(run, interrupts)
-        plan, folder = _finish(run, decision)
+        with budget.phase("write"):
+            plan, folder = _finish(run, decision)
         if tracker is not None:
             observers.progress("track", 0, 0, text="MLflow")
-            run.mlflow_run_id = _run_id(tracker, interrupts)
+            with budget.phase("track"):
+                run.mlflow_run_id = _run_id(tracker, interrupts)
+        run.warnings += filter(None, [budget.overdraft])
         return result_of(run, plan, folder, decision)
 
 
@@ -85,10 +89,11 @@ def _prepare(
 
     observers.progress("load", 0, 0, text=str(model))
     worker = stack.enter_context(Worker())
-    task = prepare_task(model, settings, place.work, worker)
+    task = prepare_task(model, settings, place.work, worker, budget)
     store = stack.enter_context(Store(place.store_url))
     waiting: Callable[[int], None] = lambda pid: observers.progress("wait", 0, 0, text=f"waiting for pid {pid}")  # noqa: E731
-    stack.enter_context(device_lock(place.home, wait_s=settings.wait_s, on_wait=waiting))
+    with budget.paused():
+        stack.enter_context(device_lock(place.home, wait_s=settings.wait_s, on_wait=waiting))
     bench = Bench(task.graph, work=place.work / "stages", feeds=task.feeds, scenario=settings.scenario)
     run = Run(
         settings=settings,

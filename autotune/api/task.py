@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from autotune.api.settings import Metric, PrecisionPolicy, SearchSettings
-from autotune.core import DEFAULT_LANE, Failure, ModelInfo, OutputError
+from autotune.api.clock import Budget
+from autotune.api.samples import (
+    REFERENCE_SHARE,
+    Outputs,
+    Samples,
+    drawn_samples,
+    reference_outputs,
+    stored,
+    take_samples,
+)
+from autotune.api.settings import Metric, SearchSettings
+from autotune.core import ModelInfo, OutputError
 from autotune.errors import (
-    BadReferenceError,
-    InputError,
     MeasurementError,
     ModelFileError,
     UnknownNameError,
     UsageError,
 )
-from autotune.graph import Graph, embedding_limits, load, random_inputs, save_arrays
-from autotune.profiler import Job, JobStage, Worker, compare, run_outputs, squared_errors
-
-Outputs = list[list[np.ndarray]]
-"""[sample][output]"""
-
-REFERENCE_DEADLINE_S = 600.0
-ZOO_SAMPLES = 8
-RANDOM_SAMPLES = 4
-
-
-@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
-class Samples:
-    """Inputs on which outputs are compared, and the outputs of the reference on them.
-
-    Args:
-        path: npz with a leading sample axis.
-        reference: outputs of ONNX Runtime's CPU provider at float32, [sample][output].
-    """
-
-    path: Path
-    reference: Outputs
+from autotune.graph import Graph, load, save_arrays
+from autotune.profiler import Worker, compare, squared_errors
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -101,11 +86,9 @@ def load_model(model: str | Path, settings: SearchSettings, work: Path) -> tuple
     if not str(model):
         raise UsageError(f"the model has no name. Give an ONNX file or one of the zoo: {', '.join(models.names())}.")
     if str(model) in models.names():
-        import onnx
-
         zoo = models.get(str(model))
         path = work / f"{model}.onnx"
-        onnx.save(models.build(str(model)), str(path))
+        models.save(str(model), path)
         return load(path, shapes=settings.shapes, dims=settings.dims, work=work / "model"), str(model), zoo.source
     if not str(model).strip() or not path.exists():
         if path.suffix or "/" in str(model):
@@ -116,28 +99,34 @@ def load_model(model: str | Path, settings: SearchSettings, work: Path) -> tuple
     return load(path, shapes=settings.shapes, dims=settings.dims, work=work / "model"), path.stem, ""
 
 
-def prepare_task(model: str | Path, settings: SearchSettings, work: Path, worker: Worker) -> Task:
-    """Loads the model, its inputs, and runs the reference on them.
+def prepare_task(model: str | Path, settings: SearchSettings, work: Path, worker: Worker, budget: Budget) -> Task:
+    """Loads the model, its inputs, and runs the reference on as many of them as the budget allows.
 
     Raises:
         ModelError, UsageError, InputError: the model or the inputs cannot be used.
         BadReferenceError: NaN or infinity in the reference outputs.
     """
-    graph, name, source = load_model(model, settings, work)
-    samples, real, warnings = _samples(graph, name if source else "", settings)
-    half = max(1, (len(samples) + 1) // 2)
+    with budget.phase("load"):
+        graph, name, source = load_model(model, settings, work)
+    samples, real, warnings = take_samples(graph, name if source else "", settings)
     if real and len(samples) == 1:
         warnings.append("only one sample of real inputs: the final error is measured on the one the search used.")
-    try:
-        search = _with_reference(graph, samples[:half], work / "search_samples.npz", worker, real=real)
-    except MeasurementError:
-        if real or not any("int" in spec.dtype for spec in graph.inputs):
-            raise
-        samples = _drawn(graph, settings, dict.fromkeys((spec.name for spec in graph.inputs), 1))
-        search = _with_reference(graph, samples[:half], work / "search_samples.npz", worker, real=real)
-        warnings.append("integer inputs are all 0: the model does not take other random ones.")
-    rest = samples[half:]
-    held_out = _with_reference(graph, rest, work / "held_out.npz", worker, real=real) if rest else search
+    most_s = REFERENCE_SHARE * budget.total_s
+    with budget.phase("reference"):
+        try:
+            outputs = reference_outputs(graph, samples, work, worker, most_s=most_s, real=real)
+        except MeasurementError:
+            if real or not any("int" in spec.dtype for spec in graph.inputs):
+                raise
+            samples = drawn_samples(graph, settings, dict.fromkeys((spec.name for spec in graph.inputs), 1))
+            outputs = reference_outputs(graph, samples, work, worker, most_s=most_s, real=real)
+            warnings.append("integer inputs are all 0: the model does not take other random ones.")
+    if real and len(outputs) < len(samples):
+        warnings.append(f"the budget has time to compare outputs on {len(outputs)} of {len(samples)} samples only.")
+    half = max(1, (len(outputs) + 1) // 2)
+    search = stored(samples[:half], outputs[:half], work / "search_samples.npz")
+    rest = samples[half : len(outputs)]
+    held_out = stored(rest, outputs[half:], work / "held_out.npz") if rest else search
     feeds = work / "feeds.npz"
     save_arrays(feeds, samples[0])
     info = ModelInfo(name=name, sha256=graph.sha256, inputs=graph.inputs, outputs=graph.outputs, source=source)
@@ -151,58 +140,3 @@ def prepare_task(model: str | Path, settings: SearchSettings, work: Path, worker
         metric=settings.metric,
         warnings=tuple(warnings),
     )
-
-
-def _samples(
-    graph: Graph, zoo_name: str, settings: SearchSettings
-) -> tuple[list[dict[str, np.ndarray]], bool, list[str]]:
-    from autotune import models
-
-    if settings.inputs:
-        given = models.load_inputs(settings.inputs, graph.inputs)
-        if not given:
-            raise InputError(f"no sample in {', '.join(map(str, settings.inputs))}")
-        return list(given), True, []
-    if zoo_name:
-        return list(models.sample_inputs(zoo_name, graph.inputs, count=ZOO_SAMPLES, seed=settings.seed)), True, []
-    drawn = _drawn(graph, settings, embedding_limits(graph))
-    text = "random inputs (give --inputs FILE.npz for real ones)"
-    if settings.precision is PrecisionPolicy.AUTO:
-        text += ": nothing below float32 is taken; --precision any takes it all the same"
-    return drawn, False, [text + "."]
-
-
-def _drawn(graph: Graph, settings: SearchSettings, high: Mapping[str, int]) -> list[dict[str, np.ndarray]]:
-    """Random samples whose integers stay below `high`."""
-    return [random_inputs(graph.inputs, seed=settings.seed + at, high=high) for at in range(RANDOM_SAMPLES)]
-
-
-def _with_reference(
-    graph: Graph, samples: Sequence[Mapping[str, np.ndarray]], path: Path, worker: Worker, *, real: bool
-) -> Samples:
-    save_arrays(path, {name: np.stack([sample[name] for sample in samples]) for name in samples[0]})
-    job = Job(
-        name="reference",
-        stages=(JobStage(file=str(graph.source), lane=DEFAULT_LANE),),
-        outputs=tuple(tensor.name for tensor in graph.outputs),
-        feeds=str(path),
-    )
-    outputs = run_outputs(job, str(path), deadline_s=REFERENCE_DEADLINE_S, worker=worker)
-    if isinstance(outputs, Failure):
-        hint = "" if real else " The inputs were random: give ones that the model takes with --inputs FILE.npz."
-        raise MeasurementError(
-            f"ONNX Runtime's CPU provider cannot run {graph.name}: {outputs.message.rstrip('.')}.{hint}"
-        )
-    for name, at in ((tensor.name, at) for at, tensor in enumerate(graph.outputs)):
-        if any(_is_bad(sample[at]) for sample in outputs):
-            bad = sorted({given for sample in samples for given, array in sample.items() if _is_bad(array)})
-            reason = f" (so does the input {', '.join(bad)})" if bad else ""
-            raise BadReferenceError(
-                f"the reference output {name!r} holds NaN or infinity{reason}, so nothing can be compared with it. "
-                "Give inputs on which the model is healthy: --inputs FILE.npz"
-            )
-    return Samples(path=path, reference=outputs)
-
-
-def _is_bad(array: np.ndarray) -> bool:
-    return array.dtype.kind == "f" and not bool(np.isfinite(array).all())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -18,8 +20,13 @@ from autotune.profiler.worker import Worker
 
 Outputs = list[list[np.ndarray[Any, Any]]]
 
+LEAST_SAMPLES = 2
+"""One for the search, one held out of it."""
 
-def run_outputs(job: Job, samples: str, *, deadline_s: float, worker: Worker | None = None) -> Outputs | Failure:
+
+def run_outputs(
+    job: Job, samples: str, *, deadline_s: float, worker: Worker | None = None, most_s: float = math.inf
+) -> Outputs | Failure:
     """Outputs of a job on several samples, [sample][output].
 
     Args:
@@ -27,19 +34,23 @@ def run_outputs(job: Job, samples: str, *, deadline_s: float, worker: Worker | N
         samples: npz with a leading sample axis.
         deadline_s: seconds for all of it.
         worker: the process that runs it, to save starting one; None starts one.
+        most_s: seconds of runs after which no further sample is begun; the first two always run.
     """
     with nullcontext(worker) if worker is not None else Worker() as process:
-        found: Outputs | Failure = process.call(outputs_here, job, samples, deadline_s=deadline_s)
+        found: Outputs | Failure = process.call(outputs_here, job, samples, most_s, deadline_s=deadline_s)
     return found
 
 
-def outputs_here(job: Job, samples: str) -> Outputs:
+def outputs_here(job: Job, samples: str, most_s: float) -> Outputs:
     """In the worker."""
     arrays = load_arrays(samples)
     runner = open_job(job)
     count = len(next(iter(arrays.values())))
-    found = []
+    found: Outputs = []
+    until = time.monotonic() + most_s
     for at in range(count):
+        if at >= LEAST_SAMPLES and time.monotonic() >= until:
+            break
         feeds = {name: np.asarray(array[at]) for name, array in arrays.items()}
         if job.batch > 1:
             feeds = {name: np.concatenate([array] * job.batch) for name, array in feeds.items()}

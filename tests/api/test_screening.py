@@ -9,7 +9,7 @@ import pytest
 
 from autotune.api.gathering import choose_lanes
 from autotune.api.run import Contender
-from autotune.api.screening import GROUP, screen_beside
+from autotune.api.screening import GROUP, MAX_ROUNDS, MIN_ROUNDS, affordable, screen_beside
 from autotune.core import Candidate, Failure, FailureKind, Lane, Measurement, OutputError, StageChoice
 from autotune.planning import Setting
 from autotune.profiler import Job
@@ -26,12 +26,13 @@ def contender(name: str, result: Measurement | Failure | None = None, lane: str 
     return Contender(name=name, job=job, candidate=candidate, result=result, error=error)
 
 
-def fake_run() -> Any:
+def fake_run(left_s: float = 100.0) -> Any:
     return SimpleNamespace(
+        offline=False,
         contenders={},
         counters=SimpleNamespace(device_measurements=0),
         observer=SimpleNamespace(progress=lambda *_, **__: None),
-        budget=SimpleNamespace(left_s=100.0),
+        budget=SimpleNamespace(left_s=left_s),
     )
 
 
@@ -87,6 +88,27 @@ def test_an_interrupt_keeps_the_groups_before_it(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(KeyboardInterrupt):
         screen_beside(run, None, [contender(name) for name in names], phase="p", rounds=3, seed=0)
     assert list(run.contenders) == names[:GROUP]
+
+
+@pytest.mark.parametrize(
+    ("share_s", "left_s", "names", "rounds"),
+    [
+        (100.0, 200.0, ["a/t2", "a/t1", "b/t2", "b/t1", "user"], MAX_ROUNDS),
+        (1.0, 200.0, ["a/t2", "b/t2", "user", "a/t1", "b/t1"], MIN_ROUNDS),
+        (1.0, 12.0, ["a/t2"], MIN_ROUNDS),
+        (1.0, 20.0, ["a/t2", "b/t2", "user"], MIN_ROUNDS),
+        (-1.0, -1.0, [], 0),
+    ],
+)
+def test_a_small_budget_goes_to_every_processor_before_further_threads(
+    share_s: float, left_s: float, names: list[str], rounds: int
+) -> None:
+    lanes = {"a/t2": "cpu/f32/t2", "a/t1": "cpu/f32/t1", "b/t2": "openvino:cpu/f32/t2", "b/t1": "openvino:cpu/f32/t1"}
+    others = [contender(name, lane=lane) for name, lane in lanes.items()]
+    user = Contender(name="user", job=Job(name="user", stages=(), outputs=(), feeds=""), candidate=None)
+    default = contender("default", measured(700_000.0))  # 0.7 s: about 1.5 s for a round of one
+    chosen, found = affordable(fake_run(left_s), default, [*others, user], share_s=share_s)
+    assert ([c.name for c in chosen], found) == (names, rounds)
 
 
 def test_lanes_that_cannot_matter_are_not_profiled() -> None:

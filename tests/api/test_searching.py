@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -27,6 +28,7 @@ from autotune.errors import (
     UnknownNameError,
     UsageError,
 )
+from autotune.profiler import Job, run_outputs
 from autotune.runtime import folder as folders
 from autotune.runtime import read_plan
 
@@ -94,12 +96,29 @@ def test_offline_measures_throughput_with_callers_and_batches(found: SearchResul
         assert plan.run(["best"], {"images": np.zeros(shape, np.float32)})[0].shape[0] == shape[0]
 
 
-def test_a_budget_too_small_for_anything_returns_the_default_and_says_so(place: Path) -> None:
-    tiny = search(place / "small.onnx", quick(place, budget_s=0.05))
+def test_a_budget_too_small_for_anything_returns_the_default_and_says_so(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[str, int]] = []
+
+    def recorded(job: Job, samples: str, **options: Any) -> Any:
+        outputs = run_outputs(job, samples, **options)
+        ran.append((job.name, len(outputs)))
+        return outputs
+
+    for module in ("samples", "baselines", "deciding", "delivery"):
+        monkeypatch.setattr(f"autotune.api.{module}.run_outputs", recorded)
+    tiny = search(place / "small.onnx", quick(place, budget_s=1e-3))
     assert tiny.plan.verdict is not None
     assert tiny.plan.verdict.winner == "default"
+    assert tiny.plan.measured is not None
+    assert tiny.plan.error is not None
     assert any("too small" in warning for warning in tiny.warnings)
+    assert any("instead of 0.001 s" in warning and "reference" in warning for warning in tiny.warnings)
+    assert any("on 2 of 4 samples" in warning for warning in tiny.warnings)
     assert read_plan(tiny.folder).verdict == tiny.plan.verdict
+    assert ran == [("reference", 2), ("plan", 1)]
+    assert tiny.cost["device_measurements"] == 1
 
 
 def test_a_tolerance_that_nothing_meets_returns_the_reference(place: Path) -> None:

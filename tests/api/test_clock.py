@@ -1,0 +1,38 @@
+"""What counts against a budget, and what is said when it was not enough."""
+
+from __future__ import annotations
+
+from autotune.api.clock import Budget
+
+
+class Clock:
+    """Seconds that pass when told."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_waiting_for_another_search_does_not_count() -> None:
+    clock = Clock()
+    budget = Budget(10.0, clock=clock)
+    clock.now_s += 2.0
+    with budget.paused():
+        clock.now_s += 60.0
+    clock.now_s += 1.0
+    assert budget.elapsed_s == 3.0
+    assert budget.left_s == 7.0
+    assert budget.seconds_until(0.5) == 2.0
+
+
+def test_an_overdraft_says_where_the_time_went_longest_first() -> None:
+    clock = Clock()
+    budget = Budget(10.0, clock=clock)
+    for name, seconds in (("load", 2.0), ("verify", 5.0), ("load", 1.0), ("train", 0.01)):
+        with budget.phase(name):
+            clock.now_s += seconds
+    assert budget.overdraft == ""
+    clock.now_s += 4.0
+    assert budget.overdraft == "this took 12.0 s instead of 10 s: verify 5.0 s, load 3.0 s."
