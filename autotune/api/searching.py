@@ -107,7 +107,7 @@ def _prepare(
         warnings=list(task.warnings),
     )
     run.warnings += noise_check(seconds=min(1.0, 0.02 * settings.budget_s)).warnings
-    run.warnings += [f"{broken.name}: {broken.reason}. {broken.cure}" for broken in place.discovery.broken]
+    run.warnings += place.discovery.notes
     _announce(run)
     return run
 

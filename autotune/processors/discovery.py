@@ -16,8 +16,9 @@ from autotune.processors.found_cache import read_found, write_found
 from autotune.processors.probing import Answer, Request, ask
 
 OPENVINO_CURE = (
-    "To use OpenVINO on any x86-64 CPU, install the build of ONNX Runtime that has it inside: "
-    "pip uninstall -y onnxruntime onnxruntime-ep-openvino && pip install onnxruntime-openvino"
+    "The build of ONNX Runtime with OpenVINO inside does, on any x86-64 CPU: "
+    "pip uninstall -y onnxruntime onnxruntime-ep-openvino && pip install onnxruntime-openvino "
+    '(README, "A CPU that is not Intel\'s")'
 )
 DRIVER_CURE = "Install or update the device's driver, if there is such a device."
 _found: dict[bool, Discovery] = {}
@@ -141,8 +142,6 @@ def _broken(request: Request, answers: list[Answer] | str) -> list[BrokenProvide
 def _no_device(request: Request) -> BrokenProvider:
     vendor = cpu_vendor()
     if request.short == "openvino" and vendor != "Intel":
-        reason = (
-            f"loads, but offers no device on this {vendor or 'non-Intel'} CPU (the plugin claims Intel hardware only)"
-        )
-        return BrokenProvider(name=request.package, reason=reason, cure=OPENVINO_CURE)
-    return BrokenProvider(name=request.package, reason="loads, but offers no device here", cure=DRIVER_CURE)
+        reason = f"offers no device on this {vendor or 'non-Intel'} CPU"
+        return BrokenProvider(name=request.package, reason=reason, cure=OPENVINO_CURE, absent=True)
+    return BrokenProvider(name=request.package, reason="offers no device here", cure=DRIVER_CURE, absent=True)

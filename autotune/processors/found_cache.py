@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from autotune.processors import plugins
 from autotune.processors.device import this_device
 from autotune.processors.found import Discovery
 
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 BROKEN_AGE_S = 24 * 3600.0
 """What did not work is tried again after a day: its driver may have been mended meanwhile."""
 DRIVER_SETTINGS = (
@@ -37,7 +38,7 @@ def read_found(folder: Path | None, runtime: str, *, with_plugins: bool) -> Disc
     except (OSError, ValueError, TypeError):
         return None
     gone = any(processor.library and not Path(processor.library).exists() for processor in found.processors)
-    return None if gone or (found.broken and old) else found
+    return None if gone or (found.broken and old) else replace(found, fresh=False)
 
 
 def write_found(folder: Path | None, found: Discovery, *, with_plugins: bool) -> None:

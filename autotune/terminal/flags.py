@@ -61,7 +61,12 @@ def parse_precision(text: str) -> PrecisionPolicy:
     return PrecisionPolicy(text)
 
 
-def _scenario(scenario: str, hint: str) -> Scenario:
+def parse_scenarios(scenario: str, hint: str) -> Scenario:
+    """The scenario that `--scenario`, or `--hint`, names.
+
+    Raises:
+        UsageError: unknown, or two different ones.
+    """
     wanted = [parse_scenario(text) for text in (scenario, hint) if text]
     if len(set(wanted)) > 1:
         raise UsageError(f"--scenario {scenario} and --hint {hint} are different scenarios: give one of them")
@@ -90,7 +95,7 @@ def search_settings(
         UsageError: a flag that cannot be meant.
     """
     return SearchSettings(
-        scenario=_scenario(scenario, hint),
+        scenario=parse_scenarios(scenario, hint),
         tolerance=tolerance,
         precision=parse_precision(precision),
         shapes=parse_shapes(shapes),

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import autotune
 from autotune.api import SearchResult, bench_plan, export_plan, profile, run_plan, search
-from autotune.core import Plan, Scenario, VerdictKind
+from autotune.core import Failure, Plan, Scenario, VerdictKind
 from autotune.datasets import Store
 from autotune.errors import (
     BadReferenceError,
@@ -103,6 +103,7 @@ def test_a_budget_too_small_for_anything_returns_the_default_and_says_so(
 
     def recorded(job: Job, samples: str, **options: Any) -> Any:
         outputs = run_outputs(job, samples, **options)
+        assert not isinstance(outputs, Failure)
         ran.append((job.name, len(outputs)))
         return outputs
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -92,6 +93,24 @@ def test_openvinos_plugin_without_a_device_says_why(
     (broken,) = found_with(monkeypatch, [], request).broken
     assert said in broken.reason
     assert ("onnxruntime-openvino" in broken.cure) == (vendor != "Intel")
+
+
+def test_a_device_that_is_absent_is_named_once_a_provider_that_crashes_always(
+    monkeypatch: pytest.MonkeyPatch, forgetful: None, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(discovery, "cpu_vendor", lambda: "AMD")
+    plugin = PluginPackage(package="onnxruntime-ep-openvino", module="json", short="openvino")
+    monkeypatch.setattr(plugins, "installed", lambda: (plugin, replace(plugin, package="some", short="some")))
+    monkeypatch.setattr(plugins, "provider_name", lambda _plugin: "Provider")
+    monkeypatch.setattr(plugins, "library_path", lambda _plugin: "/x/lib.so")
+    monkeypatch.setattr(
+        discovery, "ask", lambda found: [[] if item.short == "openvino" else "crashes" for item in found]
+    )
+    absent, crashing = discover(cache=tmp_path).notes
+    assert "no device on this AMD CPU" in absent
+    assert "autotune processors" in absent
+    monkeypatch.setattr(discovery, "_found", {})
+    assert discover(cache=tmp_path).notes == (crashing,)
 
 
 def test_several_builds_of_onnx_runtime_are_a_warning_with_the_cure(

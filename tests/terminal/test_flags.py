@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
 from autotune.api.settings import DEFAULT_BUDGET_S, SearchSettings, parse_duration, parse_scenario
+from autotune.cli import app
 from autotune.core import Scenario
-from autotune.errors import UsageError
+from autotune.errors import InputError, UsageError
 from autotune.terminal.flags import parse_dims, parse_names, parse_precision, parse_shapes, search_settings
 
 
@@ -52,6 +54,32 @@ def flags(**changes: object) -> SearchSettings:
     none: dict[str, object] = dict.fromkeys(("scenario", "hint", "processors", "baseline", "budget", "output"), "")
     none |= {"tolerance": 1e-3, "precision": "auto", "shapes": (), "dims": (), "inputs": (), "trials": None, "seed": 0}
     return search_settings(**(none | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (("--tolerance", "0.001"), "--tolerance"),  # the default, but asked for
+        (("--shape", "x=1,3"), "--shape"),
+        (("--trials", "5"), "--trials"),
+        (("--processors", "cpu"), "--processors"),
+        (("--hint", "throughput"), "throughput"),
+        (("--scenario", "Offline"), "Offline"),
+    ],
+)
+def test_a_recorded_device_refuses_what_it_cannot_honour(given: tuple[str, str], named: str) -> None:
+    arguments = ["search", "--model", "net", "--device", "recorded:nowhere", "--seed", "3", *given]
+    found = CliRunner().invoke(app, arguments)
+    assert isinstance(found.exception, UsageError)
+    assert named in str(found.exception)
+    assert "--device" in str(found.exception)
+
+
+def test_what_a_recorded_device_honours_is_not_refused() -> None:
+    arguments = ["--hint", "latency", "--budget", "1s", "--seed", "3", "--json", "--output", "x"]
+    found = CliRunner().invoke(app, ["search", "-m", "net", "--device", "recorded:nowhere", *arguments])
+    assert isinstance(found.exception, InputError)
+    assert "nowhere" in str(found.exception)
 
 
 def test_a_scenario_and_a_hint_must_not_differ() -> None:

@@ -9,8 +9,12 @@ import typer
 
 from autotune.terminal.commands.options import Dims, Inputs, Json, Model, Processors, Seed, Shapes, print_json
 
+HONOURED = {"model", "scenario", "hint", "budget", "output", "device", "seed", "as_json"}
+"""Flags that mean something for a recorded device."""
+
 
 def search(
+    context: typer.Context,
     model: Model,
     scenario: Annotated[
         str, typer.Option("--scenario", metavar="NAME", help="SingleStream (latency) or Offline (throughput).")
@@ -61,6 +65,7 @@ def search(
 ) -> None:
     """Find the fastest plan for a model on this device that keeps its outputs."""
     if device:
+        _refuse_what_means_nothing(context, scenario, hint)
         _search_recorded(device, model, budget=budget, output=output, seed=seed, as_json=as_json)
         return
     from autotune import api
@@ -86,6 +91,25 @@ def search(
     with show_progress() as observer:
         result = api.search(model, settings, observer=observer)
     print_json(result.to_json()) if as_json else print_search(result)
+
+
+def _refuse_what_means_nothing(context: typer.Context, scenario: str, hint: str) -> None:
+    """Flags that a recorded device cannot honour are wrong usage, not silently left out."""
+    from autotune.core import Scenario
+    from autotune.errors import UsageError
+    from autotune.terminal.flags import parse_scenarios
+
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE" and parameter.name not in HONOURED:
+            raise UsageError(
+                f"{parameter.opts[0]} means nothing for a recorded device: its kernels have recorded latencies, "
+                f"and nothing is run here. Leave {parameter.opts[0]} out, or leave --device out."
+            )
+    if parse_scenarios(scenario, hint) is not Scenario.SINGLE_STREAM:
+        raise UsageError(
+            f"a recorded device knows SingleStream only, not {scenario or hint}: leave it out, or leave --device out."
+        )
 
 
 def _search_recorded(device: str, model: str, *, budget: str, output: str, seed: int, as_json: bool) -> None:
