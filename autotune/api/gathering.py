@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autotune.api.knowledge import Knowledge
-from autotune.api.known_costs import kernel_costs, predict_singles, profile_model, stage_costs
+from autotune.api.known_costs import fastest_sentinels, kernel_costs, predict_singles, profile_model, stage_costs
 from autotune.api.model_segments import measure_segments
 from autotune.api.run import DEFAULT, Contender, Run
 from autotune.core import Lane
@@ -26,6 +26,7 @@ def gather(run: Run) -> Knowledge | None:
         return None
     with run.budget.phase("profile"):
         profile_model(run, used)
+        run.speeds_us = fastest_sentinels(run)
     with run.budget.phase("train"):
         kernel_us = kernel_costs(run, used)
     errors = ErrorModel(

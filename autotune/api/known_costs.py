@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from autotune.api.deciding import reserve_s
-from autotune.api.run import Run
-from autotune.core import Failure, Identity, Kernel, Lane, Measurement, ProfileRecord, Protocol
+from autotune.api.run import DEFAULT, Run
+from autotune.api.screening import without_drift
+from autotune.core import (
+    DEFAULT_LANE,
+    Failure,
+    Identity,
+    Kernel,
+    Lane,
+    Measurement,
+    ProfileRecord,
+    Protocol,
+    StageRecord,
+)
 from autotune.errors import PredictorError
 from autotune.planning import Proposal
 from autotune.planning.costs import Floats, LaneCost
@@ -69,6 +81,32 @@ def profile_model(run: Run, lanes: Sequence[Lane]) -> None:
         )
 
 
+def fastest_sentinels(run: Run) -> dict[Lane, float]:
+    """What the sentinel of each lane took at its fastest, over all records of this device."""
+    found: dict[Lane, float] = {}
+    for record in run.store.kernels(device=run.place.device.id):
+        if record.notes.sentinel_us > 0:
+            found[record.lane] = min(record.notes.sentinel_us, found.get(record.lane, float("inf")))
+    return found
+
+
+def median_even_us(run: Run, record: ProfileRecord | StageRecord) -> float:
+    """What was measured, at the speed that its lane has at its fastest; NaN for a failure."""
+    if isinstance(record.result, Failure):
+        return float("nan")
+    return record.result.median_us * record.notes.slower_when(run.speeds_us.get(record.lane, 0.0))
+
+
+def _even_stages(run: Run) -> list[StageRecord]:
+    """Stages measured on this device, at the fastest speed of their lanes."""
+    records = run.store.stages(device=run.place.device.id)
+    drifts = [1 / record.notes.slower_when(run.speeds_us.get(record.lane, 0.0)) for record in records]
+    return [
+        replace(record, result=without_drift(record.result, drift))
+        for record, drift in zip(records, drifts, strict=True)
+    ]
+
+
 def kernel_costs(run: Run, lanes: Sequence[Lane]) -> dict[Lane, Floats]:
     """[K] marginal cost of the model's kernels by lane: as measured, else predicted, else by FLOPs and bytes."""
     kernels = [use.kernel for use in run.task.graph.kernels]
@@ -77,11 +115,11 @@ def kernel_costs(run: Run, lanes: Sequence[Lane]) -> dict[Lane, Floats]:
     for lane in lanes:
         wanted = lane_identity(run, lane, Protocol.MARGINAL)
         records = run.store.kernels(signatures=signatures, lanes=[lane], identity=wanted)
-        measured = {r.kernel.signature: r.result.median_us for r in records if isinstance(r.result, Measurement)}
+        measured = {r.kernel.signature: median_even_us(run, r) for r in records if isinstance(r.result, Measurement)}
         refused = {r.kernel.signature for r in records if isinstance(r.result, Failure)}
         values = np.array([measured.get(signature, np.nan) for signature in signatures])
         if np.isnan(values).any():
-            values = _fill(values, kernels, lane, _predictor(run, lane))
+            values = _fill(values, kernels, lane, _predictor(run, lane), run.speeds_us.get(lane, 0.0))
         values[[signature in refused for signature in signatures]] = np.inf
         costs[lane] = values if np.isfinite(values).any() else _fill(np.full(len(kernels), np.nan), kernels, lane, None)
     return costs
@@ -101,13 +139,15 @@ def _predictor(run: Run, lane: Lane) -> KernelPredictor | None:
     return predictor if predictor.knows(lane) else None
 
 
-def _fill(values: Floats, kernels: Sequence[Kernel], lane: Lane, predictor: KernelPredictor | None) -> Floats:
+def _fill(
+    values: Floats, kernels: Sequence[Kernel], lane: Lane, predictor: KernelPredictor | None, sentinel_us: float = 0.0
+) -> Floats:
     """Fills the gaps with predictions; without a predictor by FLOPs and bytes, at the level of what was measured."""
     gaps = np.isnan(values)
     filled = values.copy()
     if predictor is not None:
         missing = [kernel for kernel, gap in zip(kernels, gaps, strict=True) if gap]
-        filled[gaps] = predictor.predict_us(missing, lane)
+        filled[gaps] = predictor.predict_us(missing, lane, sentinel_us=sentinel_us)
         return filled
     work = np.array([kernel.flops / 5e4 + (kernel.bytes_read + kernel.bytes_written) / 1e4 + 1.0 for kernel in kernels])
     level = np.nanmedian(values / work) if not gaps.all() else 1.0
@@ -116,28 +156,41 @@ def _fill(values: Floats, kernels: Sequence[Kernel], lane: Lane, predictor: Kern
 
 
 def predict_singles(run: Run, lanes: Sequence[Lane], kernel_us: Mapping[Lane, Floats]) -> None:
-    """Predicts whole-model lanes from their kernels, with stage costs learnt from other models only."""
+    """Predicts whole-model lanes from their kernels, with stage costs learnt from other models only.
+
+    Kernels are known at the machine's fastest; how fast it is in this search is told by ONNX Runtime's default, which
+    was measured beside the others: the CPU lane that is most like it takes that time, and the others are predicted.
+    """
     own = run.task.info.sha256
-    others = [record for record in run.store.stages(device=run.place.device.id) if record.model_sha256 != own]
+    others = [record for record in _even_stages(run) if record.model_sha256 != own]
     costs = StagePredictor.fit(others, _known_kernel_us(run)) if others else StagePredictor()
     ends = (sum(t.bytes for t in run.task.graph.inputs), sum(t.bytes for t in run.task.graph.outputs))
+    whole_us = {lane: float(costs.predict_us(float(kernel_us[lane].sum()), *ends, lane)) for lane in lanes}
+    anchor = _like_the_default(lanes)
+    now = run.contenders[DEFAULT].median_us / whole_us[anchor] if anchor is not None and not run.offline else 1.0
     for contender in run.singles():
         candidate = contender.candidate
-        if candidate is None or (candidate.callers, candidate.batch) != (1, 1) or contender.lanes[0] not in lanes:
+        if candidate is None or (candidate.callers, candidate.batch) != (1, 1) or contender.name == DEFAULT:
             continue
-        total = float(kernel_us[contender.lanes[0]].sum())
-        predicted_us = float(costs.predict_us(total, *ends, contender.lanes[0]))
-        if np.isfinite(predicted_us):
+        lane = contender.lanes[0]
+        predicted_us = now * whole_us.get(lane, float("nan"))
+        if np.isfinite(predicted_us) and lane != anchor:
             contender.proposal = Proposal(
                 candidate=candidate, predicted_us=predicted_us, predicted_error=0.0, origin="kernels"
             )
             run.keep_verified(contender)
 
 
+def _like_the_default(lanes: Sequence[Lane]) -> Lane | None:
+    """The CPU provider's float32 lane with the most threads, None where there is none."""
+    found = [lane for lane in lanes if lane.processor == DEFAULT_LANE.processor and lane.precision.is_reference]
+    return max(found, key=lambda lane: lane.concurrency.threads, default=None)
+
+
 def _known_kernel_us(run: Run) -> Callable[[Sequence[str], Lane], Floats]:
     """Measured marginal costs of this device by signature and lane; NaN where there is none."""
     known = {
-        (record.kernel.signature, str(record.lane)): record.result.median_us
+        (record.kernel.signature, str(record.lane)): median_even_us(run, record)
         for record in run.store.kernels(device=run.place.device.id)
         if isinstance(record.result, Measurement)
     }
@@ -146,7 +199,7 @@ def _known_kernel_us(run: Run) -> Callable[[Sequence[str], Lane], Floats]:
 
 def stage_costs(run: Run, lanes: Sequence[Lane]) -> dict[Lane, LaneCost]:
     """Entry and exit costs by lane, fitted on all stages measured on this device."""
-    predictor = StagePredictor.fit(run.store.stages(device=run.place.device.id), _known_kernel_us(run))
+    predictor = StagePredictor.fit(_even_stages(run), _known_kernel_us(run))
     found = {}
     for lane in lanes:
         cost = predictor.coefficients(lane)

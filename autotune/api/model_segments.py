@@ -157,7 +157,7 @@ def _store_stages(run: Run, lane: Lane, files: Sequence[StageFile], found: Chain
             lane=lane,
             result=Measurement(samples_us=(us,), load_s=0.0, peak_bytes=0),
             identity=lane_identity(run, lane, Protocol.SCREENING),
-            notes=notes(),
+            notes=notes(sentinel_us=found.sentinel_us),
         )
         for start, stop, bytes_in, bytes_out, us in entries
     )

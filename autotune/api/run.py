@@ -93,6 +93,8 @@ class Run:
     warnings: list[str] = field(default_factory=list)
     curve: list[tuple[float, float]] = field(default_factory=list)
     user_options: SessionSpec | None = None
+    speeds_us: dict[Lane, float] = field(default_factory=dict)
+    """What each lane's sentinel takes at its fastest: the speed to which stored times are brought."""
     predictor_version: str = ""
     unmeasured_us: float | None = None
     """Predicted time of the best partition that the budget left no time to measure."""

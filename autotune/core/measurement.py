@@ -118,6 +118,7 @@ class Notes:
         power_source: `mains`, `battery` or empty.
         load_average: one-minute load average before the measurement.
         sentinel_ratio: the lane's sentinel beside the measurement over its first value; 1.0 means no drift.
+        sentinel_us: µs of the lane's sentinel at the speed to which the result was brought; 0 where it is not known.
     """
 
     time: str
@@ -126,6 +127,11 @@ class Notes:
     power_source: str = ""
     load_average: float = 0.0
     sentinel_ratio: float = 1.0
+    sentinel_us: float = 0.0
+
+    def slower_when(self, sentinel_us: float) -> float:
+        """How many times longer the same work takes on a machine whose sentinel takes `sentinel_us`; 1 if unknown."""
+        return sentinel_us / self.sentinel_us if self.sentinel_us > 0 and sentinel_us > 0 else 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,7 +83,9 @@ def duel(
             if not held or part.lane not in champion.lanes or part.lane not in challenger.lanes:
                 continue
             kernels, measured = [part.kernels[i] for i in held], part.latency_us[held]
-            predicted = np.array([one.predict_us(kernels, part.lane) for one in (champion, challenger)])
+            predicted = np.array(
+                [one.predict_us(kernels, part.lane, sentinel_us=part.sentinel_us) for one in (champion, challenger)]
+            )
             sums += np.abs(np.log(predicted / measured)).sum(axis=1)
             count += len(held)
         if count:

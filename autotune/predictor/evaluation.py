@@ -15,7 +15,7 @@ from autotune.core.codec import encode
 from autotune.errors import PredictorError
 from autotune.predictor.kernel_predictor import KernelPredictor
 from autotune.predictor.learner import LEARNERS, learner
-from autotune.predictor.training import Groups, Signatures, folds_of, training_set
+from autotune.predictor.training import Groups, Signatures, folds_of, training_set, usual_us
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,7 +132,7 @@ def evaluate(
                 held = [i for i, signature in enumerate(part.signatures) if signature in fold]
                 if held and part.lane in predictor.lanes:
                     kernels = [part.kernels[i] for i in held]
-                    predicted = predictor.predict(kernels, part.lane)
+                    predicted = predictor.predict(kernels, part.lane, sentinel_us=part.sentinel_us)
                     pairs = zip(part.latency_us[held].tolist(), predicted, strict=True)
                     found.setdefault((name, str(part.lane)), []).extend(
                         _Pair(us, p.median_us, p.low_us, p.high_us) for us, p in pairs
@@ -185,10 +185,11 @@ def folds_by_model(signatures: Sequence[str], groups: Groups | None) -> dict[str
 def _retest(records: Sequence[ProfileRecord]) -> dict[tuple[str, str], list[_Pair]]:
     signatures = Signatures()
     repeats: dict[tuple[str, Lane, object], list[float]] = {}
+    speeds = {lane: usual_us(r for r in records if r.lane == lane) for lane in {r.lane for r in records}}
     for record in records:
         if isinstance(record.result, Measurement):
             key = (signatures.of(record.kernel), record.lane, record.identity)
-            repeats.setdefault(key, []).append(record.result.median_us)
+            repeats.setdefault(key, []).append(record.result.median_us * record.notes.slower_when(speeds[record.lane]))
     found: dict[tuple[str, str], list[_Pair]] = {}
     for (_, lane, _), medians in repeats.items():
         for first, second in pairwise(medians):

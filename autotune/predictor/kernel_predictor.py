@@ -114,17 +114,24 @@ class KernelPredictor:
         similar = [model for known, model in self._models.items() if (known.processor, known.precision) == wanted]
         return borrowed(min(similar, key=lambda model: (_distance(model.lane, lane), str(model.lane))), lane)
 
-    def predict_us(self, kernels: Sequence[Kernel], lane: Lane) -> Vector:
-        """Median latency in µs, one per kernel; equal kernel objects are predicted once."""
+    def predict_us(self, kernels: Sequence[Kernel], lane: Lane, *, sentinel_us: float = 0.0) -> Vector:
+        """Median latency in µs, one per kernel; equal kernel objects are predicted once.
+
+        Args:
+            kernels: what to predict.
+            lane: where.
+            sentinel_us: what the lane's sentinel takes now; 0 predicts for the speed that the records were measured at.
+        """
         unique, inverse = self._rows.take(kernels)
-        result: Vector = self.model_for(lane).predict_us(unique, self.cores)[inverse]
+        result: Vector = self.model_for(lane).predict_us(unique, self.cores, sentinel_us)[inverse]
         return result
 
-    def predict(self, kernels: Sequence[Kernel], lane: Lane) -> list[Prediction]:
-        """Median and 90 % interval, one per kernel."""
+    def predict(self, kernels: Sequence[Kernel], lane: Lane, *, sentinel_us: float = 0.0) -> list[Prediction]:
+        """Median and 90 % interval, one per kernel; arguments as of `predict_us`."""
         unique, inverse = self._rows.take(kernels)
         model = self.model_for(lane)
-        return predictions(model.predict_us(unique, self.cores)[inverse], model.factor(unique)[inverse])
+        median_us = model.predict_us(unique, self.cores, sentinel_us)
+        return predictions(median_us[inverse], model.factor(unique)[inverse])
 
     def predict_table(self, kernels: Sequence[Kernel], lanes: Sequence[Lane]) -> Vector:
         """Median latency in µs, [kernel, lane]."""

@@ -30,6 +30,7 @@ class LaneModel:
         records: how many they were.
         regressor: what was learnt.
         calibration: of its intervals.
+        sentinel_us: at which speed of the machine it predicts: what the lane's sentinel takes then; 0: unknown.
     """
 
     lane: Lane
@@ -37,10 +38,12 @@ class LaneModel:
     records: int
     regressor: Regressor
     calibration: Calibration
+    sentinel_us: float = 0.0
 
-    def predict_us(self, rows: Matrix, cores: int) -> Vector:
-        """Latency in µs per row of kernel features."""
-        result: Vector = np.exp(self.regressor.log_us(rows, self.lane, cores))
+    def predict_us(self, rows: Matrix, cores: int, sentinel_us: float = 0.0) -> Vector:
+        """Latency in µs per row of kernel features, on a machine whose sentinel takes `sentinel_us` (0: as learnt)."""
+        slower = sentinel_us / self.sentinel_us if sentinel_us > 0 and self.sentinel_us > 0 else 1.0
+        result: Vector = np.exp(self.regressor.log_us(rows, self.lane, cores)) * slower
         return result
 
     def factor(self, rows: Matrix) -> Vector:
@@ -66,6 +69,7 @@ def fit_lane(
         records=len(rows),
         regressor=regressor,
         calibration=calibrate(residuals, family_codes(rows)),
+        sentinel_us=part.sentinel_us,
     )
 
 

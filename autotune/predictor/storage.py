@@ -126,6 +126,7 @@ def _write(predictor: KernelPredictor, folder: Path, accuracy: Mapping[str, Any]
             "identity": encode(model.identity),
             "records": model.records,
             "calibration": encode(model.calibration),
+            "sentinel_us": model.sentinel_us,
             "state": state,
             "files": {},
         }
@@ -172,4 +173,5 @@ def _read_lane(folder: Path, entry: Mapping[str, Any], chosen: Learner, cores: i
         records=int(entry["records"]),
         regressor=chosen.restore(entry["state"], files, cores),
         calibration=decode(Calibration, entry["calibration"]),
+        sentinel_us=float(entry.get("sentinel_us", 0.0)),
     )

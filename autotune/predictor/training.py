@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,13 +21,17 @@ Groups = Mapping[str, Collection[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneRecords:
-    """What was measured on one lane: kernels, their signatures and median latencies, repeats joined by the median."""
+    """What was measured on one lane: kernels, their signatures and median latencies, repeats joined by the median.
+
+    Latencies are brought to one speed of the machine: that at which its sentinel takes `sentinel_us` (0: unknown).
+    """
 
     lane: Lane
     identity: Identity
     kernels: tuple[Kernel, ...]
     signatures: tuple[str, ...]
     latency_us: npt.NDArray[np.float64]
+    sentinel_us: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,17 +96,18 @@ def training_set(records: Sequence[ProfileRecord], device: Device | None = None)
     measured = [(record, record.result) for record in records if isinstance(record.result, Measurement)]
     newest = {record.lane: record.identity for record, _ in measured}
     current = [pair for pair in measured if pair[0].identity == newest[pair[0].lane]]
+    speeds = {lane: usual_us(record for record, _ in current if record.lane == lane) for lane in newest}
     signatures = Signatures()
     lanes: dict[Lane, dict[str, tuple[Kernel, list[float]]]] = {lane: {} for lane in newest}
     for record, result in current:
         held = lanes[record.lane].setdefault(signatures.of(record.kernel), (record.kernel, []))
-        held[1].append(result.median_us)
+        held[1].append(result.median_us * record.notes.slower_when(speeds[record.lane]))
     if not lanes:
         raise PredictorError(
             f"no measured kernels in {len(records)} records: at least {MIN_RECORDS} of one lane are needed; "
             "run `autotune profile`."
         )
-    parts = [_lane_records(lane, newest[lane], kernels) for lane, kernels in lanes.items()]
+    parts = [_lane_records(lane, newest[lane], kernels, speeds[lane]) for lane, kernels in lanes.items()]
     return TrainingSet(
         device=devices[0],
         lanes=tuple(sorted(parts, key=lambda part: str(part.lane))),
@@ -111,7 +116,15 @@ def training_set(records: Sequence[ProfileRecord], device: Device | None = None)
     )
 
 
-def _lane_records(lane: Lane, identity: Identity, kernels: dict[str, tuple[Kernel, list[float]]]) -> LaneRecords:
+def usual_us(records: Iterable[ProfileRecord]) -> float:
+    """Median of what the sentinel took beside these records; 0 where none knows it."""
+    known = [record.notes.sentinel_us for record in records if record.notes.sentinel_us > 0]
+    return float(np.median(known)) if known else 0.0
+
+
+def _lane_records(
+    lane: Lane, identity: Identity, kernels: dict[str, tuple[Kernel, list[float]]], sentinel_us: float
+) -> LaneRecords:
     ordered = sorted(kernels)
     return LaneRecords(
         lane=lane,
@@ -119,6 +132,7 @@ def _lane_records(lane: Lane, identity: Identity, kernels: dict[str, tuple[Kerne
         kernels=tuple(kernels[signature][0] for signature in ordered),
         signatures=tuple(ordered),
         latency_us=np.array([np.median(kernels[signature][1]) for signature in ordered]),
+        sentinel_us=sentinel_us,
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from autotune.core import Failure
 from autotune.profiler.jobs import Job, OpenJob
+from autotune.profiler.sentinel import Sentinel
 from autotune.profiler.worker import Worker
 
 DRAIN_S = 0.03
@@ -27,10 +28,12 @@ class ChainTimes:
     Args:
         stages_us: µs of each stage; with several callers, its share of a sample's time.
         whole_us: µs of the model as one session, measured in turn with the chain.
+        sentinel_us: what the lane's sentinel takes at the speed of these times; 0 with several callers.
     """
 
     stages_us: tuple[float, ...]
     whole_us: float
+    sentinel_us: float = 0.0
 
 
 def time_chain(
@@ -57,10 +60,13 @@ def chain_here(chain: Job, whole: Job, rounds: int, round_s: float, seed: int) -
     """In the worker."""
     order = random.Random(seed)
     stages, alone = OpenJob(chain), OpenJob(whole)
+    sentinel = Sentinel(chain.stages[0].lane) if chain.callers == 1 else None
+    marks: dict[str, list[float]] = {"chain": [], "whole": []}
     cut: list[tuple[float, list[float]]] = []
     uncut: list[float] = []
     for _ in range(rounds):
         for kind in order.sample(("chain", "whole"), 2):
+            before = sentinel.mark() if sentinel is not None else 0.0
             if kind == "whole":
                 alone.drain(DRAIN_S)
                 found = alone.samples_us(seconds=round_s, least=LEAST_RUNS, most=200)
@@ -68,12 +74,20 @@ def chain_here(chain: Job, whole: Job, rounds: int, round_s: float, seed: int) -
             else:
                 stages.drain(DRAIN_S)
                 cut.append(_round(stages, round_s))
+            marks[kind].append((before + sentinel.mark()) / 2 if sentinel is not None else 1.0)
     stages.close()
     alone.close()
-    kept = sorted(cut, key=lambda pair: pair[0])[: (rounds + 1) // 2]
+    fastest = sentinel.fastest_us if sentinel is not None else 1.0
+    even = [
+        (total * fastest / mark, [us * fastest / mark for us in times])
+        for (total, times), mark in zip(cut, marks["chain"], strict=True)
+    ]
+    whole_us = [us * fastest / mark for us, mark in zip(uncut, marks["whole"], strict=True)]
+    kept = sorted(even, key=lambda pair: pair[0])[: (rounds + 1) // 2]
     return ChainTimes(
         stages_us=tuple(statistics.median(column) for column in zip(*(times for _, times in kept), strict=True)),
-        whole_us=statistics.median(sorted(uncut)[: (rounds + 1) // 2]),
+        whole_us=statistics.median(sorted(whole_us)[: (rounds + 1) // 2]),
+        sentinel_us=fastest if sentinel is not None else 0.0,
     )
 
 

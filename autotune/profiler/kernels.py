@@ -15,37 +15,27 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from autotune.core import (
-    Concurrency,
     Failure,
     FailureKind,
     Identity,
     Kernel,
-    KernelNode,
     Lane,
     Measurement,
     ProfileRecord,
-    TensorSpec,
 )
-from autotune.graph import build_kernel, chainable, random_inputs
-from autotune.processors import create_session, ort_value
+from autotune.profiler.probes import Probe, own_threads, reference_kernel
 from autotune.profiler.provenance import notes
+from autotune.profiler.sentinel import Sentinel, slowness
 from autotune.profiler.serve import failure_of
 from autotune.profiler.worker import Worker
 
-CHAIN = 4
 LEAST_LEFT_SHARE = 0.15
 """Share of its time under which a lane begins no further group."""
 LIVE_KERNELS = 16
-LEAST_ROUNDS = 4
-KERNEL_SECONDS = 0.15
 LANE_TRIES = 2
 """Workers that may die before their first kernel until all kernels count as failed: that is stored for good."""
-FLOOR_US = 0.3
-FLOOR_SHARE = 0.05
-MAX_CHAIN_BYTES = 64 << 20
 OPENING_SHARE = 0.2
 """Share of the time left that opening the sessions of a group may take: what is open by then is measured, and a
 round takes about as long as opening."""
@@ -97,9 +87,9 @@ def profile_kernels(
                     elif running < 0:  # the lane is broken
                         done = set(range(len(waiting)))
                         for kernel in waiting:
-                            on_record(_record(kernel, lane, item, identity, 1.0))
+                            on_record(_record(kernel, lane, item, identity, UNKNOWN))
                     else:
-                        on_record(_record(waiting[running], lane, item, identity, 1.0))
+                        on_record(_record(waiting[running], lane, item, identity, UNKNOWN))
                         done.add(running)
                 elif item[0] == "late":
                     return
@@ -113,167 +103,69 @@ def profile_kernels(
 
 
 def _record(
-    kernel: Kernel, lane: Lane, result: Measurement | Failure, identity: Identity, sentinel: float
+    kernel: Kernel, lane: Lane, result: Measurement | Failure, identity: Identity, sentinel: tuple[float, float]
 ) -> ProfileRecord:
-    return ProfileRecord(
-        kernel=kernel, lane=lane, result=result, identity=identity, notes=notes(sentinel_ratio=sentinel)
-    )
+    ratio, level_us = sentinel
+    circumstances = notes(sentinel_ratio=ratio, sentinel_us=level_us)
+    return ProfileRecord(kernel=kernel, lane=lane, result=result, identity=identity, notes=circumstances)
 
 
-def reference_kernel(channels: int, size: int) -> Kernel:
-    """A convolution with its activation that can be chained."""
-    shape = (1, channels, size, size)
-    return Kernel(
-        family="convolution",
-        nodes=(
-            KernelNode(
-                op_type="Conv",
-                inputs=("i0", "w0", "w1"),
-                outputs=("t0",),
-                attributes=(("pads", (1, 1, 1, 1)),),
-            ),
-            KernelNode(op_type="Relu", inputs=("t0",), outputs=("o0",)),
-        ),
-        inputs=(TensorSpec(name="i0", dtype="float32", shape=shape),),
-        weights=(
-            TensorSpec(name="w0", dtype="float32", shape=(channels, channels, 3, 3)),
-            TensorSpec(name="w1", dtype="float32", shape=(channels,)),
-        ),
-        outputs=(TensorSpec(name="o0", dtype="float32", shape=shape),),
-        opset=17,
-        flops=2 * channels * channels * 9 * size * size,
-    )
-
-
+UNKNOWN = (1.0, 0.0)
+"""Ratio and µs of a sentinel that says nothing."""
 REFERENCES = ((16, 16), (16, 80), (32, 112), (64, 40))
-
-
-class _Bound:
-    """A session with inputs and outputs bound, so that copies of host arrays do not count."""
-
-    def __init__(self, model: bytes, kernel: Kernel, lane: Lane, *, shared_pool: bool) -> None:
-        self._session = create_session(model, lane, shared_pool=shared_pool)
-        self._binding = self._session.io_binding()
-        kinds = {item.name: item.type for item in self._session.get_inputs()}
-        drawn = random_inputs(kernel.inputs, seed=0)
-        self._values = {name: ort_value(array, kinds[name]) for name, array in drawn.items()}
-        for name, (value, _) in self._values.items():  # the binding does not keep them alive
-            self._binding.bind_ortvalue_input(name, value)
-        for spec in kernel.outputs:
-            self._binding.bind_output(spec.name)
-        self.estimate_s = min(self.run() for _ in range(3))
-
-    def run(self) -> float:
-        begin = time.perf_counter()
-        self._session.run_with_iobinding(self._binding)
-        return time.perf_counter() - begin
-
-    def sample_us(self, seconds: float) -> float:
-        """Median of the runs of one round."""
-        self.run()
-        found: list[float] = []
-        end = time.perf_counter() + seconds
-        while not found or time.perf_counter() < end:
-            found.append(self.run())
-        return statistics.median(found) * 1e6
-
-
-class _Probe:
-    """One kernel: alone, and chained where it can be."""
-
-    def __init__(self, kernel: Kernel, lane: Lane, *, shared_pool: bool, seed: int) -> None:
-        self.kernel = kernel
-        self.alone = _Bound(build_kernel(kernel, seed=seed).SerializeToString(), kernel, lane, shared_pool=shared_pool)
-        self.chain: _Bound | None = None
-        if chainable(kernel) and kernel.weight_bytes * CHAIN < MAX_CHAIN_BYTES:
-            model = build_kernel(kernel, seed=seed, copies=CHAIN).SerializeToString()
-            self.chain = _Bound(model, kernel, lane, shared_pool=shared_pool)
-        self.samples: list[tuple[float, float]] = []
-
-    def rounds(self, wanted: int) -> int:
-        """Fewer rounds for a slow kernel."""
-        each = self.alone.estimate_s + (self.chain.estimate_s if self.chain is not None else 0.0)
-        return max(LEAST_ROUNDS, min(wanted, int(KERNEL_SECONDS / max(each, 1e-9))))
-
-    def take(self, round_s: float) -> None:
-        """One round: (alone, slope of the chain or 0)."""
-        alone = self.alone.sample_us(round_s)
-        slope = 0.0
-        if self.chain is not None:
-            slope = (self.chain.sample_us(round_s) - alone) / (CHAIN - 1)
-        self.samples.append((alone, slope))
-
-    def surplus(self) -> tuple[float, float]:
-        """Bytes at both ends, and median surplus of running alone."""
-        size = float(self.kernel.bytes_read + self.kernel.bytes_written)
-        return size, statistics.median(alone - slope for alone, slope in self.samples)
-
-    def result(self, call_us: float, per_byte_us: float, drift: float) -> Measurement:
-        """Marginal cost per round."""
-        size = self.kernel.bytes_read + self.kernel.bytes_written
-        costs = []
-        for alone, slope in self.samples:
-            cost = slope if self.chain is not None else alone - call_us - per_byte_us * size
-            costs.append(max(cost, FLOOR_SHARE * alone, FLOOR_US) / drift)
-        return Measurement(samples_us=tuple(costs))
 
 
 def measure_here(
     kernels: Sequence[Kernel], lane: Lane, rounds: int, round_s: float, seed: int, left_s: float
 ) -> Iterator[Any]:
-    """In the worker: what is running, then each kernel's result with the sentinel's ratio; `late` when time is up."""
+    """In the worker: what is running, then each kernel's result with the sentinel's ratio and µs; `late` at the end."""
     until = time.monotonic() + left_s
-    shared = lane.processor == "cpu" and lane.concurrency.threads > 1 and lane.concurrency.spinning is None
-    if shared and not _pool_is_set:
-        ort.set_global_thread_pool_sizes(lane.concurrency.threads, 1)
-        _pool_is_set.append(True)
-    own = lane if not shared else Lane(processor=lane.processor, precision=lane.precision, concurrency=Concurrency())
-    call_us, per_byte_us = _surplus(own, rounds, round_s, shared=shared, seed=seed)
-    sentinel = _Probe(reference_kernel(32, 40), own, shared_pool=shared, seed=seed)
-    first = _sentinel_us(sentinel, round_s)
+    own, shared = own_threads(lane)
+    sentinel = Sentinel(lane)
+    call_us, per_byte_us = _surplus(own, rounds, round_s, sentinel, shared=shared, seed=seed)
     order = random.Random(seed)
     for begin in range(0, len(kernels), LIVE_KERNELS):
-        probes: dict[int, _Probe] = {}
+        probes: dict[int, Probe] = {}
         now = time.monotonic()
         opened_by, ended_by = (now + share * (until - now) for share in (OPENING_SHARE, ENDING_SHARE))
         for at in range(begin, min(begin + LIVE_KERNELS, len(kernels))):
             yield ("running", at)
             try:
-                probes[at] = _Probe(kernels[at], own, shared_pool=shared, seed=seed)
+                probes[at] = Probe(kernels[at], own, shared_pool=shared, seed=seed)
             except Exception as error:  # noqa: BLE001 - the edge of a worker process
-                yield ("record", at, failure_of(error), 1.0)
+                yield ("record", at, failure_of(error), UNKNOWN)
             if time.monotonic() > opened_by:
                 break
-        before = _sentinel_us(sentinel, round_s)
+        marks = [sentinel.mark()]
         for number in range(rounds):
             for at in order.sample(sorted(probes), len(probes)):
                 if number < probes[at].rounds(rounds) and time.monotonic() < ended_by:
                     yield ("running", at)
                     probes[at].take(round_s)
-        drift = (before + _sentinel_us(sentinel, round_s)) / 2 / first
+            marks.append(sentinel.mark())
+        slower = slowness(marks, sentinel.fastest_us)
         for at, probe in probes.items():
             if len(probe.samples) < LEAST_SAMPLES:
                 continue
-            yield ("record", at, probe.result(call_us, per_byte_us, drift), drift)
+            ratio = statistics.fmean(slower[: len(probe.samples)])
+            yield ("record", at, probe.result(call_us, per_byte_us, slower), (ratio, sentinel.fastest_us))
         if until - time.monotonic() < LEAST_LEFT_SHARE * left_s:
             yield ("late",)
             return
 
 
-_pool_is_set: list[bool] = []
-
-
-def _sentinel_us(sentinel: _Probe, round_s: float) -> float:
-    return statistics.median(sentinel.alone.sample_us(round_s) for _ in range(5))
-
-
-def _surplus(lane: Lane, rounds: int, round_s: float, *, shared: bool, seed: int) -> tuple[float, float]:
+def _surplus(
+    lane: Lane, rounds: int, round_s: float, sentinel: Sentinel, *, shared: bool, seed: int
+) -> tuple[float, float]:
     """Microseconds per call and per byte at both ends that a kernel alone pays on this lane."""
-    probes = [_Probe(reference_kernel(*size), lane, shared_pool=shared, seed=seed) for size in REFERENCES]
+    probes = [Probe(reference_kernel(*size), lane, shared_pool=shared, seed=seed) for size in REFERENCES]
+    marks = [sentinel.mark()]
     for _ in range(rounds):
         for probe in probes:
             probe.take(round_s)
-    sizes, found = np.array([probe.surplus() for probe in probes]).T
+        marks.append(sentinel.mark())
+    slower = slowness(marks, sentinel.fastest_us)
+    sizes, found = np.array([probe.surplus(slower) for probe in probes]).T
     design = np.stack([np.ones_like(sizes), sizes], axis=1) / np.maximum(found, 5.0)[:, None]
     from scipy.optimize import nnls
 

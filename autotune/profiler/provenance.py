@@ -22,7 +22,7 @@ def identity(device: Device, processor: Processor, discovery: Discovery, protoco
     )
 
 
-def notes(*, sentinel_ratio: float = 1.0) -> Notes:
+def notes(*, sentinel_ratio: float = 1.0, sentinel_us: float = 0.0) -> Notes:
     """The circumstances now."""
     import autotune
 
@@ -33,6 +33,7 @@ def notes(*, sentinel_ratio: float = 1.0) -> Notes:
         power_source=power_source(),
         load_average=load_average(),
         sentinel_ratio=sentinel_ratio,
+        sentinel_us=sentinel_us,
     )
 
 

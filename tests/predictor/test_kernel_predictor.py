@@ -67,6 +67,25 @@ def test_failures_are_skipped_and_repeats_joined(invented: ModuleType) -> None:
     assert KernelPredictor().fit(records).records == 40
 
 
+def test_records_of_a_slow_hour_are_brought_to_the_speed_of_the_others(invented: ModuleType) -> None:
+    kernels, lane = invented.draw_kernels(60, 1), invented.LANES[0]
+    usual = [invented.record(kernel, lane) for kernel in kernels]
+    notes = usual[0].notes
+    even = [replace(one, notes=replace(notes, sentinel_us=100.0)) for one in usual]
+    slow = [
+        replace(
+            one,
+            result=Measurement(samples_us=tuple(3 * us for us in one.result.samples_us)),
+            notes=replace(notes, sentinel_us=300.0),
+        )
+        for one in usual[::4]
+    ]
+    mixed = KernelPredictor().fit([*even, *slow])
+    wanted = KernelPredictor().fit(even).predict_us(kernels, lane)
+    np.testing.assert_allclose(mixed.predict_us(kernels, lane, sentinel_us=100.0), wanted, rtol=1e-6)
+    np.testing.assert_allclose(mixed.predict_us(kernels, lane, sentinel_us=200.0), 2 * wanted, rtol=1e-6)
+
+
 def test_refuses_records_of_two_devices(invented: ModuleType) -> None:
     kernels, lane = invented.draw_kernels(40, 1), invented.LANES[0]
     records = [invented.record(k, lane) for k in kernels] + [

@@ -9,7 +9,9 @@ import pytest
 
 from autotune.core import Failure, FailureKind, Identity, Lane, Measurement, ProfileRecord, Protocol
 from autotune.profiler import kernels, profile_kernels
-from autotune.profiler.kernels import measure_here, reference_kernel
+from autotune.profiler.kernels import measure_here
+from autotune.profiler.probes import Probe, reference_kernel
+from autotune.profiler.sentinel import slowness
 
 IDENTITY = Identity(device="d", provider="p 1", runtime="r 1", protocol=Protocol.MARGINAL)
 SMALL = reference_kernel(4, 8)
@@ -57,7 +59,7 @@ def test_one_death_before_the_first_kernel_does_not_condemn_the_lane(
                 return
             for at in range(len(waiting)):
                 yield ("running", at)
-                yield ("record", at, Measurement(samples_us=(1.0,)), 1.0)
+                yield ("record", at, Measurement(samples_us=(1.0,)), (1.0, 0.0))
 
     monkeypatch.setattr("autotune.profiler.kernels.Worker", Dying)
     found = records([SMALL, reference_kernel(8, 8)], "cpu/f32/t1")
@@ -106,15 +108,51 @@ def test_what_time_allows_is_kept_when_a_group_is_too_long_for_the_deadline(monk
             clock.now += 1.0
             self.samples.append(1.0)
 
-        def result(self, *_: float) -> Measurement:
+        def result(self, *_: object) -> Measurement:
             return Measurement(samples_us=(1.0,))
 
-    monkeypatch.setattr(kernels, "_Probe", Slow)
+    monkeypatch.setattr(kernels, "Probe", Slow)
+    monkeypatch.setattr(kernels, "Sentinel", Still)
     monkeypatch.setattr(kernels, "_surplus", lambda *_, **__: (0.0, 0.0))
     items = list(measure_here([SMALL] * 40, Lane.parse("cpu/f32/t1"), 12, 0.001, 0, 30.0))
     assert clock.now < 30.0
     assert len([item for item in items if item[0] == "record"]) >= 5
     assert items[-1] == ("late",)
+
+
+def test_rounds_on_a_slow_machine_do_not_count_where_others_are_there() -> None:
+    probe = object.__new__(Probe)
+    probe.kernel, probe.chain = SMALL, None
+    probe.samples = [(10.0, 0.0), (10.2, 0.0), (25.0, 0.0), (9.8, 0.0)]
+    assert probe.result(0.0, 0.0, [1.0, 1.0, 2.0, 1.0]).samples_us == (10.0, 10.2, 9.8)
+
+
+def test_where_the_machine_was_slow_all_the_time_each_round_is_brought_to_its_fastest() -> None:
+    probe = object.__new__(Probe)
+    probe.kernel, probe.chain = SMALL, None
+    probe.samples = [(20.0, 0.0), (10.0, 0.0), (30.0, 0.0)]
+    assert probe.result(0.0, 0.0, [2.0, 1.0, 3.0]).samples_us == pytest.approx((10.0, 10.0, 10.0))
+
+
+def test_a_round_is_as_slow_as_the_sentinel_before_and_after_it() -> None:
+    assert slowness([100.0, 100.0, 200.0], 100.0) == [1.0, 1.5]
+
+
+def test_the_record_says_what_the_sentinel_took() -> None:
+    (found,) = records([SMALL], "cpu/f32/t1")
+    assert found.notes.sentinel_us > 0
+    assert found.notes.slower_when(2 * found.notes.sentinel_us) == 2.0
+
+
+class Still:
+    """The sentinel of a machine that is always as fast."""
+
+    fastest_us = 1.0
+
+    def __init__(self, _: Lane) -> None: ...
+
+    def mark(self) -> float:
+        return 1.0
 
 
 class Clock:

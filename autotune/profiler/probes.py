@@ -1,0 +1,161 @@
+"""Kernels open in this process, ready to be timed: alone, and chained where they can be."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+
+import onnxruntime as ort
+
+from autotune.core import Concurrency, Kernel, KernelNode, Lane, Measurement, TensorSpec
+from autotune.graph import build_kernel, chainable, random_inputs
+from autotune.processors import create_session, ort_value
+
+CHAIN = 4
+LEAST_ROUNDS = 4
+KERNEL_SECONDS = 0.15
+FLOOR_US = 0.3
+FLOOR_SHARE = 0.05
+MAX_CHAIN_BYTES = 64 << 20
+CALM = 1.15
+"""How many times slower than at its fastest the machine may be in a round that counts."""
+LEAST_CALM = 3
+
+
+def reference_kernel(channels: int, size: int) -> Kernel:
+    """A convolution with its activation that can be chained."""
+    shape = (1, channels, size, size)
+    return Kernel(
+        family="convolution",
+        nodes=(
+            KernelNode(
+                op_type="Conv",
+                inputs=("i0", "w0", "w1"),
+                outputs=("t0",),
+                attributes=(("pads", (1, 1, 1, 1)),),
+            ),
+            KernelNode(op_type="Relu", inputs=("t0",), outputs=("o0",)),
+        ),
+        inputs=(TensorSpec(name="i0", dtype="float32", shape=shape),),
+        weights=(
+            TensorSpec(name="w0", dtype="float32", shape=(channels, channels, 3, 3)),
+            TensorSpec(name="w1", dtype="float32", shape=(channels,)),
+        ),
+        outputs=(TensorSpec(name="o0", dtype="float32", shape=shape),),
+        opset=17,
+        flops=2 * channels * channels * 9 * size * size,
+    )
+
+
+class Bound:
+    """A session with inputs and outputs bound, so that copies of host arrays do not count.
+
+    Args:
+        model: the kernel as an ONNX file's bytes, chained or not.
+        kernel: what its inputs and outputs are.
+        lane: where it runs.
+        shared_pool: whether it uses the process's own threads instead of a pool of its own.
+    """
+
+    def __init__(self, model: bytes, kernel: Kernel, lane: Lane, *, shared_pool: bool) -> None:
+        self._session = create_session(model, lane, shared_pool=shared_pool)
+        self._binding = self._session.io_binding()
+        kinds = {item.name: item.type for item in self._session.get_inputs()}
+        drawn = random_inputs(kernel.inputs, seed=0)
+        self._values = {name: ort_value(array, kinds[name]) for name, array in drawn.items()}
+        for name, (value, _) in self._values.items():  # the binding does not keep them alive
+            self._binding.bind_ortvalue_input(name, value)
+        for spec in kernel.outputs:
+            self._binding.bind_output(spec.name)
+        self.estimate_s = min(self.run() for _ in range(3))
+
+    def run(self) -> float:
+        """Seconds of one run."""
+        begin = time.perf_counter()
+        self._session.run_with_iobinding(self._binding)
+        return time.perf_counter() - begin
+
+    def sample_us(self, seconds: float) -> float:
+        """Median of the runs of one round."""
+        self.run()
+        found: list[float] = []
+        end = time.perf_counter() + seconds
+        while not found or time.perf_counter() < end:
+            found.append(self.run())
+        return statistics.median(found) * 1e6
+
+
+class Probe:
+    """One kernel: alone, and chained where it can be.
+
+    Args:
+        kernel: what to time.
+        lane: where.
+        shared_pool: as of `Bound`.
+        seed: of the weights.
+    """
+
+    def __init__(self, kernel: Kernel, lane: Lane, *, shared_pool: bool, seed: int) -> None:
+        self.kernel = kernel
+        self.alone = Bound(build_kernel(kernel, seed=seed).SerializeToString(), kernel, lane, shared_pool=shared_pool)
+        self.chain: Bound | None = None
+        if chainable(kernel) and kernel.weight_bytes * CHAIN < MAX_CHAIN_BYTES:
+            model = build_kernel(kernel, seed=seed, copies=CHAIN).SerializeToString()
+            self.chain = Bound(model, kernel, lane, shared_pool=shared_pool)
+        self.samples: list[tuple[float, float]] = []
+
+    def rounds(self, wanted: int) -> int:
+        """Fewer rounds for a slow kernel."""
+        each = self.alone.estimate_s + (self.chain.estimate_s if self.chain is not None else 0.0)
+        return max(LEAST_ROUNDS, min(wanted, int(KERNEL_SECONDS / max(each, 1e-9))))
+
+    def take(self, round_s: float) -> None:
+        """One round: (alone, slope of the chain or 0)."""
+        alone = self.alone.sample_us(round_s)
+        slope = 0.0
+        if self.chain is not None:
+            slope = (self.chain.sample_us(round_s) - alone) / (CHAIN - 1)
+        self.samples.append((alone, slope))
+
+    def surplus(self, slower: Sequence[float]) -> tuple[float, float]:
+        """Bytes at both ends, and median surplus of running alone; `slower` as of `result`."""
+        size = float(self.kernel.bytes_read + self.kernel.bytes_written)
+        pairs = zip(self.samples, slower, strict=False)
+        return size, statistics.median((alone - slope) / factor for (alone, slope), factor in pairs)
+
+    def result(self, call_us: float, per_byte_us: float, slower: Sequence[float]) -> Measurement:
+        """Marginal cost per round, as it would have been on the machine at its fastest.
+
+        Rounds in which it nearly was count alone, if enough: not every kernel is slowed down like the sentinel.
+
+        Args:
+            call_us: what a kernel alone pays for the call.
+            per_byte_us: and for each byte at its ends.
+            slower: by round, how many times slower the machine was.
+        """
+        size = self.kernel.bytes_read + self.kernel.bytes_written
+        rounds = list(zip(self.samples, slower, strict=False))
+        calm = [pair for pair in rounds if pair[1] <= CALM]
+        costs = []
+        for (alone, slope), factor in calm if len(calm) >= LEAST_CALM else rounds:
+            cost = slope if self.chain is not None else alone - call_us * factor - per_byte_us * size * factor
+            costs.append(max(cost, FLOOR_SHARE * alone, FLOOR_US) / factor)
+        return Measurement(samples_us=tuple(costs))
+
+
+def own_threads(lane: Lane) -> tuple[Lane, bool]:
+    """The lane as sessions are opened here, and whether they share this process's pool of threads.
+
+    Pools that spin would disturb each other: the CPU provider's sessions of such a lane share one.
+    """
+    shared = lane.processor == "cpu" and lane.concurrency.threads > 1 and lane.concurrency.spinning is None
+    if not shared:
+        return lane, False
+    if not _pool_is_set:
+        ort.set_global_thread_pool_sizes(lane.concurrency.threads, 1)
+        _pool_is_set.append(True)
+    return Lane(processor=lane.processor, precision=lane.precision, concurrency=Concurrency()), True
+
+
+_pool_is_set: list[bool] = []
