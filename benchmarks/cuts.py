@@ -94,7 +94,7 @@ def one(model: str, lanes: list[Lane], positions: int, home: str) -> list[dict[s
             whole = StageChoice(start=0, stop=len(graph.kernels), lane=lane)
             reference = bench.job(Candidate(stages=(whole,)), "whole")
             chain = time_chain(
-                bench.chain_job(files, lane, callers=1),
+                bench.chain_job(files, [lane], callers=1),
                 reference,
                 rounds=SEGMENT_ROUNDS,
                 round_s=SEGMENT_ROUND_S,

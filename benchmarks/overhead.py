@@ -101,7 +101,15 @@ def search_throughput() -> dict[str, Any]:
     error = np.zeros((count, 6, 1))
     error[:, 3:] = rng.uniform(0, 1e-8, (count, 3, 1))
     entry, leave = rng.uniform(50, 150, (count + 1, 6)), rng.uniform(5, 50, (count + 1, 6))
-    table = CostTable(setting=Setting(), lanes=lanes, kernel_us=cost, entry_us=entry, exit_us=leave, error=error)
+    table = CostTable(
+        setting=Setting(),
+        lanes=lanes,
+        kernel_us=cost,
+        entry_us=entry,
+        exit_us=leave,
+        error=error,
+        change_us=np.zeros((len(lanes),) * 2),
+    )
     seconds = {}
     for tolerance in (1e-4, 5e-4, 8e-4):
         begin = time.perf_counter()

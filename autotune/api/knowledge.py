@@ -22,7 +22,8 @@ class Knowledge:
         stage_cost: entry and exit by lane, before calibration.
         segments: measured segments by setting and lane.
         errors: squared output error by kernel and lane.
-        overhead: correction of entry and exit costs, learned from verified plans.
+        overhead: correction of what cuts cost, learned from verified plans.
+        changes_us: measured cost of changing from one processor to another beyond entry and exit, by setting.
     """
 
     settings: list[Setting]
@@ -32,7 +33,7 @@ class Knowledge:
     segments: dict[tuple[Setting, Lane], SegmentTimes]
     errors: ErrorModel
     overhead: float = 1.0
-    spread: dict[Lane, float] = field(default_factory=dict)
+    changes_us: dict[Setting, dict[tuple[str, str], float]] = field(default_factory=dict)
 
     def tables(self, run: Run, *, low_precision: bool) -> list[CostTable]:
         """One cost table per setting, calibrated on the measured segments."""
@@ -62,6 +63,7 @@ class Knowledge:
                         model_bytes=model_bytes,
                         error=self.errors.tables(),
                         parts=len(self.errors.parts),
+                        change_us={pair: us * self.overhead for pair, us in self.changes_us.get(setting, {}).items()},
                     )
                 )
         return tables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -37,6 +38,7 @@ def measure_segments(run: Run, knowledge: Knowledge) -> None:
         for lane in knowledge.lanes[setting]:
             if run.budget.left_s > reserve_s(run):
                 _time_segments(run, knowledge, setting, lane, files)
+        _time_changes(run, knowledge, setting, files)
     _measure_errors(run, knowledge, weight)
 
 
@@ -78,8 +80,9 @@ def _reference_lane(knowledge: Knowledge) -> Lane:
     return min(reference, key=lambda lane: float(knowledge.kernel_us[lane].sum()))
 
 
-def _time_segments(run: Run, knowledge: Knowledge, setting: Setting, lane: Lane, files: Sequence[StageFile]) -> None:
-    whole = next(
+def _whole(run: Run, setting: Setting, lane: Lane) -> Contender | None:
+    """The whole model on this lane, as it was measured among the baselines."""
+    return next(
         (
             c
             for c in run.singles()
@@ -90,6 +93,45 @@ def _time_segments(run: Run, knowledge: Knowledge, setting: Setting, lane: Lane,
         ),
         None,
     )
+
+
+def _time_changes(run: Run, knowledge: Knowledge, setting: Setting, files: Sequence[StageFile]) -> None:
+    """What it costs to change from one processor to another, beyond what their stages pay anyhow.
+
+    The segments run on two processors in turns; what that takes more than the same segments among their own kind is
+    what the changes cost: each provider has threads of its own, and they disturb each other.
+    """
+    best: dict[str, Lane] = {}
+    for lane in knowledge.lanes[setting]:  # fastest first
+        if (setting, lane) in knowledge.segments and lane.precision.is_reference:
+            best.setdefault(lane.processor, lane)
+    for first, second in combinations(best.values(), 2):
+        whole = _whole(run, setting, first)
+        if whole is None or run.budget.left_s < reserve_s(run):
+            continue
+        run.observer.progress("segments", 0, 0, text=f"{first} and {second} in turns")
+        found = time_chain(
+            run.bench.chain_job(files, [first, second], callers=setting.callers),
+            whole.job,
+            rounds=SEGMENT_ROUNDS,
+            round_s=SEGMENT_ROUND_S,
+            seed=run.settings.seed,
+            deadline_s=_deadline_s(run),
+        )
+        run.counters.device_measurements += 1
+        if isinstance(found, Failure):
+            run.observer.event("note", {"text": f"{first} and {second} cannot take turns: {found.message}"})
+            continue
+        own = [knowledge.segments[setting, lane].times_us for lane in (first, second)]
+        alone_us = sum(own[at % 2][at] for at in range(len(files)))
+        together_us = sum(found.stages_us) * whole.median_us / found.whole_us
+        change_us = max(0.0, together_us - alone_us) / (len(files) - 1)
+        changes = knowledge.changes_us.setdefault(setting, {})
+        changes[first.processor, second.processor] = changes[second.processor, first.processor] = change_us
+
+
+def _time_segments(run: Run, knowledge: Knowledge, setting: Setting, lane: Lane, files: Sequence[StageFile]) -> None:
+    whole = _whole(run, setting, lane)
     if whole is None:
         return
     known = _known_segments(run, lane, files, whole) if setting.callers == 1 else None
@@ -98,7 +140,7 @@ def _time_segments(run: Run, knowledge: Knowledge, setting: Setting, lane: Lane,
         return
     run.observer.progress("segments", 0, 0, text=str(lane))
     found = time_chain(
-        run.bench.chain_job(files, lane, callers=setting.callers),
+        run.bench.chain_job(files, [lane], callers=setting.callers),
         whole.job,
         rounds=SEGMENT_ROUNDS,
         round_s=SEGMENT_ROUND_S,

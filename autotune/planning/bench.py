@@ -63,11 +63,12 @@ class Bench:
             JobStage(file=str(file.path), lane=stage.lane) for file, stage in zip(files, candidate.stages, strict=True)
         )
 
-    def chain_job(self, files: Sequence[StageFile], lane: Lane, *, callers: int) -> Job:
-        """The job that runs the model in these stages, all on one lane."""
+    def chain_job(self, files: Sequence[StageFile], lanes: Sequence[Lane], *, callers: int) -> Job:
+        """The job that runs the model in these stages, on these lanes in turns."""
+        turns = [lanes[at % len(lanes)] for at in range(len(files))]
         return Job(
-            name=f"{len(files)} stages {lane}",
-            stages=tuple(JobStage(file=str(file.path), lane=lane) for file in files),
+            name=f"{len(files)} stages {' and '.join(map(str, lanes))}",
+            stages=tuple(JobStage(file=str(file.path), lane=lane) for file, lane in zip(files, turns, strict=True)),
             outputs=self.outputs,
             feeds=str(self.feeds),
             callers=callers,

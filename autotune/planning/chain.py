@@ -58,7 +58,7 @@ def cheapest_chain(
     count, lanes = cost.shape
     came = np.zeros((count, lanes), dtype=np.int64)
     best = table.entry_us[0] + cost[0]
-    off_diagonal = np.where(np.eye(lanes, dtype=bool), 0.0, cut_penalty_us)
+    off_diagonal = np.where(np.eye(lanes, dtype=bool), 0.0, cut_penalty_us + table.change_us)
     for at in range(1, count):
         change = (best + table.exit_us[at])[:, None] + table.entry_us[at][None, :] + off_diagonal
         np.fill_diagonal(change, best)
@@ -102,12 +102,11 @@ def exact_chain(
         all_leaving, all_errors = np.concatenate(leaving), np.concatenate(errors)
         all_lane = np.concatenate([np.full(len(t), lane) for lane, t in enumerate(times)])
         all_index = np.concatenate([np.arange(len(t)) for t in times])
-        keep = _pareto(all_leaving, all_errors)
         new_times, new_errors, new_parents = [], [], []
         for lane in range(lanes):
-            time = (
-                np.concatenate([times[lane], all_leaving[keep] + table.entry_us[at, lane]]) + table.kernel_us[at, lane]
-            )
+            arriving = all_leaving + table.change_us[all_lane, lane]
+            keep = _pareto(arriving, all_errors)
+            time = np.concatenate([times[lane], arriving[keep] + table.entry_us[at, lane]]) + table.kernel_us[at, lane]
             spent = np.concatenate([errors[lane], all_errors[keep]]) + error[at, lane]
             from_lane = np.concatenate([np.full(len(times[lane]), lane), all_lane[keep]])
             from_index = np.concatenate([np.arange(len(times[lane])), all_index[keep]])
@@ -170,7 +169,8 @@ def _remaining(cost: Floats, table: CostTable) -> Floats:
     least[count] = table.exit_us[count]
     for at in range(count - 1, 0, -1):
         stay = cost[at] + least[at + 1]
-        least[at] = np.minimum(stay, table.exit_us[at] + (table.entry_us[at] + stay).min())
+        elsewhere = (table.change_us + (table.entry_us[at] + stay)[None, :]).min(axis=1)
+        least[at] = np.minimum(stay, table.exit_us[at] + elsewhere)
     return least
 
 

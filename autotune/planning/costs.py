@@ -1,14 +1,15 @@
 """The cost table: what every run of kernels would cost on every lane, from prefix sums.
 
 A stage costs the sum of its kernels' marginal costs, plus what entering it costs (one call into the provider and the
-bytes
-that come in), plus what leaving it costs (the bytes that go out). All of it is predicted; nothing here is measured.
+bytes that come in), plus what leaving it costs (the bytes that go out). A change of lane within a plan may cost
+something of its own: the pools of different providers disturb each other. All of it is predicted, nothing measured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,7 @@ class CostTable:
         entry_us: [K + 1, L] cost of a stage that starts at this cut; inf where cutting is illegal.
         exit_us: [K + 1, L] cost of a stage that ends at this cut; inf where cutting is illegal.
         error: [K, L, P] squared error that each kernel adds to each of the P output parts.
+        change_us: [L, L] what a stage on the second lane right after one on the first costs beyond entry and exit.
     """
 
     setting: Setting
@@ -68,11 +70,13 @@ class CostTable:
     entry_us: Floats
     exit_us: Floats
     error: Floats
+    change_us: Floats
 
     def __post_init__(self) -> None:
         count, lanes = self.kernel_us.shape
         if (
             lanes != len(self.lanes)
+            or self.change_us.shape != (lanes, lanes)
             or self.entry_us.shape != (count + 1, lanes)
             or self.exit_us.shape != (count + 1, lanes)
         ):
@@ -96,7 +100,9 @@ class CostTable:
 
     def candidate_us(self, candidate: Candidate) -> float:
         """Predicted time of one request (SingleStream) or per sample (Offline)."""
-        return sum(self.stage_us(stage.start, stage.stop, stage.lane) for stage in candidate.stages)
+        at = [self.lanes.index(stage.lane) for stage in candidate.stages]
+        changes = sum(float(self.change_us[before, after]) for before, after in pairwise(at))
+        return changes + sum(self.stage_us(stage.start, stage.stop, stage.lane) for stage in candidate.stages)
 
     def candidate_error(self, candidate: Candidate) -> Floats:
         """[P] predicted squared error of each output part: squares add."""
@@ -136,6 +142,7 @@ def build_table(
     model_bytes: tuple[int, int],
     error: Mapping[Lane, Floats],
     parts: int,
+    change_us: Mapping[tuple[str, str], float] | None = None,
 ) -> CostTable:
     """The table of one setting.
 
@@ -147,6 +154,7 @@ def build_table(
         model_bytes: bytes of the model's inputs and of its outputs.
         error: [K, P] squared error of each kernel by lane; lanes that are not named add none.
         parts: P.
+        change_us: by processors, before and after, what a change costs beyond entry and exit; None: nothing.
     """
     lanes = tuple(kernel_us)
     count = len(cuts) - 1
@@ -159,6 +167,7 @@ def build_table(
     entry[~legal] = np.inf
     leave[~legal] = np.inf
     none = np.zeros((count, parts))
+    changes = change_us or {}
     return CostTable(
         setting=setting,
         lanes=lanes,
@@ -166,4 +175,5 @@ def build_table(
         entry_us=entry,
         exit_us=leave,
         error=np.stack([error.get(lane, none) for lane in lanes], axis=1),
+        change_us=np.array([[changes.get((a.processor, b.processor), 0.0) for b in lanes] for a in lanes]),
     )

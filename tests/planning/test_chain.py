@@ -26,7 +26,15 @@ def random_table(kernels: int, seed: int, *, parts: int = 1, illegal: float = 0.
     error[:, 2] = rng.uniform(0, 1, (kernels, parts))
     cost = rng.uniform(1, 10, (kernels, lanes))
     cost[:, 2] *= 0.5
-    return CostTable(setting=Setting(), lanes=LANES, kernel_us=cost, entry_us=entry, exit_us=leave, error=error)
+    return CostTable(
+        setting=Setting(),
+        lanes=LANES,
+        kernel_us=cost,
+        entry_us=entry,
+        exit_us=leave,
+        error=error,
+        change_us=rng.uniform(0, 2, (lanes, lanes)) * (1 - np.eye(lanes)),
+    )
 
 
 def brute_force(table: CostTable, budget: float) -> float:
@@ -68,6 +76,7 @@ def test_no_chain_is_found_when_nothing_meets_the_budget() -> None:
         entry_us=table.entry_us,
         exit_us=table.exit_us,
         error=np.ones_like(table.error),
+        change_us=table.change_us,
     )
     assert exact_chain(everywhere, weights=np.ones(1), budget=0.5) is None
 
