@@ -1,7 +1,8 @@
 """What a cut costs: predicted against measured, on every lane of this machine that uses all cores.
 
-A model as two stages on one lane is measured beside the model whole; the difference is the cost of the cut. It is
-predicted as the search does: coefficients of other models' stages, their level set by the model's own segments.
+A model as two stages on one lane is measured in turns with the model whole; the difference is the cost of the cut. It
+is predicted as the search does: coefficients of other models' stages, their level set by the model's own segments. A
+second measurement in a process of its own says how well the difference is known at all.
 
     python benchmarks/cuts.py [--models squeezenet,mobilenet_v2] [--positions 6] [--home FOLDER]
 
@@ -24,14 +25,15 @@ from autotune.api.calibration import SegmentTimes, calibrate
 from autotune.api.model_segments import SEGMENT_ROUND_S, SEGMENT_ROUNDS, SEGMENTS
 from autotune.core import Candidate, Failure, Lane, Measurement, Scenario, StageChoice
 from autotune.datasets import Store
-from autotune.graph import Graph, load, save_arrays
+from autotune.graph import load, save_arrays
 from autotune.planning import Bench, segment_ranges
 from autotune.planning.costs import LaneCost
 from autotune.predictor import StagePredictor
 from autotune.processors import discover, lanes_of, this_device
-from autotune.profiler import Job, screen, time_chain
+from autotune.profiler import Job, time_chain
 
-ROUNDS = 15
+ROUNDS = 16
+ROUND_S = 0.03
 DEADLINE_S = 300.0
 
 
@@ -63,14 +65,20 @@ def stage_costs(home: str, sha256: str) -> StagePredictor:
     )
 
 
-def medians(jobs: list[Job]) -> list[float]:
-    found = screen(jobs, rounds=ROUNDS, round_s=0.03, deadline_s=DEADLINE_S)
-    return [result.median_us if isinstance(result, Measurement) else float("nan") for result in found]
-
-
-def two_stages(graph: Graph, position: int, lane: Lane) -> Candidate:
-    spans = ((0, position), (position, len(graph.kernels)))
-    return Candidate(stages=tuple(StageChoice(start=start, stop=stop, lane=lane) for start, stop in spans))
+def surplus_us(bench: Bench, position: int, lane: Lane, reference: Job, seed: int) -> tuple[float, float]:
+    """What the cut costs, and what the whole takes, at the machine's fastest; NaN where it failed."""
+    files = bench.files([(0, position), (position, len(bench.graph.kernels))])
+    found = time_chain(
+        bench.chain_job(files, [lane], callers=1),
+        reference,
+        rounds=ROUNDS,
+        round_s=ROUND_S,
+        seed=seed,
+        deadline_s=DEADLINE_S,
+    )
+    if isinstance(found, Failure):
+        return float("nan"), float("nan")
+    return sum(found.stages_us) - found.whole_us, found.whole_us
 
 
 def one(model: str, lanes: list[Lane], positions: int, home: str) -> list[dict[str, Any]]:
@@ -105,36 +113,35 @@ def one(model: str, lanes: list[Lane], positions: int, home: str) -> list[dict[s
                 print(f"{model} on {lane}: {chain.message}")
                 continue
             prior = costs.coefficients(lane)
-            for first in range(0, len(chosen), 4):  # five sessions at a time are screened together
-                part = chosen[first : first + 4]
-                times = medians([reference, *(bench.job(two_stages(graph, at, lane), f"cut {at}") for at in part)])
-                _, fitted = calibrate(
-                    np.ones(len(graph.kernels)),
-                    LaneCost(
-                        call_us=prior.call_us,
-                        per_byte_in_us=prior.per_byte_in_us,
-                        per_byte_out_us=prior.per_byte_out_us,
-                    ),
-                    SegmentTimes(spans=tuple(spans), times_us=chain.stages_us, whole_us=chain.whole_us),
-                    cuts=graph.cuts,
-                    model_bytes=ends,
-                    overhead=1.0,
+            _, fitted = calibrate(
+                np.ones(len(graph.kernels)),
+                LaneCost(
+                    call_us=prior.call_us,
+                    per_byte_in_us=prior.per_byte_in_us,
+                    per_byte_out_us=prior.per_byte_out_us,
+                ),
+                SegmentTimes(spans=tuple(spans), times_us=chain.stages_us, whole_us=chain.whole_us),
+                cuts=graph.cuts,
+                model_bytes=ends,
+                overhead=1.0,
+            )
+            for at in chosen:
+                (first_us, whole_us), (again_us, _) = (surplus_us(bench, at, lane, reference, seed) for seed in (0, 1))
+                crossing = graph.cuts[at].bytes
+                rows.append(
+                    {
+                        "model": model,
+                        "lane": str(lane),
+                        "position": at,
+                        "bytes": crossing,
+                        "measured_us": first_us,
+                        "measured_again_us": again_us,
+                        "predicted_us": cost_us(fitted, crossing),
+                        "predicted_from_others_us": cost_us(prior, crossing),
+                        "whole_us": whole_us,
+                    }
                 )
-                for at, time_us in zip(part, times[1:], strict=True):
-                    crossing = graph.cuts[at].bytes
-                    rows.append(
-                        {
-                            "model": model,
-                            "lane": str(lane),
-                            "position": at,
-                            "bytes": crossing,
-                            "measured_us": time_us - times[0],
-                            "predicted_us": cost_us(fitted, crossing),
-                            "predicted_from_others_us": cost_us(prior, crossing),
-                            "whole_us": times[0],
-                        }
-                    )
-                    print(rows[-1], flush=True)
+                print(rows[-1], flush=True)
     return rows
 
 
@@ -145,7 +152,7 @@ def cost_us(cost: Any, crossing: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", default="squeezenet,mobilenet_v2,bert_mini")
-    parser.add_argument("--positions", type=int, default=8)
+    parser.add_argument("--positions", type=int, default=6)
     parser.add_argument("--home", default="")
     flags = parser.parse_args()
     rows = [
@@ -154,14 +161,17 @@ def main() -> None:
     summary = {}
     for lane in sorted({row["lane"] for row in rows}):
         own = [row for row in rows if row["lane"] == lane]
-        errors = np.array([abs(row["predicted_us"] - row["measured_us"]) for row in own])
-        others = np.array([abs(row["predicted_from_others_us"] - row["measured_us"]) for row in own])
+        errors, others, again = (
+            np.array([abs(row[name] - row["measured_us"]) for row in own])
+            for name in ("predicted_us", "predicted_from_others_us", "measured_again_us")
+        )
         summary[lane] = {
             "cuts": len(own),
             "median_cost_us": float(np.nanmedian([row["measured_us"] for row in own])),
             "median_error_us": float(np.nanmedian(errors)),
             "within_30_us": float(np.mean(errors <= 30)),
             "median_error_from_others_us": float(np.nanmedian(others)),
+            "median_retest_difference_us": float(np.nanmedian(again)),
         }
         print(lane, summary[lane])
     print(write("cuts", rows, **summary))
