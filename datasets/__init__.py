@@ -4,11 +4,12 @@ The folder lies at the top level and `autotune/datasets` is a committed link to 
 home folder (`home()`), never here.
 """
 
+from autotune.datasets.columns import ProfileColumns
 from autotune.datasets.home import home
+from autotune.datasets.incoming import RefusedRow
 from autotune.datasets.parquet import (
     PARQUET_SCHEMA_VERSION,
     ImportReport,
-    RefusedRow,
     export_parquet,
     import_parquet,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "PARQUET_SCHEMA_VERSION",
     "STORE_SCHEMA_VERSION",
     "ImportReport",
+    "ProfileColumns",
     "RefusedRow",
     "Store",
     "export_parquet",

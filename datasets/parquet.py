@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autotune.core import Kernel, Measurement, ProfileRecord
+from autotune.core import Measurement, ProfileRecord
 from autotune.datasets import rows
+from autotune.datasets.incoming import RefusedRow, check_rows
 from autotune.datasets.store import Store
 from autotune.errors import SchemaVersionError, StoreError
 
@@ -24,15 +25,8 @@ COLUMNS = (
     "signature", "kernel", "lane", "identity", "notes", "samples_us", "load_s", "peak_bytes", "failure_kind",
     "failure_message",
 )  # fmt: skip
+UNITS = {"samples_us": "microseconds", "load_s": "seconds", "peak_bytes": "bytes"}
 LICENCE = "not stated: add the licence under which these measurements may be used before passing them on"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusedRow:
-    """A row that was not imported: its number in the file, from 0, and why."""
-
-    row: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +84,10 @@ def export_parquet(
 
 
 def import_parquet(store: Store, path: str | Path) -> ImportReport:
-    """Add the records of a file that `export_parquet` wrote; each is validated, records already there are not doubled.
+    """Add the records of a file that `export_parquet` wrote: all that are sound, in one transaction.
+
+    Every row is checked, and the refused ones are in the report. Records that are there already, or stand twice in the
+    file, are not doubled; they count as known. A million rows take about a minute (`benchmarks/scale.py`).
 
     Raises:
         StoreError: the file or its card is missing, damaged or of another form; nothing was added.
@@ -98,19 +95,9 @@ def import_parquet(store: Store, path: str | Path) -> ImportReport:
     """
     path = Path(path)
     _read_card(path)
-    table = _read_table(path)
-    kernels: dict[str, Kernel] = {}
-    good: list[ProfileRecord] = []
-    refused: list[RefusedRow] = []
-    for number, row in enumerate(table.to_pylist()):
-        try:
-            good.append(_record(row, kernels))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            refused.append(RefusedRow(row=number, reason=f"{error}"))
-    held = {_key(row) for row in _rows(store.kernels(latest=False))}
-    new = [record for record, row in zip(good, _rows(good), strict=True) if _key(row) not in held]
-    store.add(new)
-    return ImportReport(added=len(new), known=len(good) - len(new), refused=tuple(refused))
+    incoming = check_rows(_read_table(path), str(path))
+    added = store.add_rows(incoming.kernels, incoming.rows, devices=incoming.devices)
+    return ImportReport(added=added, known=incoming.count - added, refused=incoming.refused)
 
 
 def _arrow_schema() -> pa.Schema:
@@ -131,11 +118,6 @@ def _rows(records: Iterable[ProfileRecord]) -> Iterator[dict[str, Any]]:
         yield {name: row[name] for name in COLUMNS}
 
 
-def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    samples = tuple(row["samples_us"]) if row["samples_us"] is not None else None
-    return row["signature"], row["lane"], row["identity"], row["notes"], samples, row["failure_message"]
-
-
 def _card(records: list[ProfileRecord], *, time: str, licence: str) -> dict[str, Any]:
     return {
         "schema_version": PARQUET_SCHEMA_VERSION,
@@ -146,7 +128,7 @@ def _card(records: list[ProfileRecord], *, time: str, licence: str) -> dict[str,
         "records": len(records),
         "kernels": len({id(record.kernel) for record in records}),
         "failures": sum(not isinstance(record.result, Measurement) for record in records),
-        "units": {"samples_us": "microseconds", "load_s": "seconds", "peak_bytes": "bytes"},
+        "units": UNITS,
         "columns": list(COLUMNS),
         "licence": licence,
     }
@@ -155,7 +137,8 @@ def _card(records: list[ProfileRecord], *, time: str, licence: str) -> dict[str,
 def _read_card(path: Path) -> None:
     card = card_path(path)
     try:
-        version = json.loads(card.read_text(encoding="utf-8"))["schema_version"]
+        known = json.loads(card.read_text(encoding="utf-8"))
+        version, units = known["schema_version"], known.get("units", UNITS)
     except FileNotFoundError as error:
         raise StoreError(f"{card} is missing: `export_parquet` writes it beside the data; copy both.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -164,6 +147,8 @@ def _read_card(path: Path) -> None:
         raise StoreError(f"{card} has the schema version {version!r}, which never existed: export the records again.")
     if version > PARQUET_SCHEMA_VERSION:
         raise SchemaVersionError(str(card), found=version, known=PARQUET_SCHEMA_VERSION, cure="export it anew")
+    if units != UNITS:
+        raise StoreError(f"{card} gives the units {units}, these records have {UNITS}: export them again.")
 
 
 def _read_table(path: Path) -> pa.Table:
@@ -178,17 +163,3 @@ def _read_table(path: Path) -> pa.Table:
     if missing:
         raise StoreError(f"{path} lacks the columns {', '.join(missing)}: it is no export of autotune.")
     return table.select(list(COLUMNS))
-
-
-def _record(row: Mapping[str, Any], kernels: dict[str, Kernel]) -> ProfileRecord:
-    kernel = kernels.get(row["kernel"])
-    if kernel is None:
-        kernel = rows.kernel_of(row["kernel"])
-        if kernel.signature != row["signature"]:
-            raise ValueError(f"the kernel is not the one that its signature {row['signature']} names")
-        kernels[row["kernel"]] = kernel
-    elif kernel.signature != row["signature"]:
-        raise ValueError(f"the kernel is not the one that its signature {row['signature']} names")
-    samples = row["samples_us"]
-    packed = dict(row) | {"samples_us": None if samples is None else rows.pack_samples(tuple(samples))}
-    return rows.profile_of(packed, kernel)

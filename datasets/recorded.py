@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autotune.datasets.plausible import ABSURD_US
 from autotune.errors import InputError, SchemaVersionError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ RECORDED_SCHEMA_VERSION = 1
 UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6}
 LATENCY = "latency "
 """Prefix of a column of latencies: `latency cpu`."""
-ABSURD_US = 3.6e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

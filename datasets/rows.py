@@ -95,7 +95,8 @@ def _result_of(row: Mapping[str, Any]) -> Measurement | Failure:
     return Measurement(samples_us=unpack_samples(row["samples_us"]), load_s=row["load_s"], peak_bytes=row["peak_bytes"])
 
 
-def _notes_of(text: str) -> Notes:
+def notes_of(text: str) -> Notes:
+    """The notes that `to_json` wrote."""
     return Notes(**json.loads(text))  # flat and of plain types: the codec's checks would cost more than the rest
 
 
@@ -111,7 +112,7 @@ def profile_of(row: Mapping[str, Any], kernel: Kernel) -> ProfileRecord:
         lane=lane_of(row["lane"]),
         result=_result_of(row),
         identity=identity_of(row["identity"]),
-        notes=_notes_of(row["notes"]),
+        notes=notes_of(row["notes"]),
     )
 
 
@@ -143,5 +144,5 @@ def stage_of(row: Mapping[str, Any]) -> StageRecord:
         errors=tuple((name, float(value)) for name, value in json.loads(row["errors"])),
         predicted_us=row["predicted_us"],
         identity=identity_of(row["identity"]),
-        notes=_notes_of(row["notes"]),
+        notes=notes_of(row["notes"]),
     )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
 import sqlalchemy as sa
 
 from autotune.core import FailureKind, Identity, Kernel, Lane, ProfileRecord, StageRecord
-from autotune.datasets import rows, schema
+from autotune.datasets import bulk, rows, schema
+from autotune.datasets.columns import ProfileColumns
 from autotune.datasets.connect import open_engine, place_of, reading, writing
 from autotune.datasets.home import home
 from autotune.errors import StoreError
@@ -77,6 +78,24 @@ class Store:
             connection.execute(schema.profiles.insert(), values)
         self._kernels.update(new)
 
+    def add_rows(
+        self, kernels: Mapping[str, str], values: Iterable[Mapping[str, Any]], *, devices: Collection[str]
+    ) -> int:
+        """Store checked rows of the table `profiles` that are not there yet, in one transaction; returns how many.
+
+        Args:
+            kernels: signature -> canonical JSON of every kernel that the rows name.
+            values: rows as `rows.profile_row` makes them.
+            devices: all devices that they name.
+
+        Raises:
+            StoreError: as of `add`.
+        """
+        with writing(self._engine) as connection:
+            known = self._known_kernels(connection, kernels)
+            new = {signature: text for signature, text in kernels.items() if signature not in known}
+            return bulk.insert(connection, new, values, devices=devices)
+
     def add_stages(self, records: Iterable[StageRecord]) -> None:
         """Store stage records in one transaction.
 
@@ -124,6 +143,33 @@ class Store:
             found = sorted(last.values(), key=lambda row: int(row["id"]))
         self._load_kernels({row["signature"] for row in found})
         return self._decoded(found, lambda row: rows.profile_of(row, self._kernels[row["signature"]]))
+
+    def columns(self, *, device: str) -> ProfileColumns:
+        """All measured profile records of a device by column, repeats too: what `kernels(latest=False)` holds.
+
+        A million records take seconds and no object each; only distinct kernels are decoded.
+        """
+        with reading(self._engine) as connection:
+            found = bulk.read(connection, device)
+        signatures, lanes, identities, notes = (coding.texts for coding in found.codings)
+        self._load_kernels(signatures)
+        try:
+            median_us = found.medians_us()
+        except ValueError as error:
+            raise StoreError(f"{self.place}: {error}: the file is damaged; move it away and measure again.") from error
+        return ProfileColumns(
+            kernels=tuple(self._kernels[signature] for signature in signatures),
+            signatures=tuple(signatures),
+            lanes=tuple(self._decoded(lanes, rows.lane_of)),
+            identities=tuple(self._decoded(identities, rows.identity_of)),
+            notes=tuple(self._decoded(notes, rows.notes_of)),
+            kernel=found.codes[:, 0],
+            lane=found.codes[:, 1],
+            identity=found.codes[:, 2],
+            note=found.codes[:, 3],
+            median_us=median_us,
+            failures=found.failures,
+        )
 
     def known(self, signatures: Collection[str], lane: Lane, identity: Identity) -> set[str]:
         """Those of `signatures` that need not be measured again on this lane under this identity.

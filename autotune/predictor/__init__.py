@@ -3,6 +3,7 @@
 xgboost, scikit-learn, pandas and SciPy are imported where they are first used.
 """
 
+from autotune.predictor.columns import training_columns
 from autotune.predictor.duel import Duel, duel
 from autotune.predictor.evaluation import Accuracy, Evaluation, evaluate
 from autotune.predictor.features import FEATURES, Feature, features
@@ -11,7 +12,7 @@ from autotune.predictor.learner import LEARNERS, learner
 from autotune.predictor.registry import Champion, champion_version, load_champion, promote, register, versions
 from autotune.predictor.stage_predictor import StageCost, StagePredictor
 from autotune.predictor.storage import load, save
-from autotune.predictor.training import MIN_RECORDS, Groups
+from autotune.predictor.training import MIN_RECORDS, Groups, TrainingSet
 
 __all__ = [
     "FEATURES",
@@ -26,6 +27,7 @@ __all__ = [
     "KernelPredictor",
     "StageCost",
     "StagePredictor",
+    "TrainingSet",
     "champion_version",
     "duel",
     "evaluate",
@@ -36,5 +38,6 @@ __all__ = [
     "promote",
     "register",
     "save",
+    "training_columns",
     "versions",
 ]

@@ -14,7 +14,7 @@ from autotune.errors import PredictorError
 from autotune.predictor.features import KernelRows
 from autotune.predictor.lane_model import LaneModel, borrowed, fit_lane
 from autotune.predictor.learner import Learner, learner
-from autotune.predictor.training import Groups, predictions, require, training_set
+from autotune.predictor.training import Groups, TrainingSet, predictions, require, training_set
 
 Vector = npt.NDArray[np.float64]
 
@@ -67,24 +67,26 @@ class KernelPredictor:
         return sum(model.records for model in self._models.values())
 
     def fit(
-        self, records: Sequence[ProfileRecord], groups: Groups | None = None, *, calibrate: bool = True
+        self, records: Sequence[ProfileRecord] | TrainingSet, groups: Groups | None = None, *, calibrate: bool = True
     ) -> KernelPredictor:
         """Learn from records; what was learnt before is forgotten.
 
         Args:
-            records: of one device; failures are skipped, repeats joined by their median.
+            records: of one device; failures are skipped, repeats joined by their median. Hundreds of thousands come as
+                a training set (`training_columns(store.columns(device=…))`).
             groups: model name -> signatures, so that intervals are calibrated on models left out.
             calibrate: without it intervals are those of the training residuals (too narrow), in a quarter of the time.
 
         Raises:
             PredictorError: too few records, or of several devices.
         """
-        data = training_set(records, self.device)
+        data = records if isinstance(records, TrainingSet) else training_set(records, self.device)
         require(data)
+        rows = KernelRows(limit=data.count)  # lanes share their kernels
         options = {"cores": self.cores, "seed": self.seed}
         with ThreadPoolExecutor(max_workers=min(len(data.lanes), self.cores)) as pool:
             waiting = [
-                pool.submit(fit_lane, part, self.learner, groups, **options, calibrated=calibrate)
+                pool.submit(fit_lane, part, rows, self.learner, groups, **options, calibrated=calibrate)
                 for part in data.lanes
             ]
             fitted = [future.result() for future in waiting]

@@ -18,6 +18,8 @@ Vector = npt.NDArray[np.float64]
 
 FOLDS = 4
 """Of the cross-conformal calibration."""
+MANY = 50_000
+"""Records of a lane from which one fold is enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,39 +54,50 @@ class LaneModel:
 
 
 def fit_lane(
-    part: LaneRecords, learner: Learner, groups: Groups | None, *, cores: int, seed: int, calibrated: bool
+    part: LaneRecords,
+    features: KernelRows,
+    learner: Learner,
+    groups: Groups | None,
+    *,
+    cores: int,
+    seed: int,
+    calibrated: bool,
 ) -> LaneModel:
     """Learn a lane; without calibration on models left out, intervals are those of the training residuals."""
-    unique, inverse = KernelRows().take(part.kernels)
+    unique, inverse = features.take(part.kernels)
     rows = unique[inverse]
     regressor = learner.fit(rows, part.latency_us, part.lane, cores, seed=seed)
     if calibrated:
         folds = folds_of(part.signatures, groups, FOLDS)
-        residuals = _out_of_fold(part, rows, folds, learner, cores=cores, seed=seed)
+        residuals, held = _out_of_fold(part, rows, folds, learner, cores=cores, seed=seed)
     else:
-        residuals = np.log(part.latency_us) - regressor.log_us(rows, part.lane, cores)
+        residuals, held = np.log(part.latency_us) - regressor.log_us(rows, part.lane, cores), np.full(len(rows), True)
     return LaneModel(
         lane=part.lane,
         identity=part.identity,
         records=len(rows),
         regressor=regressor,
-        calibration=calibrate(residuals, family_codes(rows)),
+        calibration=calibrate(residuals[held], family_codes(rows[held])),
         sentinel_us=part.sentinel_us,
     )
 
 
 def _out_of_fold(
     part: LaneRecords, rows: Matrix, folds: npt.NDArray[np.intp], learner: Learner, *, cores: int, seed: int
-) -> Vector:
-    """log(measured / predicted) of every row, by regressors that did not see its fold."""
+) -> tuple[Vector, npt.NDArray[np.bool_]]:
+    """log(measured / predicted) by regressors that did not see a row's fold, and for which rows it is known.
+
+    That is all of them, but of `MANY` only those of one fold: their quantiles are certain enough, and a fit takes long.
+    """
     measured = np.log(part.latency_us)
-    residuals = np.zeros(len(rows))
-    for fold in np.unique(folds):
+    residuals, known = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
+    for fold in np.unique(folds)[: 1 if len(rows) >= MANY else None]:
         held = folds == fold
         rest = ~held if not held.all() else held  # a single record can't be held out
         regressor = learner.fit(rows[rest], part.latency_us[rest], part.lane, cores, seed=seed)
         residuals[held] = measured[held] - regressor.log_us(rows[held], part.lane, cores)
-    return residuals
+        known |= held
+    return residuals, known
 
 
 def borrowed(model: LaneModel, lane: Lane) -> LaneModel:

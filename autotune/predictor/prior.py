@@ -20,6 +20,8 @@ CLASSES = ("dense", "depthwise", "light")
 _CLASS_OF = {"convolution": 0, "matmul": 0, "attention": 0, "recurrent": 0, "depthwise": 1}
 _CLASS = np.array([_CLASS_OF.get(name, 2) for name in FAMILIES])
 
+ENOUGH = 20_000
+"""Records that eight constants are fitted to; more change nothing and take minutes."""
 _PULL = 0.2
 """Weight of the nominal constants, in records: a few measurements override them."""
 _FAMILY_PULL = 3.0
@@ -55,9 +57,15 @@ NOMINAL = Roofline(launch_us=2.0, us_per_flop=(2e-5, 1e-4, 4e-4), us_per_byte=1e
 
 
 def fit_roofline(rows: Matrix, latency_us: Vector) -> Roofline:
-    """Constants that fit measured latencies in log space, robustly (soft L1), pulled weakly to nominal ones."""
+    """Constants that fit measured latencies in log space, robustly (soft L1), pulled weakly to nominal ones.
+
+    Of more than `ENOUGH` records every second, third, … is taken: rows are ordered by signature, that is, at random.
+    """
     from scipy.optimize import least_squares
 
+    step = -(-len(rows) // ENOUGH)
+    if step > 1:
+        rows, latency_us = rows[::step], latency_us[::step]
     flops, moved, family = _terms(rows)
     kind = _CLASS[family]
     nominal = np.log([NOMINAL.launch_us, *NOMINAL.us_per_flop, NOMINAL.us_per_byte])

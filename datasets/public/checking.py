@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from autotune.datasets.plausible import ABSURD_US, unit_problem
 from autotune.datasets.public.source import PROCESSORS, UNITS_US, Source
 from autotune.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-ABSURD_US = 3.6e9
-"""An hour."""
-PLAUSIBLE_MEDIAN_US = (0.02, 6e8)
-"""A device whose median lies outside is taken for a table in another unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +88,7 @@ def check(source: Source, table: pd.DataFrame) -> Checked:
 
 
 def _check_unit(source: Source, kept: pd.DataFrame) -> None:
-    low, high = PLAUSIBLE_MEDIAN_US
     for device, median in kept.groupby("device")["latency_us"].median().items():
-        if not low <= median <= high:
-            raise InputError(
-                f"{source.name}: the median on {device} would be {median:.3g} µs, read as {source.unit}: "
-                "the table is in another unit; nothing was imported."
-            )
+        problem = unit_problem(float(median))
+        if problem:
+            raise InputError(f"{source.name} on {device}, read as {source.unit}: {problem}; nothing was imported.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -90,6 +91,102 @@ def test_bad_rows_are_refused_with_the_reason_and_good_ones_kept(exported: Path,
         assert "sulked" in report.refused[1].reason
         assert "0" * 32 in report.refused[2].reason
         assert str(report).startswith("1 records added, 0 known already, 4 refused, the first in row 0:")
+
+
+def spoilt(exported: Path, **cells: object) -> None:
+    """The exported file with other values in its first row; None leaves a cell empty."""
+    table = pq.read_table(exported)
+    rows = table.to_pylist()
+    rows[0].update(cells)
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), exported)
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ({"samples_us": [0.0, 2.0]}, r"positive samples, got \(0\.0, 2\.0\)"),
+        ({"samples_us": [float("nan")]}, "positive samples"),
+        ({"samples_us": [1.0, None]}, "positive samples"),
+        ({"samples_us": []}, r"positive samples, got \(\)"),
+        ({"samples_us": [1.0, 4e9]}, r"4e\+09 µs is an hour or more"),
+        ({"samples_us": [float("inf")]}, "inf µs is an hour or more"),
+        ({"samples_us": None}, "'' is no kind of failure"),
+        ({"load_s": -1.0}, r"load_s -1\.0"),
+        ({"load_s": None}, "load_s nan"),
+        ({"peak_bytes": None}, "peak_bytes nan"),
+        ({"kernel": None}, "kernel: an empty cell"),
+        ({"kernel": "{}"}, r"kernel: Kernel\.family is missing"),
+        ({"identity": '{"device": 5}'}, r"identity: Identity\.device"),
+        ({"notes": '{"time": "now", "code_version": "0", "mood": "good", "load_average": "high"}'}, "notes: .*load_av"),
+        ({"lane": '{"processor": "quantum:qpu"}'}, "unknown processor 'quantum:qpu': `cpu`, or"),
+        ({"lane": '{"processor": "cpu", "precision": "f99"}'}, "lane: .*f99"),
+        ({"signature": None}, "its signature None names"),
+    ],
+)
+def test_what_is_wrong_with_a_row_is_said(exported: Path, empty: Store, cells: dict[str, object], reason: str) -> None:
+    spoilt(exported, **cells)
+    with empty:
+        report = import_parquet(empty, exported)
+        assert report.added == 3
+        assert [row.row for row in report.refused] == [0]
+        assert re.search(reason, report.refused[0].reason), report.refused[0].reason
+        assert len(empty.kernels(latest=False)) == 3
+
+
+def test_a_row_that_stands_twice_in_a_file_is_added_once(exported: Path, empty: Store) -> None:
+    table = pq.read_table(exported)
+    pq.write_table(pa.concat_tables([table, table.slice(1, 1)]), exported)
+    with empty:
+        report = import_parquet(empty, exported)
+        assert (report.added, report.known, report.refused) == (4, 1, ())
+
+
+def test_a_file_in_another_unit_imports_nothing(exported: Path, empty: Store) -> None:
+    table = pq.read_table(exported)
+    rows = [
+        row | {"samples_us": row["samples_us"] and [us * 1e-6 for us in row["samples_us"]]} for row in table.to_pylist()
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), exported)
+    with (
+        empty,
+        pytest.raises(StoreError, match=r"the median would be [\d.]+e-06 µs: .* another unit; nothing was imported"),
+    ):
+        import_parquet(empty, exported)
+    card = exported.with_suffix(".card.json")
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"units": {"samples_us": "milliseconds"}}))
+    with empty, pytest.raises(StoreError, match=r"gives the units .*milliseconds"):
+        import_parquet(empty, exported)
+    with empty:
+        assert empty.counts()["profiles"] == empty.counts()["kernels"] == 0
+
+
+def test_a_column_of_another_type_imports_nothing(exported: Path, empty: Store) -> None:
+    table = pq.read_table(exported)
+    for name, values in (("samples_us", ["a"] * 4), ("load_s", ["b"] * 4)):
+        at = table.schema.get_field_index(name)
+        pq.write_table(table.set_column(at, name, pa.array(values)), exported)
+        with empty, pytest.raises(StoreError, match=f"the column {name} holds no"):
+            import_parquet(empty, exported)
+
+
+def test_a_file_without_rows_adds_nothing(exported: Path, empty: Store) -> None:
+    pq.write_table(pq.read_table(exported).slice(0, 0), exported)
+    with empty:
+        assert str(import_parquet(empty, exported)) == "0 records added, 0 known already, 0 refused"
+
+
+def test_an_import_that_is_cut_short_leaves_nothing(
+    exported: Path, empty: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autotune.datasets import bulk
+
+    monkeypatch.setattr(bulk, "_BATCH", 2)
+    taken = iter(range(3))
+    monkeypatch.setattr(bulk, "_unseen", lambda held, value: next(taken) >= 0)
+    with empty:
+        with pytest.raises(RuntimeError):
+            import_parquet(empty, exported)
+        assert empty.counts()["profiles"] == empty.counts()["kernels"] == 0
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_another_unit_or_a_missing_column_imports_nothing(table: Path, tmp_path:
     import_public(table, tmp_path)
     before = load_public(tmp_path, "usc_mobile_gpu_ops")[1]
     operators(lat_us_red=[1e-5, 2e-5, 3e-5, 4e-5]).to_parquet(table)
-    with pytest.raises(InputError, match="the median on red would be"):
+    with pytest.raises(InputError, match="on red, read as us: the median would be"):
         import_public(table, tmp_path)
     operators().drop(columns="stride").to_parquet(table)
     with pytest.raises(InputError, match="lacks the columns stride"):

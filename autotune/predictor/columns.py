@@ -1,0 +1,67 @@
+"""From records by column to what can be learnt from: `training_set` for a million of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autotune.core import Device
+from autotune.datasets import ProfileColumns
+from autotune.datasets.columns import Codes, segment_medians
+from autotune.errors import PredictorError
+from autotune.predictor.training import MIN_RECORDS, LaneRecords, TrainingSet
+
+
+def training_columns(columns: ProfileColumns, device: Device | None = None) -> TrainingSet:
+    """The same as `training_set(store.kernels(latest=False), device)` makes of the records one by one.
+
+    Raises:
+        PredictorError: records of another device than `device`, or none at all.
+    """
+    devices = sorted({identity.device for identity in columns.identities})
+    if len(devices) > 1 or (device is not None and devices not in ([], [device.id])):
+        wanted = device.id if device is not None else devices[0]
+        raise PredictorError(
+            f"records of the devices {', '.join(devices)} can't be mixed: pass those of {wanted} only "
+            f"(`Store.columns(device={wanted!r})`)."
+        )
+    if not len(columns.kernel):
+        raise PredictorError(
+            f"no measured kernels in {columns.failures} records: at least {MIN_RECORDS} of one lane are needed; "
+            "run `autotune profile`."
+        )
+    order = np.argsort(np.array(columns.signatures))
+    rank = np.empty(len(order), dtype=np.intp)
+    rank[order] = np.arange(len(order))
+    parts, stale = [], 0
+    for code in range(len(columns.lanes)):
+        own = np.flatnonzero(columns.lane == code)
+        current = own[columns.identity[own] == columns.identity[own[-1]]]
+        stale += len(own) - len(current)
+        parts.append(_lane_records(columns, current, order, rank))
+    return TrainingSet(
+        device=devices[0],
+        lanes=tuple(sorted(parts, key=lambda part: str(part.lane))),
+        failures=columns.failures,
+        stale=stale,
+    )
+
+
+def _lane_records(columns: ProfileColumns, rows: Codes, order: Codes, rank: Codes) -> LaneRecords:
+    """The records in these rows, all of one lane and identity, by kernel in the order of signatures.
+
+    As in `training_set`, times are brought to the speed at which the lane's sentinel takes its median.
+    """
+    beside_us = np.array([note.sentinel_us for note in columns.notes])[columns.note[rows]]
+    known = beside_us > 0
+    usual_us = float(np.median(beside_us[known])) if known.any() else 0.0
+    latency_us = columns.median_us[rows] * np.divide(usual_us, beside_us, out=np.ones(len(rows)), where=known)
+    found, segments = np.unique(rank[columns.kernel[rows]], return_inverse=True)
+    positions = order[found].tolist()
+    return LaneRecords(
+        lane=columns.lanes[columns.lane[rows[0]]],
+        identity=columns.identities[columns.identity[rows[0]]],
+        kernels=tuple(columns.kernels[position] for position in positions),
+        signatures=tuple(columns.signatures[position] for position in positions),
+        latency_us=segment_medians(latency_us, segments, len(found)),
+        sentinel_us=usual_us,
+    )

@@ -1,0 +1,110 @@
+"""Many profile records at once, into the store and out of it, without an object for each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from autotune.datasets import schema
+from autotune.datasets.columns import Codes, Coding, Vector, segment_medians
+
+_BATCH = 20_000
+"""Rows that are handed to the data base at once."""
+_ITSELF = ("signature", "lane", "identity", "notes", "samples_us", "failure_message")
+"""Columns in which two different records differ."""
+
+
+def insert(
+    connection: sa.Connection,
+    kernels: Mapping[str, str],
+    values: Iterable[Mapping[str, Any]],
+    *,
+    devices: Collection[str],
+) -> int:
+    """Insert new kernels (signature -> JSON) and those rows that are not there yet; returns how many.
+
+    Args:
+        connection: in the caller's transaction.
+        kernels: none of which is there.
+        values: rows of the table `profiles`.
+        devices: all devices that they name.
+    """
+    for part in _batches({"signature": signature, "json": text} for signature, text in kernels.items()):
+        connection.execute(schema.kernels.insert(), part)
+    held = _held(connection, devices)
+    added = 0
+    for part in _batches(value for value in values if _unseen(held, value)):
+        connection.execute(schema.profiles.insert(), part)
+        added += len(part)
+    return added
+
+
+def _held(connection: sa.Connection, devices: Collection[str]) -> set[tuple[Any, ...]]:
+    """What makes a record itself, of all records of these devices."""
+    table = schema.profiles
+    query = sa.select(*(table.c[name] for name in _ITSELF)).where(table.c.device.in_(sorted(devices)))
+    same: dict[Any, Any] = {}  # one object for each text: a lane stands in thousands of rows
+    return {tuple(same.setdefault(cell, cell) for cell in row) for row in connection.execute(query)}
+
+
+def _unseen(held: set[tuple[Any, ...]], value: Mapping[str, Any]) -> bool:
+    """Whether a row is not among those held; it is from now on."""
+    before = len(held)
+    held.add(tuple(value[name] for name in _ITSELF))
+    return len(held) > before
+
+
+def _batches(values: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    rest = iter(values)
+    while part := list(islice(rest, _BATCH)):
+        yield part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Found:
+    """Measured rows of a device.
+
+    Args:
+        codings: of signatures, lanes, identities and notes.
+        codes: [N, 4] into them.
+        packed: [N] samples as they are stored.
+        failures: rows without samples.
+    """
+
+    codings: tuple[Coding, Coding, Coding, Coding]
+    codes: Codes
+    packed: list[bytes]
+    failures: int
+
+    def medians_us(self) -> Vector:
+        """Median of each row's samples; ValueError where they are none."""
+        sizes = np.array([len(blob) for blob in self.packed], dtype=np.intp)
+        if (sizes % 8).any() or not sizes.all():
+            raise ValueError("samples that are no numbers")
+        values = np.frombuffer(b"".join(self.packed), dtype="<f8").astype(np.float64, copy=False)
+        if not (values > 0).all():
+            raise ValueError("samples that are not positive")
+        return segment_medians(values, np.repeat(np.arange(len(sizes)), sizes // 8), len(sizes))
+
+
+def read(connection: sa.Connection, device: str) -> Found:
+    """All rows of a device in the order they were made."""
+    table = schema.profiles
+    columns = (table.c.signature, table.c.lane, table.c.identity, table.c.notes, table.c.samples_us)
+    query = sa.select(*columns).where(table.c.device == device).order_by(table.c.id)
+    signature, lane, identity, note = codings = Coding(), Coding(), Coding(), Coding()
+    codes: list[tuple[int, int, int, int]] = []
+    packed: list[bytes] = []
+    failures = 0
+    for own, where, who, how, blob in connection.execution_options(yield_per=_BATCH).execute(query):
+        if blob is None:
+            failures += 1
+        else:
+            codes.append((signature.code(own), lane.code(where), identity.code(who), note.code(how)))
+            packed.append(blob)
+    return Found(codings=codings, codes=np.array(codes, dtype=np.intp).reshape(-1, 4), packed=packed, failures=failures)

@@ -1,0 +1,99 @@
+"""Records by column teach the same as records one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from autotune.core import ProfileRecord
+from autotune.datasets import Store
+from autotune.errors import PredictorError, StoreError
+from autotune.predictor import KernelPredictor, training_columns
+from autotune.predictor.training import training_set
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(f"sqlite:///{tmp_path / 'profiles.db'}") as opened:
+        yield opened
+
+
+@pytest.fixture
+def records(invented: ModuleType) -> list[ProfileRecord]:
+    """Repeats at other speeds of the machine, a failure, an older version of a provider, three lanes of unlike size."""
+    kernels, lanes = invented.draw_kernels(30, 1), invented.LANES
+    again = [
+        replace(one, notes=replace(one.notes, sentinel_us=80.0 + 10 * at))
+        for at in (0, 1, 2)
+        for one in (invented.record(kernel, lanes[0], launch=at + 1) for kernel in kernels[:7])
+    ]
+    older = [invented.record(kernel, lanes[1], version="0.9") for kernel in kernels[:5]]
+    return [*older, *invented.profile(kernels[::-1], lanes[:2]), *again, invented.failed(kernels[0], lanes[2]),
+            *invented.profile(kernels[:4], lanes[2:3])]  # fmt: skip
+
+
+def test_give_the_same_training_set(records: list[ProfileRecord], store: Store, invented: ModuleType) -> None:
+    store.add(records)
+    one_by_one = training_set(store.kernels(latest=False), invented.DEVICE)
+    by_column = training_columns(store.columns(device=invented.DEVICE.id), invented.DEVICE)
+    assert by_column.hash == one_by_one.hash
+    assert (by_column.failures, by_column.stale) == (one_by_one.failures, one_by_one.stale) == (1, 5)
+    for found, wanted in zip(by_column.lanes, one_by_one.lanes, strict=True):
+        assert (found.lane, found.identity, found.kernels) == (wanted.lane, wanted.identity, wanted.kernels)
+        assert found.latency_us.tolist() == wanted.latency_us.tolist()
+        assert found.sentinel_us == wanted.sentinel_us
+    assert {part.sentinel_us for part in by_column.lanes} == {90.0, 0.0}
+
+
+def test_give_the_same_predictor(records: list[ProfileRecord], store: Store, invented: ModuleType) -> None:
+    store.add(records)
+    data = training_columns(store.columns(device=invented.DEVICE.id), invented.DEVICE)
+    by_column, one_by_one = (KernelPredictor(device=invented.DEVICE).fit(source) for source in (data, records))
+    kernels = invented.draw_kernels(20, 9)
+    for lane in invented.LANES[:3]:
+        assert by_column.predict(kernels, lane) == one_by_one.predict(kernels, lane)
+
+
+def test_hold_one_device_and_refuse_to_teach_another(store: Store, invented: ModuleType) -> None:
+    kernels, lane = invented.draw_kernels(3, 1), invented.LANES[0]
+    store.add([invented.record(kernels[0], lane), invented.record(kernels[1], lane, device="feedfeedfeed")])
+    columns = store.columns(device="feedfeedfeed")
+    assert [kernel.signature for kernel in columns.kernels] == [kernels[1].signature]
+    with pytest.raises(PredictorError, match=r"feedfeedfeed can't be mixed: pass those of 0123456789ab only"):
+        training_columns(columns, invented.DEVICE)
+
+
+def test_without_a_measurement_say_what_is_missing(store: Store, invented: ModuleType) -> None:
+    store.add([invented.failed(invented.draw_kernels(1, 1)[0], invented.LANES[0])])
+    with pytest.raises(PredictorError, match=r"no measured kernels in 1 records: at least \d+ of one lane"):
+        training_columns(store.columns(device=invented.DEVICE.id), invented.DEVICE)
+    assert len(store.columns(device="absent").kernel) == 0
+
+
+@pytest.mark.parametrize("samples", [b"1234567", b"", np.array([1.0, -2.0]).tobytes(), np.array([np.nan]).tobytes()])
+def test_damaged_samples_are_named(store: Store, invented: ModuleType, samples: bytes, tmp_path: Path) -> None:
+    import sqlite3
+
+    store.add([invented.record(invented.draw_kernels(1, 1)[0], invented.LANES[0])])
+    with sqlite3.connect(tmp_path / "profiles.db") as connection:
+        connection.execute("UPDATE profiles SET samples_us = ?", (samples,))
+    connection.close()
+    with pytest.raises(StoreError, match=r"profiles\.db: samples that are .* the file is damaged"):
+        store.columns(device=invented.DEVICE.id)
+
+
+def test_intervals_of_a_large_lane_hold_by_one_fold(invented: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    from autotune.predictor import lane_model
+
+    kernels, lane = invented.draw_kernels(200, 1), invented.LANES[0]
+    monkeypatch.setattr(lane_model, "MANY", 100)
+    predictor = KernelPredictor(device=invented.DEVICE).fit(invented.profile(kernels, [lane]))
+    new = invented.draw_kernels(200, 5)
+    measured = [invented.record(kernel, lane).result.median_us for kernel in new]
+    inside = [p.low_us <= us <= p.high_us for us, p in zip(measured, predictor.predict(new, lane), strict=True)]
+    assert 0.8 <= np.mean(inside) <= 0.98
