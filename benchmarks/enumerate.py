@@ -95,8 +95,8 @@ def one(model: str, tolerances: list[float], positions: int, home: Path) -> list
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         work = Path(folder)
         worker = stack.enter_context(Worker())
-        settings = SearchSettings(home=home, track=False, budget_s=90.0)
-        task = prepare_task(model, settings, work, worker, Budget(settings.budget_s))
+        settings = SearchSettings(home=home, track=False)
+        task = prepare_task(model, settings, work, worker, Budget(90.0))
         bench = Bench(task.graph, work=work / "stages", feeds=task.feeds, scenario=Scenario.SINGLE_STREAM)
         lanes = best_lanes()
         candidates = space(task, lanes, positions or math.ceil(math.log(200) / math.log(max(2, len(lanes)))))

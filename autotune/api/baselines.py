@@ -164,7 +164,7 @@ def _screen(run: Run, contenders: list[Contender]) -> list[float]:
     if len(chosen) < len(contenders):
         what = f"{len(chosen)} of {len(contenders)} other settings" if chosen else "anything but ONNX Runtime's default"
         run.warnings.append(
-            f"the budget of {run.settings.budget_s:g} s is too small to measure "
+            f"the budget of {run.budget.total_s:g} s is too small to measure "
             f"{'more than ' if chosen else ''}{what}; give more, for instance --budget 2min."
         )
     return screen_beside(run, default, chosen, phase="baselines", rounds=rounds, seed=run.settings.seed)

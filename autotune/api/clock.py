@@ -43,6 +43,15 @@ class Budget:
         return max(0.0, self.until(share) - self._clock())
 
     @contextmanager
+    def extended(self, most_s: float) -> Iterator[None]:
+        """Time inside comes on top of the budget, up to so many seconds."""
+        begin = self._clock()
+        try:
+            yield
+        finally:
+            self.total_s += min(most_s, self._clock() - begin)
+
+    @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Adds the seconds spent inside to `spent_s[name]`."""
         begin = self._clock()

@@ -10,7 +10,7 @@ from autotune.core import Lane
 from autotune.planning import ErrorModel, Setting
 
 MAX_LANES = 5
-LANE_REACH = 1.5
+LANE_REACH = 1.25
 """A further lane of a processor and precision is profiled when its whole-model time is within this factor of that
 processor's best: with other threads, kernels differ little in which of them they prefer."""
 PROCESSOR_REACH = 4.0

@@ -11,6 +11,7 @@ import numpy as np
 from autotune.api.deciding import reserve_s
 from autotune.api.run import DEFAULT, Run
 from autotune.api.screening import without_drift
+from autotune.api.settings import DEFAULT_BUDGET_S
 from autotune.core import (
     DEFAULT_LANE,
     Failure,
@@ -54,7 +55,8 @@ def profile_model(run: Run, lanes: Sequence[Lane]) -> None:
         run.counters.kernels_known += len(known)
     total = sum(len(kernels) for kernels in missing.values())
     done = 0
-    spare_s = run.budget.left_s - reserve_s(run) - AFTER_PROFILE_SHARE * run.budget.total_s
+    extra_s = DEFAULT_BUDGET_S - run.budget.total_s if run.settings.budget_s is None else 0.0
+    spare_s = extra_s or run.budget.left_s - reserve_s(run) - AFTER_PROFILE_SHARE * run.budget.total_s
     until = time.monotonic() + max(spare_s, LEAST_PROFILE_SHARE * run.budget.left_s)
 
     def keep(record: ProfileRecord) -> None:
@@ -64,17 +66,18 @@ def profile_model(run: Run, lanes: Sequence[Lane]) -> None:
         run.counters.device_measurements += 1
         run.observer.progress("profile", done, total, text=str(record.lane))
 
-    for at, lane in enumerate(lanes):
-        left_s = (until - time.monotonic()) / max(1, len(lanes) - at)
-        if missing[lane] and left_s > 0:
-            profile_kernels(
-                missing[lane],
-                lane,
-                identity=lane_identity(run, lane, Protocol.MARGINAL),
-                seed=run.settings.seed,
-                deadline_s=max(left_s, 1.0),
-                on_record=keep,
-            )
+    with run.budget.extended(extra_s):
+        for at, lane in enumerate(lanes):
+            left_s = (until - time.monotonic()) / max(1, len(lanes) - at)
+            if missing[lane] and left_s > 0:
+                profile_kernels(
+                    missing[lane],
+                    lane,
+                    identity=lane_identity(run, lane, Protocol.MARGINAL),
+                    seed=run.settings.seed,
+                    deadline_s=max(left_s, 1.0),
+                    on_record=keep,
+                )
     if done < total:
         run.warnings.append(
             f"the budget allowed {done} of {total} unknown kernels to be profiled; the rest is predicted."

@@ -20,6 +20,7 @@ from autotune.profiler import ChainTimes, notes, stage_errors, time_chain
 
 SEGMENTS = 8
 SEGMENT_ROUNDS = 8
+CHANGE_ROUNDS = 4
 SEGMENT_ROUND_S = 0.05
 ERROR_SEGMENTS = 24
 STAGE_DEADLINE_S = 120.0
@@ -113,7 +114,7 @@ def _time_changes(run: Run, knowledge: Knowledge, setting: Setting, files: Seque
         found = time_chain(
             run.bench.chain_job(files, [first, second], callers=setting.callers),
             whole.job,
-            rounds=SEGMENT_ROUNDS,
+            rounds=CHANGE_ROUNDS,
             round_s=SEGMENT_ROUND_S,
             seed=run.settings.seed,
             deadline_s=_deadline_s(run),

@@ -86,9 +86,9 @@ def profile(
     Raises:
         AutotuneError: see `autotune.errors`.
     """
-    settings = settings or SearchSettings(budget_s=DEFAULT_BUDGET_S)
+    settings = settings or SearchSettings()
     watcher = Guarded(observer or SilentObserver())
-    budget = Budget(settings.budget_s)
+    budget = Budget(settings.budget_s or DEFAULT_BUDGET_S)
     with ExitStack() as stack:
         place = stack.enter_context(open_workplace(settings.home, settings.processors))
         store = stack.enter_context(Store(place.store_url))

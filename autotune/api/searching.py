@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from autotune.api.baselines import measure_baselines, read_user_options
 from autotune.api.clock import Budget
 from autotune.api.deciding import conclude, decide_run
@@ -17,7 +19,7 @@ from autotune.api.interrupts import Interrupts
 from autotune.api.result import SearchResult, result_of
 from autotune.api.rounds import search_rounds
 from autotune.api.run import DEFAULT, Run
-from autotune.api.settings import Metric, SearchSettings
+from autotune.api.settings import DEFAULT_BUDGET_S, Metric, SearchSettings
 from autotune.api.task import prepare_task
 from autotune.api.verdict import baselines_of, winner_of
 from autotune.api.workplace import Guarded, Workplace, open_workplace
@@ -30,6 +32,10 @@ from autotune.runtime import check_target
 if TYPE_CHECKING:
     from autotune.tracking import MlflowObserver
 
+USUAL_S = 52.0
+"""Budget of a search where none is asked for and all kernels are known; with loading and tracking under a minute."""
+USUAL_RUNS = 500
+"""Runs of the model that the same budget has time for, where that is more."""
 RUN_ID_WAIT_S = 20.0
 """MLflow takes seconds to load; nothing is measured any more when it is asked."""
 CLOSE_WAIT_S = 15.0
@@ -59,7 +65,7 @@ def search(
     settings = settings or SearchSettings()
     if metric is not None:
         settings = replace(settings, metric=metric)
-    budget = Budget(settings.budget_s)
+    budget = Budget(settings.budget_s or DEFAULT_BUDGET_S)
     user_options = read_user_options(settings.baseline) if settings.baseline is not None else None
     if settings.output is not None:
         check_target(settings.output)
@@ -106,7 +112,7 @@ def _prepare(
         worker=worker,
         warnings=list(task.warnings),
     )
-    run.warnings += noise_check(seconds=min(1.0, 0.02 * settings.budget_s)).warnings
+    run.warnings += noise_check(seconds=min(1.0, 0.02 * budget.total_s)).warnings
     run.warnings += place.discovery.notes
     _announce(run)
     return run
@@ -144,7 +150,7 @@ def _announce(run: Run) -> None:
             "sha256": run.task.info.sha256,
             "scenario": str(settings.scenario),
             "tolerance": settings.tolerance,
-            "budget_s": settings.budget_s,
+            "budget_s": run.budget.total_s,
             "device": place.device.name,
             "device_id": place.device.id,
             "runtime": place.discovery.runtime,
@@ -159,6 +165,8 @@ def _work(run: Run, interrupts: Interrupts) -> Decision | None:
     try:
         with run.budget.phase("verify"):
             measure_baselines(run)
+        if run.settings.budget_s is None:
+            run.budget.total_s = _usual_s(run)
         if run.budget.left_s > 0.15 * run.budget.total_s and len(run.singles()) > 1:
             knowledge = gather(run)
             if knowledge is not None:
@@ -175,6 +183,12 @@ def _work(run: Run, interrupts: Interrupts) -> Decision | None:
         run.interrupted = True
         run.warnings.append("interrupted: this is the best plan verified until then.")
         return conclude(run)
+
+
+def _usual_s(run: Run) -> float:
+    """Seconds that are enough for a model whose kernels are known."""
+    default_s = run.contenders[DEFAULT].median_us * 1e-6
+    return float(np.clip(USUAL_RUNS * default_s, USUAL_S, DEFAULT_BUDGET_S))
 
 
 def _finish(run: Run, decision: Decision | None) -> tuple[Plan, Path]:

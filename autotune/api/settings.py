@@ -45,7 +45,8 @@ class SearchSettings:
         inputs: npz files or test_data_set folders with real inputs.
         processors: names of the processors to use; empty uses all.
         baseline: JSON file with the user's own session options, to be beaten too.
-        budget_s: seconds for everything.
+        budget_s: seconds for everything; None: about a minute (more for a model of which a run takes long), and as long
+            again as the profiling of unknown kernels takes, at most `DEFAULT_BUDGET_S` in all.
         trials: Optuna trials per round; None takes as many as a few seconds allow.
         output: folder for the plan; None puts it into the home folder.
         seed: of everything random.
@@ -63,7 +64,7 @@ class SearchSettings:
     inputs: tuple[Path, ...] = ()
     processors: tuple[str, ...] = ()
     baseline: Path | None = None
-    budget_s: float = DEFAULT_BUDGET_S
+    budget_s: float | None = None
     trials: int | None = None
     output: Path | None = None
     seed: int = 0
@@ -77,7 +78,7 @@ class SearchSettings:
             raise UsageError(
                 f"the tolerance must be a number >= 0, got {self.tolerance}; the default is {DEFAULT_TOLERANCE}"
             )
-        if not (math.isfinite(self.budget_s) and self.budget_s > 0):
+        if self.budget_s is not None and not (math.isfinite(self.budget_s) and self.budget_s > 0):
             raise UsageError(f"the budget must be more than 0 s, got {self.budget_s}; for instance --budget 2min")
         if self.trials is not None and self.trials < 0:
             raise UsageError(f"the number of trials must be >= 0, got {self.trials}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from autotune.api.settings import DEFAULT_BUDGET_S, PrecisionPolicy, SearchSettings, parse_duration, parse_scenario
+from autotune.api.settings import PrecisionPolicy, SearchSettings, parse_duration, parse_scenario
 from autotune.core import Scenario
 from autotune.errors import UnknownNameError, UsageError
 
@@ -103,7 +103,7 @@ def search_settings(
         inputs=tuple(Path(path) for path in inputs),
         processors=parse_names(processors),
         baseline=Path(baseline) if baseline else None,
-        budget_s=parse_duration(budget) if budget else DEFAULT_BUDGET_S,
+        budget_s=parse_duration(budget) if budget else None,
         trials=trials,
         output=Path(output) if output else None,
         seed=seed,

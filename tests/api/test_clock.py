@@ -36,3 +36,14 @@ def test_an_overdraft_says_where_the_time_went_longest_first() -> None:
     assert budget.overdraft == ""
     clock.now_s += 4.0
     assert budget.overdraft == "this took 12.0 s instead of 10 s: verify 5.0 s, load 3.0 s."
+
+
+def test_time_that_extends_the_budget_leaves_as_much_as_before() -> None:
+    now = [0.0]
+    budget = Budget(10.0, clock=lambda: now[0])
+    with budget.extended(5.0):
+        now[0] += 3.0
+    assert budget.left_s == 10.0
+    with budget.extended(1.0):
+        now[0] += 4.0
+    assert budget.left_s == 7.0

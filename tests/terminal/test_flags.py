@@ -46,7 +46,7 @@ def test_the_help_names_the_default_budget() -> None:
         check=True,
     ).stdout
     (line,) = (line for line in shown.splitlines() if "--budget" in line)
-    assert parse_duration(line.rsplit("default: ", 1)[1].rstrip("] ")) == DEFAULT_BUDGET_S
+    assert parse_duration(line.rsplit("at most ", 1)[1].rstrip("] ")) == DEFAULT_BUDGET_S
 
 
 def flags(**changes: object) -> SearchSettings:

@@ -41,7 +41,12 @@ def search(
         str, typer.Option("--baseline", metavar="FILE", help="JSON with your own session options, to be beaten too.")
     ] = "",
     budget: Annotated[
-        str, typer.Option("--budget", metavar="TIME", help="For everything: 90s, 2min.  [default: 2m30s]")
+        str,
+        typer.Option(
+            "--budget",
+            metavar="TIME",
+            help="For everything: 90s, 2min.  [default: a minute, and what unknown kernels need, at most 2m30s]",
+        ),
     ] = "",
     trials: Annotated[
         int | None,
