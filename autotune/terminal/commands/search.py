@@ -45,7 +45,7 @@ def search(
         typer.Option(
             "--budget",
             metavar="TIME",
-            help="For everything: 90s, 2min.  [default: 1min and profiling, at most 2m30s]",
+            help="For everything: 2min.  [default: at most 2m30s]",
         ),
     ] = "",
     trials: Annotated[
