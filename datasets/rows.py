@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from autotune.core import (
+    CoRunMeasurement,
+    CoRunRecord,
     Failure,
     FailureKind,
     Identity,
@@ -146,3 +148,50 @@ def stage_of(row: Mapping[str, Any]) -> StageRecord:
         identity=identity_of(row["identity"]),
         notes=notes_of(row["notes"]),
     )
+
+
+def corun_row(record: CoRunRecord, victim: Sequence[str], beside: Sequence[str]) -> dict[str, Any]:
+    """Row of the table `coruns`; kernels by their signatures."""
+    result = record.result
+    row: dict[str, Any] = {
+        "victim": signatures_text(victim),
+        "victim_lane": lane_json(record.victim_lane),
+        "beside": signatures_text(beside),
+        "beside_lane": lane_json(record.beside_lane),
+        "device": record.identity.device,
+        "identity": identity_json(record.identity),
+        "notes": to_json(record.notes),
+    }
+    if isinstance(result, CoRunMeasurement):
+        measured = {"alone_us": pack_samples(result.alone_us), "beside_us": pack_samples(result.beside_us)}
+        return row | measured | {"failure_kind": "", "failure_message": ""}
+    failed = {"failure_kind": result.kind.value, "failure_message": result.message}
+    return row | failed | {"alone_us": None, "beside_us": None}
+
+
+def corun_of(row: Mapping[str, Any], kernels: Mapping[str, Kernel]) -> CoRunRecord:
+    """The record in a row of the table `coruns`."""
+    result: CoRunMeasurement | Failure
+    if row["alone_us"] is None:
+        result = Failure(kind=FailureKind(row["failure_kind"]), message=row["failure_message"])
+    else:
+        result = CoRunMeasurement(alone_us=unpack_samples(row["alone_us"]), beside_us=unpack_samples(row["beside_us"]))
+    return CoRunRecord(
+        victim=tuple(kernels[signature] for signature in signatures_of(row["victim"])),
+        victim_lane=lane_of(row["victim_lane"]),
+        beside=tuple(kernels[signature] for signature in signatures_of(row["beside"])),
+        beside_lane=lane_of(row["beside_lane"]),
+        result=result,
+        identity=identity_of(row["identity"]),
+        notes=notes_of(row["notes"]),
+    )
+
+
+def signatures_text(signatures: Sequence[str]) -> str:
+    """Signatures as one text."""
+    return " ".join(signatures)
+
+
+def signatures_of(text: str) -> tuple[str, ...]:
+    """The inverse of `signatures_text`."""
+    return tuple(text.split())

@@ -66,6 +66,23 @@ stages = sa.Table(
     *_result_columns(),
 )
 
+coruns = sa.Table(
+    "coruns",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("victim", sa.Text, nullable=False),  # signatures of kernels
+    sa.Column("victim_lane", sa.Text, nullable=False),
+    sa.Column("beside", sa.Text, nullable=False),
+    sa.Column("beside_lane", sa.Text, nullable=False),
+    sa.Column("alone_us", sa.LargeBinary, nullable=True),  # float64, little-endian; null where the measurement failed
+    sa.Column("beside_us", sa.LargeBinary, nullable=True),
+    sa.Column("failure_kind", sa.String(16), nullable=False),
+    sa.Column("failure_message", sa.Text, nullable=False),
+    sa.Column("device", sa.String(64), nullable=False),
+    sa.Column("identity", sa.Text, nullable=False),
+    sa.Column("notes", sa.Text, nullable=False),
+)
+
 models = sa.Table(
     "models",
     metadata,
@@ -88,7 +105,12 @@ def _create_indexes(connection: sa.Connection) -> None:
     connection.execute(sa.text("CREATE INDEX stages_by_model ON stages (model_sha256)"))
 
 
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_create_tables, _create_indexes)
+def _create_coruns(connection: sa.Connection) -> None:
+    """2 -> 3: what work on two lanes does to each other."""
+    coruns.create(connection, checkfirst=True)
+
+
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_create_tables, _create_indexes, _create_coruns)
 STORE_SCHEMA_VERSION = len(MIGRATIONS)
 
 

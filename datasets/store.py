@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from autotune.core import FailureKind, Identity, Kernel, Lane, ProfileRecord, StageRecord
+from autotune.core import CoRunRecord, FailureKind, Identity, Kernel, Lane, ProfileRecord, StageRecord
 from autotune.datasets import bulk, rows, schema
 from autotune.datasets.columns import ProfileColumns
 from autotune.datasets.connect import open_engine, place_of, reading, writing
@@ -68,13 +68,10 @@ class Store:
         if not records:
             return
         signatures = [self._signature(record.kernel) for record in records]
-        new = {s: record.kernel for s, record in zip(signatures, records, strict=True) if s not in self._kernels}
+        new = self._new_kernels(record.kernel for record in records)
         values = [rows.profile_row(record, s) for record, s in zip(records, signatures, strict=True)]
         with writing(self._engine) as connection:
-            known = self._known_kernels(connection, new)
-            texts = [{"signature": s, "json": rows.to_json(kernel)} for s, kernel in new.items() if s not in known]
-            if texts:
-                connection.execute(schema.kernels.insert(), texts)
+            self._add_kernels(connection, new)
             connection.execute(schema.profiles.insert(), values)
         self._kernels.update(new)
 
@@ -95,6 +92,25 @@ class Store:
             known = self._known_kernels(connection, kernels)
             new = {signature: text for signature, text in kernels.items() if signature not in known}
             return bulk.insert(connection, new, values, devices=devices)
+
+    def add_coruns(self, records: Iterable[CoRunRecord]) -> None:
+        """Store co-run records in one transaction.
+
+        Raises:
+            StoreError: the disk is full or the data base is damaged; what was stored before is kept.
+        """
+        records = list(records)
+        if not records:
+            return
+        new = self._new_kernels(kernel for record in records for kernel in (*record.victim, *record.beside))
+        values = [
+            rows.corun_row(record, *([self._signature(k) for k in side] for side in (record.victim, record.beside)))
+            for record in records
+        ]
+        with writing(self._engine) as connection:
+            self._add_kernels(connection, new)
+            connection.execute(schema.coruns.insert(), values)
+        self._kernels.update(new)
 
     def add_stages(self, records: Iterable[StageRecord]) -> None:
         """Store stage records in one transaction.
@@ -206,6 +222,30 @@ class Store:
             conditions.append(table.c.model_sha256 == model_sha256)
         return self._decoded(self._select(table, conditions, "", None), rows.stage_of)
 
+    def coruns(
+        self, *, device: str | None = None, lanes: tuple[Lane, Lane] | None = None, identity: Identity | None = None
+    ) -> list[CoRunRecord]:
+        """Co-run records in the order they were made; of several of the same work on the same lanes the last counts.
+
+        Args:
+            device: `Device.id`.
+            lanes: only this victim's lane beside this other one.
+            identity: only exactly this one.
+        """
+        table = schema.coruns
+        conditions = [] if device is None else [table.c.device == device]
+        if lanes is not None:
+            one, two = map(rows.lane_json, lanes)
+            conditions += [table.c.victim_lane == one, table.c.beside_lane == two]
+        if identity is not None:
+            conditions.append(table.c.identity == rows.identity_json(identity))
+        same = ("victim", "victim_lane", "beside", "beside_lane", "identity")
+        last = {tuple(row[name] for name in same): row for row in self._select(table, conditions, "", None)}
+        found = sorted(last.values(), key=lambda row: int(row["id"]))
+        sides = {side for row in found for side in (row["victim"], row["beside"])}
+        self._load_kernels({signature for side in sides for signature in rows.signatures_of(side)})
+        return self._decoded(found, lambda row: rows.corun_of(row, self._kernels))
+
     def models(self) -> dict[str, tuple[str, tuple[str, ...]]]:
         """Model hash -> (name, signatures of its kernels in order)."""
         with reading(self._engine) as connection:
@@ -223,11 +263,11 @@ class Store:
         return {name: tuple(sorted(own)) for name, own in sorted(joined.items())}
 
     def counts(self) -> dict[str, int]:
-        """Rows per table, for people: `kernels`, `profiles`, `stages`, `models`."""
+        """Rows per table, for people: `kernels`, `profiles`, `stages`, `coruns`, `models`."""
         with reading(self._engine) as connection:
             return {
                 table.name: int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
-                for table in (schema.kernels, schema.profiles, schema.stages, schema.models)
+                for table in (schema.kernels, schema.profiles, schema.stages, schema.coruns, schema.models)
             }
 
     # inside
@@ -238,6 +278,17 @@ class Store:
             held = (kernel, kernel.signature)
             self._signatures[id(kernel)] = held
         return held[1]
+
+    def _new_kernels(self, kernels: Iterable[Kernel]) -> dict[str, Kernel]:
+        """By signature, those that this object has not seen in the data base."""
+        found = {self._signature(kernel): kernel for kernel in kernels}
+        return {signature: kernel for signature, kernel in found.items() if signature not in self._kernels}
+
+    def _add_kernels(self, connection: sa.Connection, new: Mapping[str, Kernel]) -> None:
+        known = self._known_kernels(connection, new)
+        texts = [{"signature": s, "json": rows.to_json(kernel)} for s, kernel in new.items() if s not in known]
+        if texts:
+            connection.execute(schema.kernels.insert(), texts)
 
     @staticmethod
     def _known_kernels(connection: sa.Connection, signatures: Collection[str]) -> set[str]:

@@ -1,5 +1,6 @@
 """Value types and protocols that cross a room's boundary; imports nothing but the standard library."""
 
+from autotune.core.contention import CoRunMeasurement, CoRunRecord
 from autotune.core.device import Device
 from autotune.core.joint import (
     JOINT_SCHEMA_VERSION,
@@ -53,6 +54,8 @@ __all__ = [
     "AttributeValue",
     "Baseline",
     "Candidate",
+    "CoRunMeasurement",
+    "CoRunRecord",
     "Concurrency",
     "Constant",
     "Device",

@@ -14,11 +14,16 @@ PROTOCOL_VERSION = 1
 
 
 class Protocol(StrEnum):
-    """How a measurement was made (DESIGN: two protocols; marginal is screening of a kernel less its entry and exit)."""
+    """How a measurement was made.
+
+    DESIGN: two protocols; marginal is screening of a kernel less its entry and exit, co-run is screening alone and
+    beside other work.
+    """
 
     SCREENING = "screening"
     DECIDING = "deciding"
     MARGINAL = "marginal"
+    CO_RUN = "co-run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

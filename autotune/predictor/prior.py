@@ -18,7 +18,14 @@ Vector = npt.NDArray[np.float64]
 
 CLASSES = ("dense", "depthwise", "light")
 _CLASS_OF = {"convolution": 0, "matmul": 0, "attention": 0, "recurrent": 0, "depthwise": 1}
-_CLASS = np.array([_CLASS_OF.get(name, 2) for name in FAMILIES])
+
+
+def class_of(family: str) -> int:
+    """Position in `CLASSES` of a kernel family."""
+    return _CLASS_OF.get(family, 2)
+
+
+_CLASS = np.array([class_of(name) for name in FAMILIES])
 
 ENOUGH = 20_000
 """Records that eight constants are fitted to; more change nothing and take minutes."""

@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +39,28 @@ def save(predictor: KernelPredictor, folder: str | Path, *, accuracy: Mapping[st
     folder = Path(folder)
     if not predictor.models:
         raise PredictorError("a predictor that has learnt nothing can't be saved: call fit() first.")
+    with written_whole(folder) as draft:
+        _write(predictor, draft, accuracy or {})
+    return folder
+
+
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """A draft folder to write into, which takes the place of `folder` at the end unless something failed.
+
+    Raises:
+        PredictorError: it cannot be written.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
-            _write(predictor, draft, accuracy or {})
+            yield draft
             _put_in_place(draft, folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise PredictorError(f"{folder} cannot be written ({error}): free space or name another folder.") from error
-    return folder
 
 
 def load(folder: str | Path, *, device: Device | str | None = None) -> KernelPredictor:

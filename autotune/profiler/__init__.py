@@ -2,6 +2,7 @@
 
 from autotune.profiler.chains import ChainTimes, time_chain
 from autotune.profiler.compare import compare, squared_errors
+from autotune.profiler.coruns import CoRunPair, CoRunResult, Side, measure_coruns
 from autotune.profiler.decide import decide
 from autotune.profiler.executor import WorkerExecutor
 from autotune.profiler.jobs import Job, JobStage
@@ -16,6 +17,8 @@ from autotune.profiler.worker import Worker
 
 __all__ = [
     "ChainTimes",
+    "CoRunPair",
+    "CoRunResult",
     "Job",
     "JobStage",
     "JointJob",
@@ -23,12 +26,14 @@ __all__ = [
     "JointTimes",
     "MemberTimes",
     "NoiseReport",
+    "Side",
     "Worker",
     "WorkerExecutor",
     "compare",
     "decide",
     "device_lock",
     "identity",
+    "measure_coruns",
     "measure_together",
     "noise_check",
     "notes",

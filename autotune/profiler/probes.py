@@ -52,22 +52,24 @@ class Bound:
     """A session with inputs and outputs bound, so that copies of host arrays do not count.
 
     Args:
-        model: the kernel as an ONNX file's bytes, chained or not.
-        kernel: what its inputs and outputs are.
+        model: an ONNX file, or its bytes.
+        inputs: what it takes; they get random values.
         lane: where it runs.
         shared_pool: whether it uses the process's own threads instead of a pool of its own.
     """
 
-    def __init__(self, model: bytes, kernel: Kernel, lane: Lane, *, shared_pool: bool) -> None:
+    def __init__(
+        self, model: bytes | str, inputs: Sequence[TensorSpec], lane: Lane, *, shared_pool: bool = False
+    ) -> None:
         self._session = create_session(model, lane, shared_pool=shared_pool)
         self._binding = self._session.io_binding()
         kinds = {item.name: item.type for item in self._session.get_inputs()}
-        drawn = random_inputs(kernel.inputs, seed=0)
+        drawn = random_inputs(inputs, seed=0)
         self._values = {name: ort_value(array, kinds[name]) for name, array in drawn.items()}
         for name, (value, _) in self._values.items():  # the binding does not keep them alive
             self._binding.bind_ortvalue_input(name, value)
-        for spec in kernel.outputs:
-            self._binding.bind_output(spec.name)
+        for item in self._session.get_outputs():
+            self._binding.bind_output(item.name)
         self.estimate_s = min(self.run() for _ in range(3))
 
     def run(self) -> float:
@@ -98,11 +100,12 @@ class Probe:
 
     def __init__(self, kernel: Kernel, lane: Lane, *, shared_pool: bool, seed: int) -> None:
         self.kernel = kernel
-        self.alone = Bound(build_kernel(kernel, seed=seed).SerializeToString(), kernel, lane, shared_pool=shared_pool)
+        alone = build_kernel(kernel, seed=seed).SerializeToString()
+        self.alone = Bound(alone, kernel.inputs, lane, shared_pool=shared_pool)
         self.chain: Bound | None = None
         if chainable(kernel) and kernel.weight_bytes * CHAIN < MAX_CHAIN_BYTES:
             model = build_kernel(kernel, seed=seed, copies=CHAIN).SerializeToString()
-            self.chain = Bound(model, kernel, lane, shared_pool=shared_pool)
+            self.chain = Bound(model, kernel.inputs, lane, shared_pool=shared_pool)
         self.samples: list[tuple[float, float]] = []
 
     def rounds(self, wanted: int) -> int:

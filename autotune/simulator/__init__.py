@@ -1,5 +1,6 @@
 """What a whole plan costs: tasks on processors that work at the same time, and requests that arrive in a scenario."""
 
+from autotune.simulator.contention import SlowdownTable, slowdowns
 from autotune.simulator.lockstep import Door, Times, simulate_requests
 from autotune.simulator.scenarios import (
     SimulatedLoad,
@@ -21,6 +22,7 @@ __all__ = [
     "Schedule",
     "SimulatedLoad",
     "SimulatedServer",
+    "SlowdownTable",
     "StagedPlan",
     "TaskGraph",
     "Times",
@@ -33,4 +35,5 @@ __all__ = [
     "simulate",
     "simulate_requests",
     "single_stream",
+    "slowdowns",
 ]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from autotune.core import (
+    CoRunMeasurement,
+    CoRunRecord,
     Failure,
     FailureKind,
     Identity,
@@ -102,6 +105,25 @@ def stage(model: str = "m" * 64, lane: Lane = CPU, start: int = 0) -> StageRecor
         identity=identity(),
         notes=notes(),
     )
+
+
+def corun(victim: int = 8, beside: int = 16, *, beside_us: tuple[float, ...] = (1.5,)) -> CoRunRecord:
+    """A co-run record."""
+    result = CoRunMeasurement(alone_us=(0.1 + 0.2,) * len(beside_us), beside_us=beside_us)
+    return CoRunRecord(
+        victim=(kernel(victim), kernel(24)),
+        victim_lane=CPU,
+        beside=(kernel(beside),),
+        beside_lane=OPENVINO,
+        result=result,
+        identity=replace(identity(), protocol=Protocol.CO_RUN),
+        notes=notes(),
+    )
+
+
+def corun_failed() -> CoRunRecord:
+    """A co-run record of a crash."""
+    return replace(corun(24), result=Failure(kind=FailureKind.CRASH, message="signal 11"))
 
 
 @pytest.fixture(scope="session")

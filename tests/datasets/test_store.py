@@ -120,7 +120,7 @@ def test_one_model_at_two_shapes_is_one_group(store: Store) -> None:
 def test_nothing_is_added_for_nothing(store: Store) -> None:
     store.add([])
     store.add_stages([])
-    assert store.counts() == {"kernels": 0, "profiles": 0, "stages": 0, "models": 0}
+    assert store.counts() == {"kernels": 0, "profiles": 0, "stages": 0, "coruns": 0, "models": 0}
 
 
 def test_a_kernel_is_stored_once(store: Store, made: ModuleType) -> None:
@@ -239,3 +239,34 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(StoreError, match="sqlite:////path"):
         Store(url)
+
+
+# co-runs
+
+
+def test_co_runs_come_back_as_they_were_and_the_latest_of_each_counts(store: Store, url: str, made: ModuleType) -> None:
+    store.add_coruns([made.corun(8, 16), made.corun(8, 16, beside_us=(3.0,)), made.corun(16, 8), made.corun_failed()])
+    assert store.coruns() == [made.corun(8, 16, beside_us=(3.0,)), made.corun(16, 8), made.corun_failed()]
+    with Store(url) as other:
+        assert other.coruns() == store.coruns()
+        assert other.counts()["kernels"] == 3
+    assert store.coruns(lanes=(made.OPENVINO, made.CPU)) == []
+    assert len(store.coruns(lanes=(made.CPU, made.OPENVINO), identity=made.corun(8).identity)) == 3
+    assert store.coruns(device="feedfeedfeed") == []
+    store.add_coruns([])
+
+
+def test_a_data_base_from_before_co_runs_gets_their_table(
+    url: str, made: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:2])
+    monkeypatch.setattr(schema, "STORE_SCHEMA_VERSION", 2)
+    Store(url).close()
+    file = sqlite3.connect(url.removeprefix("sqlite:///"))
+    file.execute("DROP TABLE coruns")
+    file.commit()
+    file.close()
+    monkeypatch.undo()
+    with Store(url) as new:
+        new.add_coruns([made.corun(8)])
+        assert new.coruns() == [made.corun(8)]
