@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from autotune.api.run import DEFAULT, Contender, Run
+from autotune.api.run import DEFAULT, STAGES, Contender, Run
 from autotune.api.verdict import baselines_of, best_single_name, predicted_timing, verdict_of
 from autotune.core import (
     Failure,
@@ -15,7 +16,7 @@ from autotune.core import (
     Stage,
 )
 from autotune.errors import MeasurementError, PlanError, StoreError
-from autotune.graph import extract
+from autotune.graph import Graph, StageFile, extract
 from autotune.planning import Decision
 from autotune.profiler import Job, JobStage, run_outputs
 from autotune.runtime import write_plan
@@ -41,7 +42,7 @@ def build_plan(run: Run, winner: Contender, decision: Decision | None) -> tuple[
     if ranges == [(0, run.kernels)]:
         ranges = [(0, len(graph.kernels))]
     whole = [] if len(ranges) == 1 else [(0, run.kernels)]
-    files = extract(graph, [*ranges, *whole], staging)
+    files = _extracted(run, graph, [*ranges, *whole], staging)
     stages = tuple(
         Stage(
             file=file.path.name,
@@ -84,6 +85,15 @@ def build_plan(run: Run, winner: Contender, decision: Decision | None) -> tuple[
         extract(graph, [*ranges, *whole], staging)  # the first attempt may have moved some away
         write_plan(plan, folder, files=staging, whole=whole_file)
     return plan, folder
+
+
+def _extracted(run: Run, graph: Graph, ranges: list[tuple[int, int]], folder: Path) -> tuple[StageFile, ...]:
+    """The plan's stages; where there is no room for them, those of other candidates have done their service."""
+    try:
+        return extract(graph, ranges, folder)
+    except StoreError:
+        shutil.rmtree(run.place.work / STAGES, ignore_errors=True)
+        return extract(graph, ranges, folder)
 
 
 def _prove(run: Run, winner: Contender, files: Sequence[str]) -> None:

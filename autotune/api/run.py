@@ -18,6 +18,8 @@ SEARCH_MARGIN = 0.8
 """Share of the tolerance that predictions may use: a plan tuned on some inputs errs more on others."""
 ACCEPT_MARGIN = 0.9
 """Share of the tolerance that a partition's measured error may use on the inputs of the search."""
+STAGES = "stages"
+"""Folder of the candidates' stages in the work folder."""
 DEFAULT = "default"
 USER = "user"
 
@@ -101,6 +103,8 @@ class Run:
     unsearched: bool = False
     """Whether the budget left no time to look for partitions."""
     interrupted: bool = False
+    broken_off: bool = False
+    """Whether something could not be written, so that it ended early."""
     verified: list[dict[str, object]] = field(default_factory=list)
     mlflow_run_id: str | None = None
 

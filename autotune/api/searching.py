@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from autotune.api.announcing import announce_baselines, announce_plan, announce_search
 from autotune.api.baselines import measure_baselines, read_user_options
 from autotune.api.clock import Budget
 from autotune.api.deciding import conclude, decide_run
@@ -18,13 +19,13 @@ from autotune.api.gathering import gather
 from autotune.api.interrupts import Interrupts
 from autotune.api.result import SearchResult, result_of
 from autotune.api.rounds import search_rounds
-from autotune.api.run import DEFAULT, Run
+from autotune.api.run import DEFAULT, STAGES, Run
 from autotune.api.settings import DEFAULT_BUDGET_S, Metric, SearchSettings
 from autotune.api.task import prepare_task
-from autotune.api.verdict import baselines_of, winner_of
+from autotune.api.verdict import winner_of
 from autotune.api.workplace import Guarded, Workplace, open_workplace
-from autotune.core import Observer, Plan, SilentObserver
-from autotune.errors import MeasurementError
+from autotune.core import Observer, Plan, SilentObserver, one_line
+from autotune.errors import StoreError
 from autotune.planning import Bench, Decision
 from autotune.profiler import Worker, device_lock, noise_check
 from autotune.runtime import check_target
@@ -84,7 +85,8 @@ def search(
             observers.progress("track", 0, 0, text="MLflow")
             with budget.phase("track"):
                 run.mlflow_run_id = _run_id(tracker, interrupts)
-        run.warnings += filter(None, [budget.overdraft])
+        if settings.budget_s is not None and budget.overdraft:
+            run.warnings.append(budget.overdraft)
         return result_of(run, plan, folder, decision)
 
 
@@ -100,7 +102,7 @@ def _prepare(
     waiting: Callable[[int], None] = lambda pid: observers.progress("wait", 0, 0, text=f"waiting for pid {pid}")  # noqa: E731
     with budget.paused():
         stack.enter_context(device_lock(place.home, wait_s=settings.wait_s, on_wait=waiting))
-    bench = Bench(task.graph, work=place.work / "stages", feeds=task.feeds, scenario=settings.scenario)
+    bench = Bench(task.graph, work=place.work / STAGES, feeds=task.feeds, scenario=settings.scenario)
     run = Run(
         settings=settings,
         place=place,
@@ -114,7 +116,7 @@ def _prepare(
     )
     run.warnings += noise_check(seconds=min(1.0, 0.02 * budget.total_s)).warnings
     run.warnings += place.discovery.notes
-    _announce(run)
+    announce_search(run)
     return run
 
 
@@ -141,27 +143,24 @@ def _run_id(tracker: MlflowObserver, interrupts: Interrupts) -> str | None:
         interrupts.hold()
 
 
-def _announce(run: Run) -> None:
-    settings, place = run.settings, run.place
-    run.observer.event(
-        "search_started",
-        {
-            "model": run.task.info.name,
-            "sha256": run.task.info.sha256,
-            "scenario": str(settings.scenario),
-            "tolerance": settings.tolerance,
-            "budget_s": run.budget.total_s,
-            "device": place.device.name,
-            "device_id": place.device.id,
-            "runtime": place.discovery.runtime,
-            "seed": settings.seed,
-            "processors": ", ".join(processor.name for processor in place.processors),
-        },
-    )
-
-
 def _work(run: Run, interrupts: Interrupts) -> Decision | None:
     """Baselines, knowledge, rounds, decision; an interrupt ends it with what is there."""
+    try:
+        _explore(run)
+        with run.budget.phase("verify"):
+            decision = decide_run(run)
+            interrupts.hold()
+            return decision
+    except KeyboardInterrupt:
+        if not _has_answer(run):
+            raise
+        run.interrupted = True
+        run.warnings.append("interrupted: this is the best plan verified until then.")
+        return conclude(run)
+
+
+def _explore(run: Run) -> None:
+    """Baselines, knowledge, rounds; what cannot be written (a full disk) ends it, not the search."""
     try:
         with run.budget.phase("verify"):
             measure_baselines(run)
@@ -173,16 +172,20 @@ def _work(run: Run, interrupts: Interrupts) -> Decision | None:
                 search_rounds(run, knowledge)
         else:
             run.unsearched = len(run.singles()) > 1
-        with run.budget.phase("verify"):
-            decision = decide_run(run)
-            interrupts.hold()
-            return decision
-    except KeyboardInterrupt:
-        if run.contenders.get(DEFAULT) is None or run.contenders[DEFAULT].result is None:
+    except (StoreError, OSError) as error:
+        if not _has_answer(run):
             raise
-        run.interrupted = True
-        run.warnings.append("interrupted: this is the best plan verified until then.")
-        return conclude(run)
+        run.broken_off = True
+        run.warnings.append(f"broken off: {_sentence(error)} This is the best plan measured until then.")
+
+
+def _has_answer(run: Run) -> bool:
+    """Whether the default was measured, which every plan is compared with."""
+    return DEFAULT in run.contenders and run.contenders[DEFAULT].result is not None
+
+
+def _sentence(error: Exception) -> str:
+    return f"{one_line(str(error)).rstrip('.')}."
 
 
 def _usual_s(run: Run) -> float:
@@ -194,32 +197,14 @@ def _usual_s(run: Run) -> float:
 def _finish(run: Run, decision: Decision | None) -> tuple[Plan, Path]:
     winner = winner_of(run, decision)
     run.observer.progress("write", 0, 0, text="the plan")
-    plan, folder = build_plan(run, winner, decision)
-    for baseline in baselines_of(run):
-        run.observer.event(
-            "baseline",
-            {
-                "name": baseline.name,
-                "p50_ms": baseline.measured.p50_us / 1e3 if baseline.measured else None,
-                "throughput_per_s": baseline.measured.throughput_per_s if baseline.measured else None,
-                "relative_rms": baseline.error.relative_rms if baseline.error else None,
-                "feasible": baseline.feasible,
-            },
-        )
-    if plan.verdict is None:
-        raise MeasurementError("the search ended without a verdict")
-    run.observer.event(
-        "plan",
-        {
-            "folder": str(folder),
-            "verdict": str(plan.verdict.kind),
-            "winner": plan.verdict.winner,
-            "summary": f"{plan.verdict.winner}: {plan.verdict.reason}",
-            "speedup_over_default": plan.over_default.ratio if plan.over_default else None,
-            "speedup_over_best_single": plan.over_best_single.ratio if plan.over_best_single else None,
-            "predicted_ms": plan.predicted.p50_us / 1e3 if plan.predicted else None,
-            "measured_ms": plan.measured.p50_us / 1e3 if plan.measured else None,
-        },
-    )
+    announce_baselines(run)
+    try:
+        plan, folder = build_plan(run, winner, decision)
+    except (StoreError, OSError) as error:
+        raise StoreError(
+            f"{_sentence(error)} The plan was not written; it was {winner.name}, {winner.median_us / 1e3:.3f} ms. "
+            "What was profiled is kept: make room (AUTOTUNE_HOME, --output, TMPDIR) and search again."
+        ) from error
+    announce_plan(run, plan, folder)
     run.observer.event("search_finished", {"seconds": dict(run.budget.spent_s), "interrupted": run.interrupted})
     return plan, folder

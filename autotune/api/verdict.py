@@ -61,6 +61,8 @@ def _why_no_partition(run: Run) -> str:
         return "it is the only processor and precision that meets the tolerance here"
     if run.interrupted:
         return "interrupted before a partition was measured"
+    if run.broken_off:
+        return "broken off before a partition was measured"
     single = run.best_feasible_single()
     if run.unmeasured_us is not None and single is not None:
         gain = single.median_us / run.unmeasured_us
@@ -104,7 +106,9 @@ def baselines_of(run: Run) -> tuple[Baseline, ...]:
 
 
 def _why_unmeasured(run: Run) -> str:
-    return "not measured: interrupted" if run.interrupted else "not measured: the budget was spent"
+    if run.interrupted or run.broken_off:
+        return "not measured: " + ("interrupted" if run.interrupted else "broken off")
+    return "not measured: the budget was spent"
 
 
 def predicted_timing(winner: Contender) -> Timing | None:
