@@ -24,7 +24,8 @@ BATCH = 4
 
 def measure_baselines(run: Run) -> None:
     """Measures the default first (so that even a tiny budget has an answer), then all others that the budget allows."""
-    _first_look(run)
+    if DEFAULT not in run.contenders:
+        first_look(run)
     contenders = _whole_model(run)
     drifts = _screen(run, contenders)
     if drifts:  # the first look at the default was short: the groups' level is the better one
@@ -49,7 +50,8 @@ def _source_job(run: Run, name: str, *, callers: int, spec: SessionSpec | None =
     )
 
 
-def _first_look(run: Run) -> None:
+def first_look(run: Run) -> None:
+    """Measures the default and its output error."""
     callers = len(run.place.device.cores) if run.offline else 1
     default = Contender(
         name=DEFAULT, job=_source_job(run, DEFAULT, callers=callers), candidate=run.whole(DEFAULT_LANE, callers=callers)

@@ -119,11 +119,11 @@ def _finalists(run: Run) -> list[Contender]:
         chosen.append(user)
     singles = [c for c in run.singles() if c.name != DEFAULT and run.feasible(c)]
     for contender in [*_front(singles), *_front(run.partitions())]:
-        _measure_held_out(run, contender)
+        measure_held_out(run, contender)
         if run.feasible(contender):
             chosen.append(contender)
     if run.contenders[DEFAULT].held_out is None:
-        _measure_held_out(run, run.contenders[DEFAULT])
+        measure_held_out(run, run.contenders[DEFAULT])
     return chosen
 
 
@@ -133,7 +133,8 @@ def _front(contenders: Sequence[Contender]) -> list[Contender]:
     return near[:FINAL_COUNT]
 
 
-def _measure_held_out(run: Run, contender: Contender) -> None:
+def measure_held_out(run: Run, contender: Contender) -> None:
+    """Output error on the samples that the search has not seen."""
     held_out = run.task.held_out
     outputs: Outputs | Failure = held_out.reference  # how the default's outputs are made, see `baselines`
     if contender.name != DEFAULT or run.budget.left_s > 0:

@@ -14,6 +14,7 @@ from autotune.core import (
     Failure,
     Plan,
     Stage,
+    Verdict,
 )
 from autotune.errors import MeasurementError, PlanError, StoreError
 from autotune.graph import Graph, StageFile, extract
@@ -27,8 +28,16 @@ REWRITE_ERROR = 1e-5
 """What folding constants may change, relative to the original file."""
 
 
-def build_plan(run: Run, winner: Contender, decision: Decision | None) -> tuple[Plan, Path]:
+def build_plan(
+    run: Run, winner: Contender, decision: Decision | None, *, verdict: Verdict | None = None
+) -> tuple[Plan, Path]:
     """Writes the plan's folder; nothing half-written stays there.
+
+    Args:
+        run: the search.
+        winner: what the plan holds.
+        decision: from the launches, None where there were none.
+        verdict: the answer, where it does not follow from this search alone.
 
     Raises:
         MeasurementError: the winner has no stages of its own.
@@ -65,14 +74,14 @@ def build_plan(run: Run, winner: Contender, decision: Decision | None) -> tuple[
         batch=winner.candidate.batch,
         tolerance=run.settings.tolerance,
         device=run.place.device,
-        versions=_versions(run),
+        versions=versions_of(run),
         predicted=predicted_timing(winner),
         measured=run.timing(winner),
         error=winner.held_out or winner.error,
         baselines=baselines_of(run),
         over_default=over.get(DEFAULT),
         over_best_single=over.get(best_single_name(run, decision)),
-        verdict=verdict_of(run, winner, decision),
+        verdict=verdict or verdict_of(run, winner, decision),
     )
     whole_file = files[-1].path.name
     try:
@@ -116,7 +125,8 @@ def _prove(run: Run, winner: Contender, files: Sequence[str]) -> None:
         raise MeasurementError(f"the plan's files give other outputs: relative error {error.relative_rms:.1e}")
 
 
-def _versions(run: Run) -> tuple[tuple[str, str], ...]:
+def versions_of(run: Run) -> tuple[tuple[str, str], ...]:
+    """Of what a plan was measured with."""
     import autotune
 
     name, _, version = run.place.discovery.runtime.partition(" ")

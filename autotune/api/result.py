@@ -67,7 +67,7 @@ class SearchResult:
             "best_single_processor": self.best_single_processor,
             "tuned": {
                 "predicted": _predicted(plan.predicted),
-                "measured": _timing(plan.measured),
+                "measured": timing_json(plan.measured),
                 "error": _error(plan.error),
                 "lanes": list(dict.fromkeys(str(stage.lane) for stage in plan.stages)),
                 "stages": [
@@ -83,7 +83,10 @@ class SearchResult:
                 "callers": plan.callers,
                 "batch": plan.batch,
             },
-            "speedup": {"over_default": _ratio(plan.over_default), "over_best_single": _ratio(plan.over_best_single)},
+            "speedup": {
+                "over_default": ratio_json(plan.over_default),
+                "over_best_single": ratio_json(plan.over_best_single),
+            },
             "verified": list(self.verified),
             "cost": self.cost,
             "tolerance": plan.tolerance,
@@ -94,7 +97,8 @@ class SearchResult:
         }
 
 
-def _timing(timing: Timing | None) -> dict[str, Any] | None:
+def timing_json(timing: Timing | None) -> dict[str, Any] | None:
+    """Latency percentiles in ms, samples per second, load time and memory."""
     if timing is None:
         return None
     return {
@@ -115,12 +119,13 @@ def _error(error: OutputError | None) -> dict[str, Any] | None:
     return None if error is None else dict(encode(error))
 
 
-def _ratio(ratio: Ratio | None) -> dict[str, float] | None:
+def ratio_json(ratio: Ratio | None) -> dict[str, float] | None:
+    """A speedup with its interval."""
     return None if ratio is None else {"ratio": ratio.ratio, "low": ratio.low, "high": ratio.high}
 
 
 def _baseline(baseline: Baseline, launched: bool) -> dict[str, Any]:
-    timing = _timing(baseline.measured)
+    timing = timing_json(baseline.measured)
     return {
         "name": baseline.name,
         "latency_ms": timing["latency_ms"] if timing else None,

@@ -74,17 +74,17 @@ def search(
         interrupts = stack.enter_context(Interrupts())
         with budget.phase("processors"):
             place = stack.enter_context(open_workplace(settings.home, settings.processors))
-        tracker = _tracker(stack, place, settings, interrupts)
+        tracker = open_tracker(stack, place, settings, interrupts)
         observers = Guarded(observer or SilentObserver(), *([tracker] if tracker is not None else []))
         run = _prepare(stack, place, model, settings, budget, observers)
         run.user_options = user_options
-        decision = _work(run, interrupts)
+        decision = find_best(run, interrupts)
         with budget.phase("write"):
             plan, folder = _finish(run, decision)
         if tracker is not None:
             observers.progress("track", 0, 0, text="MLflow")
             with budget.phase("track"):
-                run.mlflow_run_id = _run_id(tracker, interrupts)
+                run.mlflow_run_id = wait_for_run_id(tracker, interrupts)
         if settings.budget_s is not None and budget.overdraft:
             run.warnings.append(budget.overdraft)
         return result_of(run, plan, folder, decision)
@@ -120,9 +120,10 @@ def _prepare(
     return run
 
 
-def _tracker(
+def open_tracker(
     stack: ExitStack, place: Workplace, settings: SearchSettings, interrupts: Interrupts
 ) -> MlflowObserver | None:
+    """What follows the search in MLflow, closed with the stack; None where it shall not be tracked."""
     if not settings.track:
         return None
     from autotune.tracking import MlflowObserver
@@ -132,7 +133,7 @@ def _tracker(
     return tracker
 
 
-def _run_id(tracker: MlflowObserver, interrupts: Interrupts) -> str | None:
+def wait_for_run_id(tracker: MlflowObserver, interrupts: Interrupts) -> str | None:
     """The run's id, unless Ctrl-C says not to wait for it: the plan is written, nothing can be lost any more."""
     try:
         interrupts.release()
@@ -143,7 +144,7 @@ def _run_id(tracker: MlflowObserver, interrupts: Interrupts) -> str | None:
         interrupts.hold()
 
 
-def _work(run: Run, interrupts: Interrupts) -> Decision | None:
+def find_best(run: Run, interrupts: Interrupts) -> Decision | None:
     """Baselines, knowledge, rounds, decision; an interrupt ends it with what is there."""
     try:
         _explore(run)

@@ -3,8 +3,11 @@
 from autotune.planning.bench import Bench
 from autotune.planning.chain import ChainOptimum, cheapest_chain, exact_chain
 from autotune.planning.costs import CostTable, Setting, build_table
-from autotune.planning.decision import Decision, LaunchTimes, decide_winner, speedup
+from autotune.planning.decision import Decision, LaunchTimes, decide_winner, interval, speedup
 from autotune.planning.explore import Explorer, Proposal
+from autotune.planning.joint import JointCandidate, JointProposal, JointSpace, Objective, Option, quiet
+from autotune.planning.joint_decision import JointDecision, decide_joint
+from autotune.planning.joint_search import shortlist
 from autotune.planning.output_error import ErrorModel
 from autotune.planning.segments import segment_ranges
 
@@ -15,13 +18,23 @@ __all__ = [
     "Decision",
     "ErrorModel",
     "Explorer",
+    "JointCandidate",
+    "JointDecision",
+    "JointProposal",
+    "JointSpace",
     "LaunchTimes",
+    "Objective",
+    "Option",
     "Proposal",
     "Setting",
     "build_table",
     "cheapest_chain",
+    "decide_joint",
     "decide_winner",
     "exact_chain",
+    "interval",
+    "quiet",
     "segment_ranges",
+    "shortlist",
     "speedup",
 ]

@@ -49,6 +49,11 @@ def speedup(base: Sequence[Measurement | Failure], new: Sequence[Measurement | F
         for old, young in zip(base, new, strict=True)
         if isinstance(old, Measurement) and isinstance(young, Measurement)
     ]
+    return interval(logs)
+
+
+def interval(logs: Sequence[float]) -> Ratio | None:
+    """Geometric mean of ratios given as logarithms, with Student's t interval; None for fewer than two launches."""
     if len(logs) < 2:
         return None
     mean = float(np.mean(logs))

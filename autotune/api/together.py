@@ -1,0 +1,164 @@
+"""Several models tuned together: from their files to one verified joint plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from autotune.api.baselines import first_look, read_user_options
+from autotune.api.clock import Budget
+from autotune.api.interrupts import Interrupts
+from autotune.api.searching import find_best, open_tracker, wait_for_run_id
+from autotune.api.settings import SearchSettings
+from autotune.api.together_delivery import deliver_together
+from autotune.api.together_measuring import (
+    conclude_together,
+    decide_together,
+    look_at_candidates,
+    measure_baselines_together,
+)
+from autotune.api.together_result import JointSearchResult, result_together
+from autotune.api.together_run import JointRun, open_member
+from autotune.api.together_settings import Participant, check_participants
+from autotune.api.workplace import Guarded, open_workplace
+from autotune.core import Fairness, JointPlan, Observer, SilentObserver
+from autotune.planning import JointDecision
+from autotune.profiler import device_lock, noise_check
+from autotune.runtime import check_target
+
+OWN_SHARE = 0.6
+"""Share of the budget for each model's own search; the rest is for joint plans."""
+
+
+def search_together(
+    models: Sequence[Participant | str],
+    settings: SearchSettings | None = None,
+    *,
+    fairness: Fairness = Fairness.SUM,
+    observer: Observer | None = None,
+) -> JointSearchResult:
+    """Finds a joint plan for several models that are served at the same time on this device.
+
+    Each model's own search comes first. What they found is combined: which lanes and cores each model gets, whether
+    they work at the same time or take turns. The most promising combinations are measured; one wins only if it is
+    surely better than every model's own best plan side by side.
+
+    Args:
+        models: at least two, with weights and inputs of their own where they need any.
+        settings: what is asked for; None takes the defaults. Shapes, dims and inputs belong to the models.
+        fairness: what a joint plan is judged by.
+        observer: is told of the progress.
+
+    Raises:
+        AutotuneError: what is wrong with a model, its inputs, the settings or the device; see `autotune.errors`.
+        KeyboardInterrupt: interrupted before every model was measured once; later, the best so far is returned.
+    """
+    settings = settings or SearchSettings()
+    participants = [Participant(model=model) if isinstance(model, str) else model for model in models]
+    check_participants(participants, settings)
+    budget = Budget(settings.budget_s)
+    if settings.output is not None:
+        check_target(settings.output)
+    with ExitStack() as stack:
+        interrupts = stack.enter_context(Interrupts())
+        place = stack.enter_context(open_workplace(settings.home, settings.processors))
+        tracker = open_tracker(stack, place, settings, interrupts)
+        observers = Guarded(observer or SilentObserver(), *([tracker] if tracker is not None else []))
+        joint = JointRun(
+            settings=settings, fairness=fairness, place=place, budget=budget, observer=observers, members=[]
+        )
+        _prepare(stack, joint, participants)
+        decision = _work(joint, interrupts)
+        observers.progress("write", 0, 0, text="the joint plan")
+        plan, plans, folder = deliver_together(joint, decision)
+        result = result_together(joint, plan, plans, folder)
+        _finish(joint, plan, result)
+        if tracker is not None:
+            observers.progress("track", 0, 0, text="MLflow")
+            result = result.tracked(wait_for_run_id(tracker, interrupts))
+        return result
+
+
+def _prepare(stack: ExitStack, joint: JointRun, participants: Sequence[Participant]) -> None:
+    settings, place, observers = joint.settings, joint.place, joint.observer
+    user_options = read_user_options(settings.baseline) if settings.baseline is not None else None
+    for participant in participants:
+        observers.progress("load", len(joint.members), len(participants), text=participant.model)
+        member = open_member(
+            stack,
+            place,
+            participant,
+            settings,
+            observers,
+            budget_s=OWN_SHARE * settings.budget_s / len(participants),
+            user_options=user_options,
+        )
+        joint.members.append(member)
+    stack.enter_context(
+        device_lock(
+            place.home,
+            wait_s=settings.wait_s,
+            on_wait=lambda pid: observers.progress("wait", 0, 0, text=f"waiting for pid {pid}"),
+        )
+    )
+    warnings = list(noise_check(seconds=min(1.0, 0.02 * settings.budget_s)).warnings)
+    warnings += [f"{broken.name}: {broken.reason}. {broken.cure}" for broken in place.discovery.broken]
+    joint.warnings += warnings
+    observers.event(
+        "search_started",
+        {
+            "model": "+".join(member.name for member in joint.members),
+            "sha256": " ".join(member.run.task.info.sha256 for member in joint.members),
+            "scenario": str(settings.scenario),
+            "fairness": str(joint.fairness),
+            "weights": ", ".join(f"{m.name}={m.participant.weight:g}" for m in joint.members),
+            "tolerance": settings.tolerance,
+            "budget_s": settings.budget_s,
+            "device": place.device.name,
+            "device_id": place.device.id,
+            "runtime": place.discovery.runtime,
+            "seed": settings.seed,
+            "processors": ", ".join(processor.name for processor in place.processors),
+        },
+    )
+
+
+def _work(joint: JointRun, interrupts: Interrupts) -> JointDecision | None:
+    """Every model once, each one's own search, joint plans; an interrupt ends it with what is there."""
+    for member in joint.members:
+        first_look(member.run)
+    try:
+        for member in joint.members:
+            member.run.budget = Budget(member.run.budget.total_s)
+            member.decision = find_best(member.run, interrupts)
+            if interrupts.pressed:
+                joint.interrupted = True
+                return None
+            interrupts.release()
+        with joint.budget.phase("verify"):
+            measure_baselines_together(joint)
+            look_at_candidates(joint)
+            decision = decide_together(joint)
+            interrupts.hold()
+            return decision
+    except KeyboardInterrupt:
+        joint.interrupted = True
+        joint.warnings.append("interrupted: this is the best joint plan verified until then.")
+        return conclude_together(joint)
+
+
+def _finish(joint: JointRun, plan: JointPlan, result: JointSearchResult) -> None:
+    observer = joint.observer
+    for name, figures in result.metrics().items():
+        observer.event("metrics", {"step": 0, name: figures})
+    observer.event(
+        "plan",
+        {
+            "folder": str(result.folder),
+            "verdict": str(plan.sharing),
+            "summary": f"{plan.sharing}: {plan.reason}",
+            "speedup_over_default": plan.over_default.ratio if plan.over_default else None,
+            "speedup_over_side_by_side": plan.over_side_by_side.ratio if plan.over_side_by_side else None,
+        },
+    )
+    observer.event("search_finished", {"seconds": dict(joint.budget.spent_s), "interrupted": joint.interrupted})
