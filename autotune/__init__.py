@@ -9,17 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autotune.api import profile, retrain, search
+    from autotune.api import profile, retrain, search, search_together
     from autotune.runtime import load_plan, load_plans
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_plan", "load_plans", "profile", "retrain", "search"]
+__all__ = ["__version__", "load_plan", "load_plans", "profile", "retrain", "search", "search_together"]
 
 _HOME_OF = {
     "load_plan": "autotune.runtime",
     "load_plans": "autotune.runtime",
     "search": "autotune.api",
     "profile": "autotune.api",
+    "search_together": "autotune.api",
     "retrain": "autotune.api",
 }
 

@@ -6,18 +6,27 @@ from autotune.api.result import SearchResult
 from autotune.api.retraining import RetrainResult, retrain
 from autotune.api.searching import search
 from autotune.api.settings import SearchSettings, parse_duration
+from autotune.api.together import search_together
+from autotune.api.together_plans import bench_plans, run_plans
+from autotune.api.together_result import JointSearchResult
+from autotune.api.together_settings import Participant
 
 __all__ = [
     "BenchResult",
+    "JointSearchResult",
+    "Participant",
     "ProfileResult",
     "RetrainResult",
     "SearchResult",
     "SearchSettings",
     "bench_plan",
+    "bench_plans",
     "export_plan",
     "parse_duration",
     "profile",
     "retrain",
     "run_plan",
+    "run_plans",
     "search",
+    "search_together",
 ]

@@ -9,7 +9,7 @@ from autotune.api.baselines import first_look, read_user_options
 from autotune.api.clock import Budget
 from autotune.api.interrupts import Interrupts
 from autotune.api.searching import find_best, open_tracker, wait_for_run_id
-from autotune.api.settings import SearchSettings
+from autotune.api.settings import DEFAULT_BUDGET_S, SearchSettings
 from autotune.api.together_delivery import deliver_together
 from autotune.api.together_measuring import (
     conclude_together,
@@ -23,11 +23,13 @@ from autotune.api.together_settings import Participant, check_participants
 from autotune.api.workplace import Guarded, open_workplace
 from autotune.core import Fairness, JointPlan, Observer, SilentObserver
 from autotune.planning import JointDecision
-from autotune.profiler import device_lock, noise_check
+from autotune.profiler import Worker, device_lock, noise_check
 from autotune.runtime import check_target
 
 OWN_SHARE = 0.6
-"""Share of the budget for each model's own search; the rest is for joint plans."""
+"""Share of a given budget for all models' own searches; the rest is for joint plans."""
+JOINT_S = 60.0
+"""Seconds for joint plans where no budget is given; each model's own search takes what it usually does."""
 
 
 def search_together(
@@ -56,12 +58,13 @@ def search_together(
     settings = settings or SearchSettings()
     participants = [Participant(model=model) if isinstance(model, str) else model for model in models]
     check_participants(participants, settings)
-    budget = Budget(settings.budget_s)
+    budget = Budget(settings.budget_s or len(participants) * DEFAULT_BUDGET_S + JOINT_S)
     if settings.output is not None:
         check_target(settings.output)
     with ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
-        place = stack.enter_context(open_workplace(settings.home, settings.processors))
+        with budget.phase("processors"):
+            place = stack.enter_context(open_workplace(settings.home, settings.processors))
         tracker = open_tracker(stack, place, settings, interrupts)
         observers = Guarded(observer or SilentObserver(), *([tracker] if tracker is not None else []))
         joint = JointRun(
@@ -70,7 +73,8 @@ def search_together(
         _prepare(stack, joint, participants)
         decision = _work(joint, interrupts)
         observers.progress("write", 0, 0, text="the joint plan")
-        plan, plans, folder = deliver_together(joint, decision)
+        with budget.phase("write"):
+            plan, plans, folder = deliver_together(joint, decision)
         result = result_together(joint, plan, plans, folder)
         _finish(joint, plan, result)
         if tracker is not None:
@@ -82,6 +86,7 @@ def search_together(
 def _prepare(stack: ExitStack, joint: JointRun, participants: Sequence[Participant]) -> None:
     settings, place, observers = joint.settings, joint.place, joint.observer
     user_options = read_user_options(settings.baseline) if settings.baseline is not None else None
+    worker = stack.enter_context(Worker())
     for participant in participants:
         observers.progress("load", len(joint.members), len(participants), text=participant.model)
         member = open_member(
@@ -90,20 +95,21 @@ def _prepare(stack: ExitStack, joint: JointRun, participants: Sequence[Participa
             participant,
             settings,
             observers,
-            budget_s=OWN_SHARE * settings.budget_s / len(participants),
+            worker=worker,
+            budget_s=OWN_SHARE * settings.budget_s / len(participants) if settings.budget_s else None,
             user_options=user_options,
         )
         joint.members.append(member)
-    stack.enter_context(
-        device_lock(
-            place.home,
-            wait_s=settings.wait_s,
-            on_wait=lambda pid: observers.progress("wait", 0, 0, text=f"waiting for pid {pid}"),
+    with joint.budget.paused():
+        stack.enter_context(
+            device_lock(
+                place.home,
+                wait_s=settings.wait_s,
+                on_wait=lambda pid: observers.progress("wait", 0, 0, text=f"waiting for pid {pid}"),
+            )
         )
-    )
-    warnings = list(noise_check(seconds=min(1.0, 0.02 * settings.budget_s)).warnings)
-    warnings += [f"{broken.name}: {broken.reason}. {broken.cure}" for broken in place.discovery.broken]
-    joint.warnings += warnings
+    joint.warnings += noise_check(seconds=min(1.0, 0.02 * joint.budget.total_s)).warnings
+    joint.warnings += place.discovery.notes
     observers.event(
         "search_started",
         {
@@ -113,7 +119,7 @@ def _prepare(stack: ExitStack, joint: JointRun, participants: Sequence[Participa
             "fairness": str(joint.fairness),
             "weights": ", ".join(f"{m.name}={m.participant.weight:g}" for m in joint.members),
             "tolerance": settings.tolerance,
-            "budget_s": settings.budget_s,
+            "budget_s": joint.budget.total_s,
             "device": place.device.name,
             "device_id": place.device.id,
             "runtime": place.discovery.runtime,
@@ -135,6 +141,8 @@ def _work(joint: JointRun, interrupts: Interrupts) -> JointDecision | None:
                 joint.interrupted = True
                 return None
             interrupts.release()
+        if joint.settings.budget_s is None:
+            joint.budget.total_s = joint.budget.elapsed_s + JOINT_S
         with joint.budget.phase("verify"):
             measure_baselines_together(joint)
             look_at_candidates(joint)

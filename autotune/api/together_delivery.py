@@ -19,7 +19,6 @@ from autotune.api.together_run import (
 )
 from autotune.api.verdict import text_of
 from autotune.core import (
-    Candidate,
     JointMember,
     JointPlan,
     Measurement,
@@ -35,9 +34,9 @@ from autotune.profiler import JointJob, JointTimes
 from autotune.runtime import write_joint
 
 WAYS = {
-    Sharing.SPACE: "cores or processors of their own",
+    Sharing.SPACE: "each on cores or a processor of its own",
     Sharing.TURNS: "in turns on all cores",
-    Sharing.FREE: "side by side without pinning",
+    Sharing.FREE: "at the same time, without pinning",
     Sharing.SIDE_BY_SIDE: "each model's own best plan side by side",
 }
 
@@ -72,8 +71,11 @@ def deliver_together(joint: JointRun, decision: JointDecision | None) -> tuple[J
 def _winner(joint: JointRun, decision: JointDecision | None) -> JointContender:
     if decision is not None:
         return joint.contenders[decision.winner]
-    known = joint.contenders.get(SIDE_BY_SIDE)
-    return known if known is not None else _unmeasured(joint)
+    for name in (SIDE_BY_SIDE, ALL_DEFAULT):
+        known = joint.contenders.get(name)
+        if known is not None and isinstance(known.screened, JointTimes):
+            return known
+    return _unmeasured(joint)
 
 
 def _unmeasured(joint: JointRun) -> JointContender:
@@ -180,10 +182,3 @@ def _default_folder(joint: JointRun) -> Path:
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     names = "+".join(member.name for member in joint.members)
     return joint.place.home / "plans" / f"{names}-{joint.settings.scenario.value}-{stamp}"
-
-
-def lanes_text(candidate: Candidate) -> str:
-    """Lanes of a model's stages, each once."""
-    lanes = dict.fromkeys(str(stage.lane) for stage in candidate.stages)
-    text = " | ".join(lanes) + (f" x{candidate.callers}" if candidate.callers > 1 else "")
-    return text + (f" batch {candidate.batch}" if candidate.batch > 1 else "")

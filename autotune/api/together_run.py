@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from autotune.api.clock import Budget
 from autotune.api.run import DEFAULT, Contender, Run
-from autotune.api.settings import SearchSettings
+from autotune.api.settings import DEFAULT_BUDGET_S, SearchSettings
 from autotune.api.task import prepare_task
 from autotune.api.together_settings import Participant
 from autotune.api.verdict import winner_of
@@ -145,7 +145,8 @@ def open_member(
     settings: SearchSettings,
     observer: Observer,
     *,
-    budget_s: float,
+    worker: Worker,
+    budget_s: float | None,
     user_options: SessionSpec | None,
 ) -> Member:
     """One model with its inputs and reference, ready for its own search.
@@ -153,18 +154,18 @@ def open_member(
     Raises:
         AutotuneError: what is wrong with the model or its inputs; the message begins with the model's name.
     """
-    own = participant.settings(settings)
+    own = participant.settings(settings, budget_s)
     here = replace(place, work=place.work / "models" / participant.name)
     here.work.mkdir(parents=True)
-    worker = stack.enter_context(Worker())
-    task = prepare_task(participant.model, own, here.work, worker)
+    budget = Budget(budget_s or DEFAULT_BUDGET_S)
+    task = prepare_task(participant.model, own, here.work, worker, budget)
     run = Run(
         settings=own,
         place=here,
         task=task,
         bench=Bench(task.graph, work=here.work / "stages", feeds=task.feeds, scenario=own.scenario),
         store=stack.enter_context(Store(place.store_url)),
-        budget=Budget(budget_s),
+        budget=budget,
         observer=Guarded(Named(observer, participant.name)),
         worker=worker,
         warnings=list(task.warnings),

@@ -37,9 +37,9 @@ class Participant:
         """The zoo's name or the file's stem."""
         return Path(self.model).stem if self.model.endswith(".onnx") else Path(self.model).name
 
-    def settings(self, settings: SearchSettings) -> SearchSettings:
+    def settings(self, settings: SearchSettings, budget_s: float | None) -> SearchSettings:
         """The settings of this model's own search."""
-        return replace(settings, shapes=self.shapes, dims=self.dims, inputs=self.inputs, output=None)
+        return replace(settings, shapes=self.shapes, dims=self.dims, inputs=self.inputs, output=None, budget_s=budget_s)
 
 
 def check_participants(participants: Sequence[Participant], settings: SearchSettings) -> None:

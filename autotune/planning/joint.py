@@ -63,6 +63,11 @@ class Option:
         """CPU threads that it keeps busy; 0 where it runs on other devices only."""
         return max(_threads(stage.lane, self.candidate.callers) for stage in self.candidate.stages)
 
+    @property
+    def devices(self) -> frozenset[str]:
+        """Processors that it uses besides the CPU."""
+        return frozenset(stage.lane.processor for stage in self.candidate.stages if not _threads(stage.lane, 1))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointCandidate:
@@ -155,8 +160,7 @@ class JointSpace:
     def _proposal(self, candidate: JointCandidate, chosen: Sequence[Option]) -> JointProposal:
         each = [option.each_us for option in chosen]
         if candidate.sharing is Sharing.FREE:
-            busy = sum(option.cores for option in chosen) / len(self.cores)
-            each = [us * (max(1.0, busy) if option.cores else 1.0) for us, option in zip(each, chosen, strict=True)]
+            each = [us * self._crowd(option, chosen) for us, option in zip(each, chosen, strict=True)]
         if self.slowdowns is not None:
             each = [us * by for us, by in zip(each, self.slowdowns(candidate.members), strict=True)]
         for group in candidate.turns:
@@ -165,6 +169,12 @@ class JointSpace:
         latency = [us * m.callers * m.batch for us, m in zip(each, candidate.members, strict=True)]
         score = self.objective.score(each, latency)
         return JointProposal(candidate=candidate, each_us=tuple(each), latency_us=tuple(latency), score=score)
+
+    def _crowd(self, option: Option, chosen: Sequence[Option]) -> float:
+        """How many times longer it takes where cores and devices are shared fairly and nothing else is lost."""
+        busy = sum(other.cores for other in chosen) / len(self.cores) if option.cores else 1.0
+        rivals = [sum(device in other.devices for other in chosen) for device in option.devices]
+        return max(1.0, busy, *rivals)
 
     def _in_turns(self, group: Sequence[int], candidate: JointCandidate, each: Sequence[float]) -> list[float]:
         """Microseconds per sample: by weight where several requests wait, else one request of each after the other."""
@@ -212,8 +222,5 @@ def _threads(lane: Lane, callers: int) -> int:
 
 def _own_devices(groups: Groups, chosen: Sequence[Option]) -> bool:
     """Whether no two groups use the same device besides the CPU."""
-    used = [
-        {stage.lane.processor for at in group for stage in chosen[at].candidate.stages if not _threads(stage.lane, 1)}
-        for group in groups
-    ]
-    return sum(map(len, used)) == len(set().union(*used))
+    used = [frozenset().union(*(chosen[at].devices for at in group)) for group in groups]
+    return sum(map(len, used)) == len(frozenset().union(*used))

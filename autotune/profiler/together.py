@@ -149,7 +149,7 @@ def _serve(
         try:
             ready.wait()
             before = time.perf_counter()
-            while before < until[0]:
+            while before < until[0] or not own:
                 together.run(name, None, feeds[name])
                 now = time.perf_counter()
                 own.append((before, now))
@@ -177,8 +177,14 @@ def _serve(
 
 
 def _times(spans: Sequence[Span], start: float, stop: float, batch: int) -> MemberTimes:
-    """Throughput and latencies; a request that is only partly in the span counts as that part."""
+    """Throughput and latencies; a request that is only partly in the span counts as that part.
+
+    A model that the others kept from running in the whole span counts as one request, from its start to its end.
+    """
     inside = [(begin, end) for begin, end in spans if end > start and begin < stop]
+    if not inside:
+        inside = [(start, max(end for _, end in spans))]
+        stop = max(stop, inside[0][1])
     done = sum((min(end, stop) - max(begin, start)) / (end - begin) for begin, end in inside)
     return MemberTimes(
         each_us=(stop - start) * 1e6 / (done * batch),

@@ -47,3 +47,9 @@ def test_a_request_partly_in_the_span_counts_as_that_part() -> None:
     assert times.each_us == pytest.approx(2e6)
     assert len(times.latencies_us) == 3
     assert _times([(0.0, 2.0), (2.0, 4.0)], 0.0, 4.0, 4).each_us == pytest.approx(0.5e6)
+
+
+def test_a_model_that_never_had_its_turn_counts_as_one_long_request() -> None:
+    times = _times([(5.0, 6.0)], 1.0, 2.0, 1)
+    assert times.each_us == pytest.approx(5e6)
+    assert times.latencies_us == pytest.approx((5e6,))

@@ -51,7 +51,15 @@ def test_nothing_heavy_is_loaded(code: str) -> None:
 
 
 def test_the_public_names_are_these() -> None:
-    assert sorted(autotune.__all__) == ["__version__", "load_plan", "load_plans", "profile", "retrain", "search"]
+    assert sorted(autotune.__all__) == [
+        "__version__",
+        "load_plan",
+        "load_plans",
+        "profile",
+        "retrain",
+        "search",
+        "search_together",
+    ]
     for name in autotune.__all__:
         assert getattr(autotune, name) is not None
     with pytest.raises(AttributeError, match="nothing_like_it"):

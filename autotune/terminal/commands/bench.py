@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from autotune.terminal.commands.options import Inputs, Json, PlanFolder, Seed, print_json
+from autotune.terminal.commands.together import bench_several
 
 
 def bench(
@@ -26,6 +27,14 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure a plan and its baselines again, side by side; or the plan under load in a scenario."""
+    from autotune.errors import UsageError
+    from autotune.runtime import is_joint
+
+    if is_joint(plan):
+        if scenario or latency_bound:
+            raise UsageError("under load one model is measured at a time: name its folder inside the joint plan")
+        bench_several(Path(plan), inputs, launches=launches, as_json=as_json)
+        return
     if scenario or latency_bound:
         _bench_load(plan, scenario or "Server", latency_bound, queries, generator, inputs, seed=seed, as_json=as_json)
         return

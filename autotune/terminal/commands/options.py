@@ -10,6 +10,9 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 ZOO_OR_FILE = "A name of the zoo (yolo, resnet50, …) or an ONNX file"
 Model = Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help=f"{ZOO_OR_FILE}.")]
+Models = Annotated[
+    list[str], typer.Option("--model", "-m", metavar="MODEL", help=f"{ZOO_OR_FILE}; several are tuned together.")
+]
 Shapes = Annotated[
     list[str], typer.Option("--shape", metavar="NAME=1,3,320,320", help="The full shape of an input; repeatable.")
 ]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from autotune.terminal.commands.options import Inputs, Json, PlanFolder, print_json
+from autotune.terminal.commands.together import run_several
 
 
 def run(
@@ -17,10 +18,14 @@ def run(
     fallback: Annotated[bool, typer.Option("--fallback", help="Whole-model session if something is missing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run a plan on inputs."""
+    """Run a plan on inputs; one of several models on --inputs MODEL:PATH."""
     from autotune import api
+    from autotune.runtime import is_joint
     from autotune.terminal.listing import outputs_json, print_outputs, save_outputs
 
+    if is_joint(plan):
+        run_several(Path(plan), inputs, output=output, fallback=fallback, as_json=as_json)
+        return
     samples = api.run_plan(Path(plan), [Path(path) for path in inputs], fallback=fallback)
     if output:
         save_outputs(samples, Path(output))

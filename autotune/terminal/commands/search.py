@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from autotune.terminal.commands.options import Dims, Inputs, Json, Model, Processors, Seed, Shapes, print_json
+from autotune.terminal.commands.options import Dims, Inputs, Json, Models, Processors, Seed, Shapes, print_json
+from autotune.terminal.commands.together import search_several
 
 HONOURED = {"model", "scenario", "hint", "budget", "output", "device", "seed", "as_json"}
 """Flags that mean something for a recorded device."""
@@ -15,7 +16,7 @@ HONOURED = {"model", "scenario", "hint", "budget", "output", "device", "seed", "
 
 def search(
     context: typer.Context,
-    model: Model,
+    model: Models,
     scenario: Annotated[
         str, typer.Option("--scenario", metavar="NAME", help="SingleStream (latency) or Offline (throughput).")
     ] = "",
@@ -65,13 +66,25 @@ def search(
             help="Not this device, but one whose latencies were recorded elsewhere.",
         ),
     ] = "",
+    weight: Annotated[
+        list[str], typer.Option("--weight", metavar="MODEL=2", help="Priority among several models; repeatable.")
+    ] = [],  # noqa: B006
+    fairness: Annotated[
+        str,
+        typer.Option("--fairness", metavar="NAME", help="Of several models: sum (throughput) or minmax (latency)."),
+    ] = "",
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Find the fastest plan for a model on this device that keeps its outputs."""
+    """Find the fastest plan for a model, or for several together, that keeps their outputs.
+
+    With several models --shape, --dim and --inputs say which one they mean: --inputs yolo:images.npz.
+    """
+    several = len(model) > 1
+    _check_models(model, device=device, weight=weight, fairness=fairness)
     if device:
         _refuse_what_means_nothing(context, scenario, hint)
-        _search_recorded(device, model, budget=budget, output=output, seed=seed, as_json=as_json)
+        _search_recorded(device, model[0], budget=budget, output=output, seed=seed, as_json=as_json)
         return
     from autotune import api
     from autotune.terminal.flags import search_settings
@@ -83,9 +96,9 @@ def search(
         hint=hint,
         tolerance=tolerance,
         precision=precision,
-        shapes=shape,
-        dims=dim,
-        inputs=inputs,
+        shapes=[] if several else shape,
+        dims=[] if several else dim,
+        inputs=[] if several else inputs,
         processors=processors,
         baseline=baseline,
         budget=budget,
@@ -93,8 +106,14 @@ def search(
         output=output,
         seed=seed,
     )
+    if several:
+        from autotune.terminal.joint_flags import participants
+
+        models = participants(model, weights=weight, shapes=shape, dims=dim, inputs=inputs)
+        search_several(models, settings, fairness=fairness, as_json=as_json)
+        return
     with show_progress() as observer:
-        result = api.search(model, settings, observer=observer)
+        result = api.search(model[0], settings, observer=observer)
     print_json(result.to_json()) if as_json else print_search(result)
 
 
@@ -115,6 +134,19 @@ def _refuse_what_means_nothing(context: typer.Context, scenario: str, hint: str)
         raise UsageError(
             f"a recorded device knows SingleStream only, not {scenario or hint}: leave it out, or leave --device out."
         )
+
+
+def _check_models(models: list[str], *, device: str, weight: list[str], fairness: str) -> None:
+    """Refuses flags that have no meaning for so many models."""
+    from autotune.errors import UsageError
+
+    if len(models) > 1 and device:
+        raise UsageError(
+            "--device recorded:FOLDER takes one --model: what is recorded does not say how models disturb each other"
+        )
+    if len(models) == 1 and (weight or fairness):
+        flag = "--weight" if weight else "--fairness"
+        raise UsageError(f"{flag} has no meaning for one model: give several --model, or leave it out")
 
 
 def _search_recorded(device: str, model: str, *, budget: str, output: str, seed: int, as_json: bool) -> None:

@@ -1,0 +1,303 @@
+"""Several models tuned together, with the real providers of this machine; joint measurements in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+import autotune
+from autotune.api import (
+    JointSearchResult,
+    Participant,
+    baselines,
+    bench_plans,
+    run_plans,
+    screening,
+    search_together,
+    searching,
+    together_measuring,
+    together_plans,
+)
+from autotune.api import together as orchestration
+from autotune.core import Failure, FailureKind, Fairness, Measurement, Scenario, Sharing
+from autotune.errors import InputError, ModelFileError, PlanError, UnknownNameError, UsageError
+from autotune.profiler import Job, JointJob, JointResult, JointTimes, MemberTimes
+from autotune.profiler.together import together_here
+from autotune.runtime import read_joint, read_plan
+
+from .conftest import PLENTY_S, quick, write_model
+
+Speed = Callable[[JointJob], float]
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("together")
+    write_model(folder / "small.onnx")
+    write_model(folder / "wide.onnx", size=32)
+    for name, size in (("small", 24), ("wide", 32)):
+        samples = np.random.default_rng(0).standard_normal((4, 1, 3, size, size)).astype(np.float32)
+        np.savez(folder / f"{name}.npz", images=samples)
+    return folder
+
+
+def participants(pair: Path, **changes: object) -> list[Participant]:
+    return [
+        Participant(model=str(pair / f"{name}.onnx"), inputs=(pair / f"{name}.npz",), **changes)  # type: ignore[arg-type]
+        for name in ("small", "wide")
+    ]
+
+
+def measured_by(speed: Speed) -> Callable[..., list[list[JointResult]]]:
+    """Stands in for `measure_together`: runs each job once here, and reports what `speed` says (1 is as if alone)."""
+
+    def measure(
+        jobs: Sequence[JointJob], *, launches: int, on_result: Any = None, stop: Any = None, **_: Any
+    ) -> list[list[JointResult]]:
+        results: list[list[JointResult]] = [[] for _ in jobs]
+        for job in jobs:
+            together_here(job, 0.002, 0.0)
+        for _launch in range(launches):
+            for at, job in enumerate(jobs):
+                us = 1000.0 / speed(job)
+                members = tuple(MemberTimes(each_us=us, latencies_us=(us,)) for _ in job.members)
+                results[at].append(JointTimes(members=members, load_s=0.0))
+                if on_result is not None:
+                    on_result(at, results[at][-1])
+        return results
+
+    return measure
+
+
+def screened(jobs: Sequence[Job], **_: Any) -> list[Measurement]:
+    """Stands in for `screen`: one thread takes 1.5 times as long as all."""
+    return [
+        Measurement(samples_us=(150.0 if job.stages[0].lane.concurrency.threads == 1 else 100.0,) * 3) for job in jobs
+    ]
+
+
+def pinned(job: JointJob) -> bool:
+    return all(stage.lane.concurrency.cores for member in job.members for stage in member.stages)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> Callable[[Speed], None]:
+    """Own searches find that models scale badly over threads; joint plans are as fast as the test says."""
+    monkeypatch.setattr(searching, "gather", lambda _: None)
+    monkeypatch.setattr(searching, "decide_run", lambda _: None)
+    monkeypatch.setattr(baselines, "screen", screened)
+    monkeypatch.setattr(screening, "screen", screened)
+    monkeypatch.setattr(orchestration, "noise_check", lambda **_: SimpleNamespace(warnings=()))
+
+    def use(speed: Speed) -> None:
+        monkeypatch.setattr(together_measuring, "measure_together", measured_by(speed))
+
+    use(lambda job: 1.0 if len(job.members) == 1 else 0.7 if pinned(job) else 0.5)
+    return use
+
+
+def search_pair(pair: Path, **changes: object) -> JointSearchResult:
+    given = {"budget_s": PLENTY_S, "inputs": (), "output": pair / "plan"} | changes
+    return search_together(participants(pair), quick(pair, **given))
+
+
+def test_a_better_joint_plan_is_delivered_and_gives_the_models_outputs(pair: Path, hasty: object) -> None:
+    result = search_pair(pair)
+    plan = result.plan
+    assert plan.sharing is Sharing.SPACE
+    assert plan.over_side_by_side is not None
+    assert plan.over_side_by_side.ratio == pytest.approx(1.4)
+    assert result.score == pytest.approx(1.4)
+    assert read_joint(result.folder) == plan
+    cores = [set(read_plan(result.folder / name).stages[0].lane.concurrency.cores) for name in plan.names]
+    assert all(cores)
+    assert not cores[0] & cores[1]
+    for member in plan.members:
+        assert member.measured is not None
+        assert member.measured.throughput == pytest.approx(0.7)
+        assert member.predicted is not None
+    with autotune.load_plans(result.folder) as plans:
+        for name in plans.models:
+            sample = {"images": np.load(pair / f"{name}.npz")["images"][0]}
+            wanted = ort.InferenceSession(str(pair / f"{name}.onnx")).run(None, sample)
+            np.testing.assert_allclose(plans.run(name, None, sample)[0], wanted[0], rtol=1e-4, atol=1e-5)
+            assert plans.submit(name, ["best"], sample).result()[0].shape == wanted[1].shape
+    _keeps_the_contract(result)
+    _runs_and_benches(result, pair)
+
+
+def _keeps_the_contract(result: JointSearchResult) -> None:
+    data = json.loads(json.dumps(result.to_json(), allow_nan=False))
+    assert set(data) >= {
+        "schema_version", "models", "scenario", "device", "plan", "mlflow_run_id", "verdict", "baselines",
+        "best_single_processor", "tuned", "speedup", "verified", "cost",
+    }  # fmt: skip
+    assert data["verdict"]["kind"] == "joint"
+    assert [model["name"] for model in data["models"]] == ["small", "wide"]
+    for model in data["models"]:
+        assert set(model) >= {
+            "sha256",
+            "shapes",
+            "weight",
+            "plan",
+            "measured",
+            "predicted",
+            "side_by_side",
+            "baselines",
+        }
+        assert set(model["measured"]) >= {
+            "latency_ms",
+            "throughput_per_s",
+            "normalised_throughput",
+            "normalised_latency",
+        }
+        assert model["tuned"]["error"]["relative_rms"] <= 1e-3
+    assert {baseline["name"] for baseline in data["baselines"]} == {"side_by_side", "default"}
+    assert all(found["predicted"] and found["measured"] for found in data["verified"])
+    assert set(data["cost"]) >= {"profile_s", "total_s", "device_measurements", "joint_candidates"}
+    assert set(result.metrics()) == {"small", "wide"}
+
+
+def _runs_and_benches(result: JointSearchResult, pair: Path) -> None:
+    found = run_plans(result.folder, {"wide": [pair / "wide.npz"]})
+    assert list(found) == ["wide"]
+    assert len(found["wide"]) == 4
+    with pytest.raises(UnknownNameError, match="known: small, wide"):
+        run_plans(result.folder, {"narrow": [pair / "wide.npz"]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(together_plans, "measure_together", measured_by(lambda job: 0.7 if pinned(job) else 0.5))
+        bench = bench_plans(result.folder, launches=2, home=pair / "home", inputs={"small": [pair / "small.npz"]})
+    assert [row.name for row in bench.rows] == ["plan", "side_by_side", "default"]
+    gain = bench.rows[1].plan_gain
+    assert gain is not None
+    assert gain.ratio == pytest.approx(1.4)
+
+
+def test_one_run_is_tracked_with_metrics_of_each_model(pair: Path, hasty: object) -> None:
+    events: list[tuple[str, dict[str, object]]] = []
+
+    class Watching:
+        def progress(self, phase: str, done: int, total: int, *, text: str = "") -> None: ...
+
+        def event(self, name: str, fields: Mapping[str, object]) -> None:
+            events.append((name, dict(fields)))
+
+    settings = quick(pair, budget_s=PLENTY_S, inputs=(), output=pair / "plan")
+    search_together(participants(pair), settings, observer=Watching())
+    assert [name for name, _ in events].count("search_started") == 1
+    assert events[-1][0] == "search_finished"
+    started = dict(events)["search_started"]
+    assert started["model"] == "small+wide"
+    figures = {key: value for name, fields in events if name == "metrics" for key, value in fields.items()}
+    assert isinstance(figures["small"], dict)
+    assert figures["small"]["normalised_throughput"] == pytest.approx(0.7)
+    assert "wide" in figures
+
+
+def test_where_nothing_is_better_the_answer_is_side_by_side(pair: Path, hasty: Callable[[Speed], None]) -> None:
+    hasty(lambda job: 1.0 if len(job.members) == 1 else 0.5 if job.name == "side_by_side" else 0.4)
+    result = search_pair(pair)
+    assert result.plan.sharing is Sharing.SIDE_BY_SIDE
+    assert "0.80x" in result.plan.reason
+    assert result.to_json()["verdict"]["kind"] == "side_by_side"
+    for member in result.plan.members:
+        assert read_plan(result.folder / member.name).candidate.stages[0].lane == member.own.stages[0].lane
+    with autotune.load_plans(result.folder) as plans:
+        sample = {"images": np.load(pair / "small.npz")["images"][0]}
+        assert len(plans.run("small", None, sample)) == 2
+
+
+def test_offline_and_minmax_find_a_plan_too(pair: Path, hasty: Callable[[Speed], None]) -> None:
+    hasty(lambda job: 1.0 if len(job.members) == 1 else 0.7 if job.turns else 0.5)
+    weighed = [replace(one, weight=weight) for one, weight in zip(participants(pair), (2.0, 1.0), strict=True)]
+    settings = quick(pair, budget_s=PLENTY_S, inputs=(), output=pair / "plan", scenario=Scenario.OFFLINE)
+    result = search_together(weighed, settings, fairness=Fairness.MINMAX)
+    assert result.plan.turns == (("small", "wide"),)
+    assert [member.weight for member in result.plan.members] == [2.0, 1.0]
+    assert result.score == pytest.approx(0.7 / 2)
+    with autotune.load_plans(result.folder) as plans:
+        shape = plans.inputs("wide")[0].shape
+        assert shape is not None
+        assert len(plans.run("wide", None, {"images": np.zeros(shape, np.float32)})) == 2
+
+
+def test_own_plans_that_cannot_run_side_by_side_leave_the_default(pair: Path, hasty: object) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        inner = measured_by(lambda job: 1.0)
+
+        def failing(jobs: Sequence[JointJob], **options: Any) -> list[list[JointResult]]:
+            if jobs[0].name == "default" or len(jobs[0].members) == 1:
+                return inner(jobs, **options)
+            broken = Failure(kind=FailureKind.CRASH, message="two of them do not fit")
+            return [[broken] * options["launches"] for _ in jobs]
+
+        patch.setattr(together_measuring, "measure_together", failing)
+        result = search_pair(pair)
+    assert result.plan.sharing is Sharing.SIDE_BY_SIDE
+    assert result.plan.members[0].measured is not None
+
+
+def press(monkeypatch: pytest.MonkeyPatch, module: object, name: str) -> None:
+    inner = getattr(module, name)
+
+    def pressing(*arguments: object) -> object:
+        os.kill(os.getpid(), signal.SIGINT)
+        return inner(*arguments)
+
+    monkeypatch.setattr(module, name, pressing)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(searching, "decide_run"), (orchestration, "look_at_candidates"), (orchestration, "decide_together")],
+)
+def test_an_interrupt_gives_the_best_so_far(
+    pair: Path, hasty: object, monkeypatch: pytest.MonkeyPatch, module: object, name: str
+) -> None:
+    press(monkeypatch, module, name)
+    result = search_pair(pair)
+    assert result.interrupted
+    assert result.plan.sharing is Sharing.SIDE_BY_SIDE
+    assert "interrupted" in result.plan.reason
+    assert read_joint(result.folder) == result.plan
+
+
+def test_a_budget_too_small_for_joint_plans_says_so(pair: Path, hasty: object) -> None:
+    result = search_pair(pair, budget_s=0.05)
+    assert result.plan.sharing is Sharing.SIDE_BY_SIDE
+    assert "larger --budget" in result.plan.reason
+
+
+def test_models_that_cannot_be_tuned_together_are_refused(pair: Path) -> None:
+    one, other = participants(pair)
+    with pytest.raises(UsageError, match="at least two"):
+        search_together([one])
+    with pytest.raises(UsageError, match="given twice"):
+        search_together([one, other, one])
+    (pair / "again").mkdir()
+    copy = write_model(pair / "again" / "small.onnx")
+    with pytest.raises(UsageError, match="two models are called small"):
+        search_together([one, str(copy)])
+    for weight in (0.0, -1.0, float("nan")):
+        with pytest.raises(UsageError, match="weight of small"):
+            replace(one, weight=weight)
+    with pytest.raises(UsageError, match="belong to a model"):
+        search_together([one, other], quick(pair))
+    with pytest.raises(ModelFileError, match="none"):
+        search_together([one, str(pair / "none.onnx")], quick(pair, inputs=()))
+    with pytest.raises(InputError):
+        search_together([one, replace(other, inputs=one.inputs)], quick(pair, inputs=()))
+    (pair / "full").mkdir()
+    (pair / "full" / "thesis.txt").write_text("years of work")
+    with pytest.raises(PlanError, match="thesis"):
+        search_together([one, other], quick(pair, inputs=(), output=pair / "full"))

@@ -1,0 +1,80 @@
+"""Flags for several models, and what is refused before anything is measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autotune.core import Fairness
+from autotune.errors import UnknownNameError, UsageError
+from autotune.terminal.commands.search import search
+from autotune.terminal.joint_flags import inputs_by_model, parse_fairness, participants
+from autotune.terminal.joint_report import outputs_together
+
+NONE: dict[str, list[str]] = {"weights": [], "shapes": [], "dims": [], "inputs": []}
+
+
+def test_each_model_gets_what_is_meant_for_it() -> None:
+    yolo, bert = participants(
+        ["yolo", "nets/bert.onnx"],
+        weights=["bert=2", "yolo=0.5"],
+        shapes=["yolo:images=1,3,64,64", "bert:ids:0=1,8"],
+        dims=["nets/bert.onnx:length=16"],
+        inputs=["yolo:a.npz", "yolo:b.npz", "nets/bert.onnx:c.npz"],
+    )
+    assert (yolo.name, yolo.weight, yolo.shapes) == ("yolo", 0.5, {"images": (1, 3, 64, 64)})
+    assert (bert.name, bert.weight, bert.shapes) == ("bert", 2.0, {"ids:0": (1, 8)})
+    assert bert.dims == {"length": 16}
+    assert yolo.inputs == (Path("a.npz"), Path("b.npz"))
+    assert bert.inputs == (Path("c.npz"),)
+
+
+@pytest.mark.parametrize(
+    ("flags", "error", "message"),
+    [
+        ({"inputs": ["a.npz"]}, UsageError, "--inputs yolo:PATH"),
+        ({"shapes": ["images=1,3,64,64"]}, UsageError, "--shape yolo:NAME="),
+        ({"dims": ["resnet50:height=64"]}, UsageError, "does not say which of yolo, bert_mini"),
+        ({"weights": ["resnet50=2"]}, UnknownNameError, "known: yolo, bert_mini"),
+        ({"weights": ["yolo"]}, UsageError, "is not MODEL=2"),
+        ({"weights": ["yolo=much"]}, UsageError, "is not MODEL=2"),
+        ({"weights": ["yolo=0"]}, UsageError, "more than 0"),
+        ({"weights": ["yolo=-1"]}, UsageError, "more than 0"),
+        ({"weights": ["yolo=nan"]}, UsageError, "more than 0"),
+        ({"weights": ["yolo=1", "yolo=2"]}, UsageError, "given twice"),
+    ],
+)
+def test_what_does_not_say_which_model_it_means_is_refused(
+    flags: dict[str, list[str]], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        participants(["yolo", "bert_mini"], **(NONE | flags))
+
+
+def test_flags_of_several_models_have_no_meaning_for_one() -> None:
+    with pytest.raises(UsageError, match="--weight has no meaning for one model"):
+        search(model=["yolo"], weight=["yolo=2"])
+    with pytest.raises(UsageError, match="--fairness has no meaning for one model"):
+        search(model=["yolo"], fairness="minmax")
+    with pytest.raises(UsageError, match="takes one --model"):
+        search(model=["yolo", "bert_mini"], device="recorded:phone")
+    with pytest.raises(UnknownNameError, match="known: sum, minmax"):
+        search(model=["yolo", "bert_mini"], fairness="equal")
+    with pytest.raises(UsageError, match="given twice"):
+        search(model=["yolo", "bert_mini", "yolo"])
+
+
+def test_fairness_is_a_sum_unless_asked() -> None:
+    assert parse_fairness("") is Fairness.SUM
+    assert parse_fairness("minmax") is Fairness.MINMAX
+
+
+def test_inputs_and_outputs_carry_the_models_name() -> None:
+    assert inputs_by_model(["b:x.npz", "a:y.npz"], ["a", "b"]) == {"b": [Path("x.npz")], "a": [Path("y.npz")]}
+    one, two = {"y": np.zeros(1)}, {"y": np.ones(1)}
+    assert list(outputs_together({"a": [one], "b": [two]})[0]) == ["a:y", "b:y"]
+    assert outputs_together({}) == []
+    with pytest.raises(UsageError, match="1 of a, 2 of b"):
+        outputs_together({"a": [one], "b": [two, two]})
