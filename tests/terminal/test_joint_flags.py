@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from autotune.cli import app
 from autotune.core import Fairness
 from autotune.errors import UnknownNameError, UsageError
-from autotune.terminal.commands.search import search
 from autotune.terminal.joint_flags import inputs_by_model, parse_fairness, participants
 from autotune.terminal.joint_report import outputs_together
 
@@ -53,17 +54,21 @@ def test_what_does_not_say_which_model_it_means_is_refused(
         participants(["yolo", "bert_mini"], **(NONE | flags))
 
 
-def test_flags_of_several_models_have_no_meaning_for_one() -> None:
-    with pytest.raises(UsageError, match="--weight has no meaning for one model"):
-        search(model=["yolo"], weight=["yolo=2"])
-    with pytest.raises(UsageError, match="--fairness has no meaning for one model"):
-        search(model=["yolo"], fairness="minmax")
-    with pytest.raises(UsageError, match="takes one --model"):
-        search(model=["yolo", "bert_mini"], device="recorded:phone")
-    with pytest.raises(UnknownNameError, match="known: sum, minmax"):
-        search(model=["yolo", "bert_mini"], fairness="equal")
-    with pytest.raises(UsageError, match="given twice"):
-        search(model=["yolo", "bert_mini", "yolo"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["yolo", "--weight", "yolo=2"], "--weight has no meaning for one model"),
+        (["yolo", "--fairness", "minmax"], "--fairness has no meaning for one model"),
+        (["yolo", "--model", "bert_mini", "--device", "recorded:phone"], "takes one --model"),
+        (["yolo", "--model", "bert_mini", "--fairness", "equal"], "known: sum, minmax"),
+        (["yolo", "--model", "bert_mini", "--model", "yolo"], "yolo is given twice"),
+        (["yolo", "--model", "bert_mini", "--inputs", "a.npz"], "--inputs yolo:PATH"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_at_once(arguments: list[str], message: str) -> None:
+    found = CliRunner().invoke(app, ["search", "--model", *arguments])
+    assert isinstance(found.exception, UsageError)
+    assert message in str(found.exception)
 
 
 def test_fairness_is_a_sum_unless_asked() -> None:
