@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from autotune.api.announcing import announce_baselines
 from autotune.api.baselines import first_look, read_user_options
 from autotune.api.clock import Budget
 from autotune.api.interrupts import Interrupts
@@ -157,6 +158,8 @@ def _work(joint: JointRun, interrupts: Interrupts) -> JointDecision | None:
 
 def _finish(joint: JointRun, plan: JointPlan, result: JointSearchResult) -> None:
     observer = joint.observer
+    for member in joint.members:
+        announce_baselines(member.run)
     for name, figures in result.metrics().items():
         observer.event("metrics", {"step": 0, name: figures})
     observer.event(

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from autotune.api.clock import Budget
-from autotune.api.run import DEFAULT, Contender, Run
+from autotune.api.run import DEFAULT, STAGES, Contender, Run
 from autotune.api.settings import DEFAULT_BUDGET_S, SearchSettings
 from autotune.api.task import prepare_task
 from autotune.api.together_settings import Participant
@@ -163,7 +163,7 @@ def open_member(
         settings=own,
         place=here,
         task=task,
-        bench=Bench(task.graph, work=here.work / "stages", feeds=task.feeds, scenario=own.scenario),
+        bench=Bench(task.graph, work=here.work / STAGES, feeds=task.feeds, scenario=own.scenario),
         store=stack.enter_context(Store(place.store_url)),
         budget=budget,
         observer=Guarded(Named(observer, participant.name)),
