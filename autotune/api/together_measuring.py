@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from autotune.api.together_run import (
     default_of,
     median_us,
 )
-from autotune.core import Candidate, Failure
+from autotune.core import Candidate, Failure, Sharing
 from autotune.errors import MeasurementError
 from autotune.planning import JointDecision, JointProposal, JointSpace, Objective, decide_joint, shortlist
 from autotune.profiler import JointJob, JointResult, JointTimes, measure_together, run_outputs
@@ -32,7 +33,9 @@ MIN_LAUNCHES = 4
 FINALISTS = 2
 CLEAR_LEAD = 1.05
 """The best joint plan at a first look is the only finalist where the second is this many times worse."""
-SHORTLIST = 6
+SHORTLIST = 40
+MOST_MEASURED = 6
+"""Joint plans that are measured once; those of the shortlist that could beat what was found."""
 ERRORS_DEADLINE_S = 300.0
 
 
@@ -72,7 +75,11 @@ def measure_baselines_together(joint: JointRun) -> None:
 
 
 def look_at_candidates(joint: JointRun) -> None:
-    """Predicts all combinations, measures the most promising once, as far as the budget allows."""
+    """Predicts all combinations, measures the most promising once, as far as the budget allows.
+
+    What was measured corrects the predictions of the same way to share; it ends when none is left that could be better
+    than the best measured.
+    """
     if joint.objective is None:
         return
     space = JointSpace(
@@ -83,14 +90,24 @@ def look_at_candidates(joint: JointRun) -> None:
     )
     proposals, joint.compared = shortlist(space, most=SHORTLIST, seed=joint.settings.seed)
     own = tuple(member.own.candidate for member in joint.members)
-    for proposal in proposals:
-        if proposal.candidate.members == own and not proposal.candidate.turns:
-            continue  # it is side by side
-        contender = joint_contender(joint, proposal)
+    left = [p for p in proposals if p.candidate.members != own or p.candidate.turns]  # that one is side by side
+    corrections: dict[Sharing, float] = {}
+    best = 0.0
+    for _ in range(MOST_MEASURED):
+        expected = {p: p.score * corrections.get(p.candidate.sharing, math.inf) for p in left}
+        chosen = max(left, key=lambda p: (expected[p], p.score), default=None)
+        if chosen is None or expected[chosen] < best:
+            return
+        contender = joint_contender(joint, chosen)
         if joint.budget.left_s < _reserve_s(joint) + contender.cost_s:
             joint.unmeasured = "no time was left to measure joint plans: give a larger --budget"
-            break
+            return
         _screen(joint, [contender])
+        left.remove(chosen)
+        found = joint.score(contender.screened) or 0.0
+        best = max(best, found)
+        before = corrections.get(chosen.candidate.sharing, 0.0)
+        corrections[chosen.candidate.sharing] = max(before, found / chosen.score)
 
 
 def joint_contender(joint: JointRun, proposal: JointProposal) -> JointContender:
