@@ -7,7 +7,8 @@ from autotune.api.retraining import RetrainResult, retrain
 from autotune.api.searching import search
 from autotune.api.settings import SearchSettings, parse_duration
 from autotune.api.together import search_together
-from autotune.api.together_plans import bench_plans, run_plans
+from autotune.api.together_bench import bench_plans
+from autotune.api.together_plans import run_plans
 from autotune.api.together_result import JointSearchResult
 from autotune.api.together_settings import Participant
 

@@ -12,12 +12,8 @@ from autotune.api.interrupts import Interrupts
 from autotune.api.searching import find_best, open_tracker, wait_for_run_id
 from autotune.api.settings import DEFAULT_BUDGET_S, SearchSettings
 from autotune.api.together_delivery import deliver_together
-from autotune.api.together_measuring import (
-    conclude_together,
-    decide_together,
-    look_at_candidates,
-    measure_baselines_together,
-)
+from autotune.api.together_looking import look_at_candidates
+from autotune.api.together_measuring import conclude_together, decide_together, measure_baselines_together
 from autotune.api.together_result import JointSearchResult, result_together
 from autotune.api.together_run import JointRun, open_member
 from autotune.api.together_settings import Participant, check_participants
@@ -27,7 +23,7 @@ from autotune.planning import JointDecision
 from autotune.profiler import Worker, device_lock, noise_check
 from autotune.runtime import check_target
 
-OWN_SHARE = 0.6
+OWN_SHARE = 0.5
 """Share of a given budget for all models' own searches; the rest is for joint plans."""
 JOINT_S = 60.0
 """Seconds for joint plans where no budget is given; each model's own search takes what it usually does."""
@@ -76,6 +72,8 @@ def search_together(
         observers.progress("write", 0, 0, text="the joint plan")
         with budget.phase("write"):
             plan, plans, folder = deliver_together(joint, decision)
+        if settings.budget_s is not None and budget.overdraft:
+            joint.warnings.append(budget.overdraft)
         result = result_together(joint, plan, plans, folder)
         _finish(joint, plan, result)
         if tracker is not None:

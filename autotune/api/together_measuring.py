@@ -1,15 +1,13 @@
-"""Joint plans on the device: baselines, a first look at the most promising, fresh launches of the best."""
+"""Joint plans on the device: baselines, one measurement each, fresh launches of the best."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 from autotune.api.deciding import measure_held_out
 from autotune.api.run import Contender
-from autotune.api.together_options import options_of
 from autotune.api.together_run import (
     ALL_DEFAULT,
     SIDE_BY_SIDE,
@@ -19,9 +17,9 @@ from autotune.api.together_run import (
     default_of,
     median_us,
 )
-from autotune.core import Candidate, Failure, Sharing
+from autotune.core import Candidate, Failure
 from autotune.errors import MeasurementError
-from autotune.planning import JointDecision, JointProposal, JointSpace, Objective, decide_joint, shortlist
+from autotune.planning import JointDecision, Objective, decide_joint
 from autotune.profiler import JointJob, JointResult, JointTimes, measure_together, run_outputs
 
 SPAN_S = 0.4
@@ -33,9 +31,6 @@ MIN_LAUNCHES = 4
 FINALISTS = 2
 CLEAR_LEAD = 1.05
 """The best joint plan at a first look is the only finalist where the second is this many times worse."""
-SHORTLIST = 40
-MOST_MEASURED = 6
-"""Joint plans that are measured once; those of the shortlist that could beat what was found."""
 ERRORS_DEADLINE_S = 300.0
 
 
@@ -52,7 +47,7 @@ def measure_baselines_together(joint: JointRun) -> None:
         JointContender(name=name, job=JointJob(name=name, members=jobs))
         for name, jobs in ((SIDE_BY_SIDE, own), (ALL_DEFAULT, plain))
     ]
-    _screen(joint, [*alone, *baselines])
+    screen_together(joint, [*alone, *baselines])
     each, latency = [], []
     for member, contender in zip(joint.members, alone, strict=True):
         found = contender.screened
@@ -72,60 +67,6 @@ def measure_baselines_together(joint: JointRun) -> None:
     failed = [c.screened for c in baselines if isinstance(c.screened, Failure)]
     if len(failed) == len(baselines):
         raise MeasurementError(f"these models cannot be served at the same time here: {failed[-1].message}")
-
-
-def look_at_candidates(joint: JointRun) -> None:
-    """Predicts all combinations, measures the most promising once, as far as the budget allows.
-
-    What was measured corrects the predictions of the same way to share; it ends when none is left that could be better
-    than the best measured.
-    """
-    if joint.objective is None:
-        return
-    space = JointSpace(
-        options=tuple(options_of(member.run) for member in joint.members),
-        cores=joint.place.device.cores,
-        scenario=joint.settings.scenario,
-        objective=joint.objective,
-    )
-    proposals, joint.compared = shortlist(space, most=SHORTLIST, seed=joint.settings.seed)
-    own = tuple(member.own.candidate for member in joint.members)
-    left = [p for p in proposals if p.candidate.members != own or p.candidate.turns]  # that one is side by side
-    corrections: dict[Sharing, float] = {}
-    best = 0.0
-    for _ in range(MOST_MEASURED):
-        expected = {p: p.score * corrections.get(p.candidate.sharing, math.inf) for p in left}
-        chosen = max(left, key=lambda p: (expected[p], p.score), default=None)
-        if chosen is None or expected[chosen] < best:
-            return
-        contender = joint_contender(joint, chosen)
-        if joint.budget.left_s < _reserve_s(joint) + contender.cost_s:
-            joint.unmeasured = "no time was left to measure joint plans: give a larger --budget"
-            return
-        _screen(joint, [contender])
-        left.remove(chosen)
-        found = joint.score(contender.screened) or 0.0
-        best = max(best, found)
-        before = corrections.get(chosen.candidate.sharing, 0.0)
-        corrections[chosen.candidate.sharing] = max(before, found / chosen.score)
-
-
-def joint_contender(joint: JointRun, proposal: JointProposal) -> JointContender:
-    """A proposal as a job."""
-    names = [member.name for member in joint.members]
-    name = f"joint:{proposal.candidate.hash}"
-    jobs = tuple(
-        member.run.bench.job(candidate, member.name)
-        for member, candidate in zip(joint.members, proposal.candidate.members, strict=True)
-    )
-    job = JointJob(
-        name=name,
-        members=jobs,
-        turns=tuple(tuple(names[at] for at in group) for group in proposal.candidate.turns),
-        weights=tuple((member.name, member.participant.weight) for member in joint.members),
-    )
-    cost_s = max((c.cost_s for c in joint.contenders.values()), default=0.0)
-    return JointContender(name=name, job=job, proposal=proposal, cost_s=cost_s)
 
 
 def decide_together(joint: JointRun) -> JointDecision | None:
@@ -217,7 +158,8 @@ def measured_contender(member: Member, candidate: Candidate) -> Contender:
     return found
 
 
-def _screen(joint: JointRun, contenders: Sequence[JointContender]) -> None:
+def screen_together(joint: JointRun, contenders: Sequence[JointContender]) -> None:
+    """Measures each once."""
     for contender in contenders:
         joint.observer.progress("together", len(joint.contenders), 0, text=contender.name)
         begin = time.monotonic()
@@ -235,7 +177,7 @@ def _span_s(joint: JointRun) -> float:
     return min(LONGEST_SPAN_S, max(SPAN_S, REQUESTS * len(joint.members) * slowest_us * 1e-6))
 
 
-def _reserve_s(joint: JointRun) -> float:
+def reserve_s(joint: JointRun) -> float:
     """Seconds to keep for deciding launches."""
     known = [joint.contenders[name].cost_s for name in (SIDE_BY_SIDE, ALL_DEFAULT)]
     return MIN_LAUNCHES * (sum(known) + max(known))

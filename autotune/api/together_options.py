@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
 from autotune.api.run import DEFAULT, Contender, Run
-from autotune.core import Candidate, Lane
+from autotune.core import Candidate, Lane, Precision
 from autotune.planning import Option
 
 REACH = 2.0
@@ -21,7 +22,7 @@ def options_of(run: Run) -> tuple[Option, ...]:
         for contender in (*run.singles(), *run.partitions()[:2])
         if contender.candidate is not None and contender.name != DEFAULT and run.feasible(contender)
     ]
-    found += _narrower(run)
+    found += [*_between(run), *_narrower(run)]
     by_size: dict[int, list[Option]] = {}
     for option in sorted(found, key=lambda o: o.each_us):
         same = by_size.setdefault(option.cores, [])
@@ -31,6 +32,30 @@ def options_of(run: Run) -> tuple[Option, ...]:
     if not by_size and default.candidate is not None:
         return (Option(candidate=default.candidate, each_us=default.median_us),)
     return tuple(option for same in by_size.values() for option in same)
+
+
+def _between(run: Run) -> list[Option]:
+    """Numbers of threads that were not measured, between two that were: a part scales with threads, the rest does not.
+
+    Threads change outputs by rounding only, so that the error measured for the lane's precision stands for them.
+    """
+    known: dict[tuple[str, Precision], dict[int, Contender]] = {}
+    for contender in run.singles():
+        lane = contender.lanes[0]
+        if _plain(contender) and lane.concurrency.threads and lane.concurrency.spinning is None:
+            known.setdefault((lane.processor, lane.precision), {})[lane.concurrency.threads] = contender
+    found = []
+    for measured in known.values():
+        counts = sorted(measured)
+        for low, high in itertools.pairwise(counts):
+            few, many = measured[low], measured[high]
+            if not run.feasible(many) or few.candidate is None:
+                continue
+            scaling_us = (few.median_us - many.median_us) / (1 / low - 1 / high)
+            for threads in range(low + 1, high):
+                each_us = many.median_us + scaling_us * (1 / threads - 1 / high)
+                found.append(Option(candidate=_with_threads(few.candidate, threads), each_us=each_us))
+    return found
 
 
 def _narrower(run: Run) -> list[Option]:

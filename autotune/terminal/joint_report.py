@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from autotune.api.together_bench import JointBenchResult
 from autotune.api.together_delivery import WAYS
-from autotune.api.together_plans import JointBenchResult
 from autotune.api.together_result import JointSearchResult
 from autotune.core import Fairness, JointPlan, Share, Sharing
 from autotune.core.codec import encode

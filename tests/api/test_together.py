@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime as ort
@@ -25,11 +25,24 @@ from autotune.api import (
     screening,
     search_together,
     searching,
+    together_bench,
     together_measuring,
-    together_plans,
 )
 from autotune.api import together as orchestration
-from autotune.core import Failure, FailureKind, Fairness, Measurement, Scenario, Sharing
+from autotune.api.run import Contender, Run
+from autotune.api.together_options import options_of
+from autotune.core import (
+    Candidate,
+    Concurrency,
+    Failure,
+    FailureKind,
+    Fairness,
+    Lane,
+    Measurement,
+    Scenario,
+    Sharing,
+    StageChoice,
+)
 from autotune.errors import InputError, ModelFileError, PlanError, UnknownNameError, UsageError
 from autotune.profiler import Job, JointJob, JointResult, JointTimes, MemberTimes
 from autotune.profiler.together import together_here
@@ -175,7 +188,7 @@ def _runs_and_benches(result: JointSearchResult, pair: Path) -> None:
     with pytest.raises(UnknownNameError, match="known: small, wide"):
         run_plans(result.folder, {"narrow": [pair / "wide.npz"]})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(together_plans, "measure_together", measured_by(lambda job: 0.7 if pinned(job) else 0.5))
+        patch.setattr(together_bench, "measure_together", measured_by(lambda job: 0.7 if pinned(job) else 0.5))
         bench = bench_plans(result.folder, launches=2, home=pair / "home", inputs={"small": [pair / "small.npz"]})
     assert [row.name for row in bench.rows] == ["plan", "side_by_side", "default"]
     gain = bench.rows[1].plan_gain
@@ -252,6 +265,21 @@ def test_what_cannot_be_better_is_not_measured(pair: Path, hasty: Callable[[Spee
     worse = search_pair(pair)
     assert len(worse.verified) <= 4
     assert {str(found["sharing"]) for found in worse.verified} <= {"space", "turns", "free"}
+
+
+def test_thread_counts_between_measured_ones_are_options_too(pair: Path, hasty: object) -> None:
+    def contender(threads: int, us: float) -> Contender:
+        lane = Lane(processor="cpu", concurrency=Concurrency(threads=threads))
+        candidate = Candidate(stages=(StageChoice(start=0, stop=3, lane=lane),))
+        result = Measurement(samples_us=(us,))
+        return Contender(name=f"t{threads}", job=cast("Job", None), candidate=candidate, result=result)
+
+    singles = [contender(4, 300.0), contender(1, 900.0)]
+    run = SimpleNamespace(
+        singles=lambda: singles, partitions=list, feasible=lambda _: True, contenders={"default": None}
+    )
+    found = {option.cores: option.each_us for option in options_of(cast("Run", run))}
+    assert found == pytest.approx({1: 900.0, 2: 500.0, 3: 1100.0 / 3, 4: 300.0})
 
 
 def press(monkeypatch: pytest.MonkeyPatch, module: object, name: str) -> None:

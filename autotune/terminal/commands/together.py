@@ -43,7 +43,7 @@ def run_several(plan: Path, inputs: Sequence[str], *, output: str, fallback: boo
 
 def bench_several(plan: Path, inputs: Sequence[str], *, launches: int, as_json: bool) -> None:
     """Measures a joint plan again."""
-    from autotune.api.together_plans import bench_plans
+    from autotune.api.together_bench import bench_plans
     from autotune.runtime import read_joint
     from autotune.terminal.joint_flags import inputs_by_model
     from autotune.terminal.joint_report import bench_json, print_bench_together

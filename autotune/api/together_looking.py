@@ -1,0 +1,70 @@
+"""Which joint plans are measured once: what is predicted to be best, corrected by what was found."""
+
+from __future__ import annotations
+
+import math
+
+from autotune.api.together_measuring import reserve_s, screen_together
+from autotune.api.together_options import options_of
+from autotune.api.together_run import JointContender, JointRun
+from autotune.core import Sharing
+from autotune.planning import JointProposal, JointSpace, shortlist
+from autotune.profiler import JointJob
+
+SHORTLIST = 40
+MOST_MEASURED = 6
+"""Joint plans that are measured once; those of the shortlist that could beat what was found."""
+
+
+def look_at_candidates(joint: JointRun) -> None:
+    """Predicts all combinations, measures the most promising once, as far as the budget allows.
+
+    What was measured corrects the predictions of the same way to share; it ends when none is left that could be better
+    than the best measured.
+    """
+    if joint.objective is None:
+        return
+    space = JointSpace(
+        options=tuple(options_of(member.run) for member in joint.members),
+        cores=joint.place.device.cores,
+        scenario=joint.settings.scenario,
+        objective=joint.objective,
+    )
+    proposals, joint.compared = shortlist(space, most=SHORTLIST, seed=joint.settings.seed)
+    own = tuple(member.own.candidate for member in joint.members)
+    left = [p for p in proposals if p.candidate.members != own or p.candidate.turns]  # that one is side by side
+    corrections: dict[Sharing, float] = {}
+    best = 0.0
+    for _ in range(MOST_MEASURED):
+        expected = {p: p.score * corrections.get(p.candidate.sharing, math.inf) for p in left}
+        chosen = max(left, key=lambda p: (expected[p], p.score), default=None)
+        if chosen is None or expected[chosen] < best:
+            return
+        contender = joint_contender(joint, chosen)
+        if joint.budget.left_s < reserve_s(joint) + contender.cost_s:
+            joint.unmeasured = "no time was left to measure joint plans: give a larger --budget"
+            return
+        screen_together(joint, [contender])
+        left.remove(chosen)
+        found = joint.score(contender.screened) or 0.0
+        best = max(best, found)
+        before = corrections.get(chosen.candidate.sharing, 0.0)
+        corrections[chosen.candidate.sharing] = max(before, found / chosen.score)
+
+
+def joint_contender(joint: JointRun, proposal: JointProposal) -> JointContender:
+    """A proposal as a job."""
+    names = [member.name for member in joint.members]
+    name = f"joint:{proposal.candidate.hash}"
+    jobs = tuple(
+        member.run.bench.job(candidate, member.name)
+        for member, candidate in zip(joint.members, proposal.candidate.members, strict=True)
+    )
+    job = JointJob(
+        name=name,
+        members=jobs,
+        turns=tuple(tuple(names[at] for at in group) for group in proposal.candidate.turns),
+        weights=tuple((member.name, member.participant.weight) for member in joint.members),
+    )
+    cost_s = max((c.cost_s for c in joint.contenders.values()), default=0.0)
+    return JointContender(name=name, job=job, proposal=proposal, cost_s=cost_s)
