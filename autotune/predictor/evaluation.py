@@ -14,7 +14,7 @@ from autotune.core import Device, Lane, Measurement, ProfileRecord
 from autotune.core.codec import encode
 from autotune.errors import PredictorError
 from autotune.predictor.kernel_predictor import KernelPredictor
-from autotune.predictor.learner import LEARNERS, learner
+from autotune.predictor.learner import learner
 from autotune.predictor.training import Groups, Signatures, folds_of, training_set, usual_us
 
 if TYPE_CHECKING:
@@ -89,12 +89,16 @@ class Evaluation:
         return {"folds": list(self.folds), "rows": [encode(row) for row in self.rows]}
 
 
+COMPARED = ("boosted", "flops_linear", "forest_per_family")
+"""Learners that an evaluation sets beside each other; a committee is one of them several times over."""
+
+
 def evaluate(
     records: Sequence[ProfileRecord],
     groups: Groups | None = None,
     device: Device | None = None,
     *,
-    learners: Sequence[str] = tuple(LEARNERS),
+    learners: Sequence[str] = COMPARED,
     coverage: bool = False,
     seed: int = 0,
 ) -> Evaluation:

@@ -57,8 +57,15 @@ def _forest() -> Learner:
     return ForestPerFamily()
 
 
+def _committee() -> Learner:
+    from autotune.predictor.committee import Bootstrap
+
+    return Bootstrap()
+
+
 LEARNERS: dict[str, Callable[[], Learner]] = {
     "boosted": _boosted,
+    "committee": _committee,
     "flops_linear": _linear,
     "forest_per_family": _forest,
 }

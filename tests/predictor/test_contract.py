@@ -12,10 +12,10 @@ from autotune.core import Lane
 from autotune.errors import PredictorError, UnknownNameError
 from autotune.predictor import LEARNERS, MIN_RECORDS, KernelPredictor, learner, load, save
 
-pytestmark = pytest.mark.parametrize("name", sorted(LEARNERS))
+pytestmark = pytest.mark.parametrize("name", sorted(LEARNERS), scope="module")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fitted(name: str, invented: ModuleType) -> KernelPredictor:
     records = invented.profile(invented.draw_kernels(60, 1), invented.LANES[:2])
     return KernelPredictor(seed=3, device=invented.DEVICE, learner=learner(name)).fit(records)
