@@ -1,4 +1,4 @@
-"""A committee: learners of one kind that each saw other records; where they disagree, not enough is known.
+"""A committee: learners of one kind, each of which saw other records; where they disagree, not enough is known.
 
 Each member learns from a bootstrap sample of the records (Efron 1979; query by bagging, Abe and Mamitsuka 1998). The
 committee predicts the mean of its members' logarithms and says how far they lie apart.

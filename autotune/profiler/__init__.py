@@ -5,6 +5,7 @@ from autotune.profiler.compare import compare, squared_errors
 from autotune.profiler.coruns import CoRunPair, CoRunResult, Side, measure_coruns
 from autotune.profiler.decide import decide
 from autotune.profiler.executor import WorkerExecutor
+from autotune.profiler.expected import expected_seconds
 from autotune.profiler.jobs import Job, JobStage
 from autotune.profiler.kernels import profile_kernels
 from autotune.profiler.lock import device_lock
@@ -32,6 +33,7 @@ __all__ = [
     "compare",
     "decide",
     "device_lock",
+    "expected_seconds",
     "identity",
     "measure_coruns",
     "measure_together",

@@ -1,0 +1,23 @@
+"""Which measurement next: a committee asks for the kernels on which it disagrees and that matter, while others run."""
+
+from autotune.learning.belief import Belief, believe
+from autotune.learning.loop import Pace, free_core, learn
+from autotune.learning.measuring import DeviceMeasurer, Measurer
+from autotune.learning.queue import Queue
+from autotune.learning.values import End, Lesson, Question, Span, Work
+
+__all__ = [
+    "Belief",
+    "DeviceMeasurer",
+    "End",
+    "Lesson",
+    "Measurer",
+    "Pace",
+    "Question",
+    "Queue",
+    "Span",
+    "Work",
+    "believe",
+    "free_core",
+    "learn",
+]
