@@ -30,7 +30,8 @@ def run(
 ) -> tuple[Lesson, Any, list[ProfileRecord]]:
     clock = invented.Clock()
     silent = how.pop("silent", set())
-    measurer, kept = invented.Invented(clock, **how), []
+    measurer = invented.Invented(clock, **how)
+    kept: list[ProfileRecord] = []
     measurer.silent = silent
     kernels = invented.kernels()
     queue = Queue(kernels, lanes, settled=set(), uses=[dict.fromkeys(kernels, 1)], seconds=lambda kernel, _: 1.0)
