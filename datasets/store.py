@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -17,6 +17,7 @@ from autotune.datasets.connect import open_engine, place_of, reading, writing
 from autotune.datasets.home import home
 from autotune.errors import StoreError
 
+T = TypeVar("T")
 _MANY = 500
 """Values in one SQL `IN` list; SQLite takes 32,766, other data bases fewer."""
 
@@ -196,15 +197,8 @@ class Store:
         table = schema.profiles
         conditions = self._conditions(table, device=None, lanes=[lane], identity=identity)
         query = sa.select(table.c.signature, table.c.failure_kind).where(*conditions)
-        settled: set[str] = set()
-        failures: Counter[str] = Counter()
         with reading(self._engine) as connection:
-            for signature, failure in connection.execute(query):
-                if failure in ("", FailureKind.UNSUPPORTED):
-                    settled.add(signature)
-                else:
-                    failures[signature] += 1
-        settled |= {signature for signature, count in failures.items() if count > 1}
+            settled = _settled((signature, failure) for signature, failure in connection.execute(query))
         return settled & set(signatures)
 
     def stages(
@@ -245,6 +239,20 @@ class Store:
         sides = {side for row in found for side in (row["victim"], row["beside"])}
         self._load_kernels({signature for side in sides for signature in rows.signatures_of(side)})
         return self._decoded(found, lambda row: rows.corun_of(row, self._kernels))
+
+    def known_coruns(
+        self, victim: Lane, beside: Lane, identity: Identity
+    ) -> set[tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Signatures of both sides of the pairs that need not be measured again on these lanes; see `known`."""
+        table = schema.coruns
+        query = sa.select(table.c.victim, table.c.beside, table.c.failure_kind).where(
+            table.c.victim_lane == rows.lane_json(victim),
+            table.c.beside_lane == rows.lane_json(beside),
+            table.c.identity == rows.identity_json(identity),
+        )
+        with reading(self._engine) as connection:
+            found = _settled(((one, two), failure) for one, two, failure in connection.execute(query))
+        return {(rows.signatures_of(one), rows.signatures_of(two)) for one, two in found}
 
     def models(self) -> dict[str, tuple[str, tuple[str, ...]]]:
         """Model hash -> (name, signatures of its kernels in order)."""
@@ -348,6 +356,18 @@ class Store:
             raise StoreError(
                 f"{self.place}: a row cannot be read ({error}): the file is damaged; move it away and measure again."
             ) from error
+
+
+def _settled(found: Iterable[tuple[T, str]]) -> set[T]:
+    """What was measured, is not supported, or failed twice, of (what, kind of failure)."""
+    settled: set[T] = set()
+    failures: Counter[T] = Counter()
+    for what, failure in found:
+        if failure in ("", FailureKind.UNSUPPORTED):
+            settled.add(what)
+        else:
+            failures[what] += 1
+    return settled | {what for what, count in failures.items() if count > 1}
 
 
 def _parts(values: Collection[str]) -> list[list[str]]:

@@ -1,5 +1,6 @@
 """Orchestration: search, profile, retrain, run, bench and export as a program or the command line calls them."""
 
+from autotune.api.contention import ContentionResult, profile_contention
 from autotune.api.plans import BenchResult, bench_plan, export_plan, run_plan
 from autotune.api.profiling import ProfileResult, profile
 from autotune.api.result import SearchResult
@@ -14,6 +15,7 @@ from autotune.api.together_settings import Participant
 
 __all__ = [
     "BenchResult",
+    "ContentionResult",
     "JointSearchResult",
     "Participant",
     "ProfileResult",
@@ -25,6 +27,7 @@ __all__ = [
     "export_plan",
     "parse_duration",
     "profile",
+    "profile_contention",
     "retrain",
     "run_plan",
     "run_plans",

@@ -92,7 +92,7 @@ def profile(
     with ExitStack() as stack:
         place = stack.enter_context(open_workplace(settings.home, settings.processors))
         store = stack.enter_context(Store(place.store_url))
-        chosen = [_lane(place, text) for text in lanes] or _lanes(place)
+        chosen = [lane_here(place, text) for text in lanes] or _lanes(place)
         kernels = _kernels(models, settings, place, store)
         if synthetic:
             drawn = synthetic_kernels(list(kernels.values()), count=synthetic, seed=settings.seed)
@@ -129,7 +129,7 @@ def _shortfall(lanes: Sequence[LaneProfile]) -> list[str]:
     return found + ([f"the budget left no time for {left} measurements: give a larger --budget."] if left else [])
 
 
-def _lane(place: Workplace, text: str) -> Lane:
+def lane_here(place: Workplace, text: str) -> Lane:
     """The lane of that name, which must be one of a processor that is here, at a precision that works there."""
     lane = Lane.parse(text)
     processor = place.processor(lane.processor)

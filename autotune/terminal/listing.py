@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autotune.api import BenchResult, ProfileResult
+from autotune.api import BenchResult, ContentionResult, ProfileResult
 from autotune.api.recorded import WORTH, RecordedResult
 from autotune.api.workplace import Workplace
 from autotune.graph import save_arrays
@@ -70,6 +70,27 @@ def print_profile(result: ProfileResult) -> None:
     )
     rows = [(lane.lane, lane.known, lane.measured, lane.failed, lane.missing) for lane in result.lanes]
     out.print(rows_table("", ("lane", "known", "measured", "failed", "left"), rows))
+    for warning in result.warnings:
+        out.print(f"note: {warning}", soft_wrap=True)
+
+
+def print_contention(result: ContentionResult) -> None:
+    """What lanes do to each other, and how well that is predicted."""
+    out = console()
+    out.print(
+        f"{', '.join(result.models)} on {result.device}, {result.seconds:.0f} s; the predictor has learnt from "
+        f"{result.records} co-runs",
+        soft_wrap=True,
+    )
+    rows = []
+    for pair in result.pairs:
+        times = [f"{value:.2f}x" if value is not None else "–" for value in (pair.median, pair.low, pair.high)]
+        rows.append((pair.lane, pair.beside, *times, pair.known, pair.measured, pair.failed))
+    headings = ("lane", "while busy", "slowdown", "10 %", "90 %", "known", "measured", "failed")
+    out.print(rows_table("", headings, rows))
+    if result.accuracy:
+        errors = ", ".join(f"{one.learner} {one.median_error:.1%}" for one in result.accuracy)
+        out.print(f"median error on models left out: {errors}", soft_wrap=True)
     for warning in result.warnings:
         out.print(f"note: {warning}", soft_wrap=True)
 

@@ -35,6 +35,9 @@ def profile(
     synthetic: Annotated[
         int, typer.Option("--synthetic", metavar="NUMBER", min=0, help="Further kernels, drawn around those.")
     ] = 0,
+    contention: Annotated[
+        bool, typer.Option("--contention", help="Instead: how lanes slow each other down when they run together.")
+    ] = False,
     budget: Budget = "2min",
     seed: Seed = 0,
     as_json: Json = False,
@@ -42,8 +45,9 @@ def profile(
     """Measure the kernels of models on the lanes of this device; known ones are not measured again."""
     from autotune import api
     from autotune.core.codec import encode
+    from autotune.errors import UsageError
     from autotune.terminal.flags import parse_dims, parse_names, parse_shapes
-    from autotune.terminal.listing import print_profile
+    from autotune.terminal.listing import print_contention, print_profile
     from autotune.terminal.progress import show_progress
 
     settings = api.SearchSettings(
@@ -53,6 +57,13 @@ def profile(
         budget_s=api.parse_duration(budget),
         seed=seed,
     )
+    if contention:
+        if synthetic:
+            raise UsageError("--contention runs the models' own kernels together: leave --synthetic out")
+        with show_progress() as observer:
+            found = api.profile_contention(model, settings, lanes=lane, observer=observer)
+        print_json({"schema_version": 1} | encode(found)) if as_json else print_contention(found)
+        return
     with show_progress() as observer:
         result = api.profile(model, settings, synthetic=synthetic, lanes=lane, observer=observer)
     print_json({"schema_version": 1} | encode(result)) if as_json else print_profile(result)
