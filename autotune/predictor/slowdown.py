@@ -25,6 +25,8 @@ Vector = npt.NDArray[np.float64]
 MIN_CO_RUNS = 60
 """Records under which there are no trees: the prior alone is nearer then."""
 ROUNDS, DEPTH, RATE, HUBER = 80, 3, 0.08, 0.05
+TRUSTED = 0.05
+"""Half width of a log interval at which a record counts half."""
 _RATE = 2  # column of `side_table`: log2 bytes per µs
 
 
@@ -68,8 +70,9 @@ class SlowdownPredictor:
             return SlowdownPredictor()
         measured = np.array([result.slowdown for _, result in pairs])
         kinds = [kind_of(record.victim_lane, record.beside_lane) for record, _ in pairs]
+        weight = np.array([belief(result) for _, result in pairs])
         victims, besides = _sides(pairs)
-        prior = fit_sharing(np.exp2(victims[:, _RATE]), np.exp2(besides[:, _RATE]), kinds, measured)
+        prior = fit_sharing(np.exp2(victims[:, _RATE]), np.exp2(besides[:, _RATE]), kinds, measured, weight)
         found = SlowdownPredictor(
             prior=prior, records=len(pairs), device_id=devices[0], data_hash=hash_of([r for r, _ in pairs])
         )
@@ -81,7 +84,7 @@ class SlowdownPredictor:
                 for at, (record, _) in enumerate(pairs)
             ]
         )
-        booster = _train(table, np.log(measured) - table[:, -1] * np.log(2.0), seed)
+        booster = _train(table, np.log(measured) - table[:, -1] * np.log(2.0), weight, seed)
         return SlowdownPredictor(
             prior=prior, booster=booster, records=found.records, device_id=devices[0], data_hash=found.data_hash
         )
@@ -141,6 +144,13 @@ def measured_pairs(records: Sequence[CoRunRecord]) -> list[tuple[CoRunRecord, Co
     return [(record, record.result) for record in records if isinstance(record.result, CoRunMeasurement)]
 
 
+def belief(result: CoRunMeasurement) -> float:
+    """How far a measurement is to be believed, 0 to 1: one whose interval is wide teaches little."""
+    interval = result.interval
+    half = 0.5 * float(np.log(interval.high / interval.low))
+    return TRUSTED**2 / (TRUSTED**2 + half**2)
+
+
 class NeighbourTimes:
     """How long the work that kept the other lane busy takes when it is alone.
 
@@ -188,13 +198,13 @@ def _sides(pairs: Sequence[tuple[CoRunRecord, CoRunMeasurement]]) -> tuple[Vecto
     return np.concatenate(victims), np.concatenate(besides)
 
 
-def _train(table: Matrix, target: Vector, seed: int) -> xgb.Booster:
+def _train(table: Matrix, target: Vector, weight: Vector, seed: int) -> xgb.Booster:
     import xgboost as xgb
 
     parameters = {
         "objective": "reg:pseudohubererror", "huber_slope": HUBER, "tree_method": "hist", "max_depth": DEPTH,
-        "eta": RATE, "subsample": 0.8, "colsample_bynode": 0.6, "min_child_weight": 4, "lambda": 2.0,
+        "eta": RATE, "subsample": 0.8, "colsample_bynode": 0.6, "min_child_weight": 3, "lambda": 2.0,
         "base_score": 0.0, "max_bin": 64, "nthread": 1, "seed": seed, "verbosity": 0,
     }  # fmt: skip
-    data = xgb.QuantileDMatrix(table, label=target, max_bin=64, nthread=1)
+    data = xgb.QuantileDMatrix(table, label=target, weight=weight, max_bin=64, nthread=1)
     return xgb.train(parameters, data, num_boost_round=ROUNDS)

@@ -62,7 +62,9 @@ def kind_of(victim: Lane, beside: Lane) -> str:
     return f"{text}, one lane" if victim == beside else text
 
 
-def fit_sharing(victim_rate: Vector, beside_rate: Vector, kinds: Sequence[str], slowdown: Vector) -> SharingPrior:
+def fit_sharing(
+    victim_rate: Vector, beside_rate: Vector, kinds: Sequence[str], slowdown: Vector, weight: Vector
+) -> SharingPrior:
     """Constants that fit measured slowdowns, robustly in log space, pulled weakly to nominal ones.
 
     Args:
@@ -70,6 +72,7 @@ def fit_sharing(victim_rate: Vector, beside_rate: Vector, kinds: Sequence[str], 
         beside_rate: [N] of the neighbours.
         kinds: [N] see `kind_of`.
         slowdown: [N] measured.
+        weight: [N] how far each is to be believed, 0 to 1.
     """
     from scipy.optimize import least_squares
 
@@ -85,7 +88,9 @@ def fit_sharing(victim_rate: Vector, beside_rate: Vector, kinds: Sequence[str], 
     def residuals(constants: Vector) -> Vector:
         found = prior(constants)
         log = np.log(found.slowdown(victim_rate, beside_rate, found.level))
-        return np.concatenate([log - target, _PULL * np.array([0.3, 1.0, 1.0]) * (constants - centre)])
+        return np.concatenate(
+            [np.sqrt(weight) * (log - target), _PULL * np.array([0.3, 1.0, 1.0]) * (constants - centre)]
+        )
 
     bounds = ([np.log(100.0), 0.0, 0.9], [np.log(1e6), 3.0, 3.0])
     solution = least_squares(residuals, centre, loss="soft_l1", f_scale=0.1, max_nfev=100, bounds=bounds)
@@ -93,9 +98,18 @@ def fit_sharing(victim_rate: Vector, beside_rate: Vector, kinds: Sequence[str], 
     left = slowdown - pooled.slowdown(victim_rate, beside_rate, 0.0)
     levels = []
     for kind in sorted(set(kinds)):
-        own = left[[other == kind for other in kinds]]
-        level = (float(np.median(own)) * len(own) + pooled.level * _LEVEL_PULL) / (len(own) + _LEVEL_PULL)
+        own = np.array([other == kind for other in kinds])
+        believed = float(weight[own].sum())
+        level = (_weighted_median(left[own], weight[own]) * believed + pooled.level * _LEVEL_PULL) / (
+            believed + _LEVEL_PULL
+        )
         levels.append((kind, max(level, 1.0)))
     return SharingPrior(
         bandwidth=pooled.bandwidth, sharing=pooled.sharing, level=max(pooled.level, 1.0), levels=tuple(levels)
     )
+
+
+def _weighted_median(values: Vector, weight: Vector) -> float:
+    order = np.argsort(values)
+    reached = np.cumsum(weight[order])
+    return float(values[order][np.searchsorted(reached, reached[-1] / 2)])

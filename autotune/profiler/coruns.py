@@ -133,7 +133,7 @@ def measure_coruns(
             chosen = [pairs[at] for at in waiting]
             for item in worker.stream(corun_here, chosen, rounds, round_s, seed, left_s, deadline_s=left_s):
                 if isinstance(item, Failure):
-                    if item.kind is FailureKind.HANG and time.monotonic() >= until and running:
+                    if item.kind is FailureKind.HANG and time.monotonic() >= until:
                         return
                     on_result(waiting[running], item)
                     done.add(running)

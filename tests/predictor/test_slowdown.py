@@ -100,6 +100,17 @@ def test_few_records_set_the_level_of_their_kind_only(invented: ModuleType, kern
     assert beside[1] > beside[0] + 0.03
 
 
+def test_a_measurement_with_a_wide_interval_teaches_little(invented: ModuleType, kernels: list[Kernel]) -> None:
+    good = records(invented, kernels, 20)
+    disturbed = [
+        replace(one, result=CoRunMeasurement(alone_us=(10.0, 11.0, 12.0, 60.0), beside_us=(90.0, 10.0, 95.0, 12.0)))
+        for one in records(invented, kernels, 5)
+    ]
+    light = Load(kernels=(invented.addition(8, 4),), us=100.0)
+    found = [SlowdownPredictor.fit(some).predict(light, CPU, light, OTHER) for some in (good, [*good, *disturbed])]
+    assert found[1] == pytest.approx(found[0], rel=0.05)
+
+
 def test_failures_teach_nothing(invented: ModuleType, kernels: list[Kernel]) -> None:
     good = records(invented, kernels, 40)
     failed = [replace(one, result=Failure(kind=FailureKind.CRASH, message="signal 11")) for one in good]
