@@ -145,9 +145,9 @@ def stage_rows(
     measure_coruns(pairs, rounds=rounds, round_s=0.03, deadline_s=600, on_result=results.__setitem__)
     rows = []
     for at, (a, s, b, t) in enumerate(plan):
-        result = results.get(at, ())
-        if isinstance(result, Failure):
-            print(f"  {a.name} beside {b.name} on {lanes[0]} and {lanes[1]}: {result.message}")
+        result = results.get(at)
+        if result is None or isinstance(result, Failure):
+            print(f"  {a.name} beside {b.name} on {lanes[0]} and {lanes[1]}: {result or 'no time'}")
             continue
         left_out = known.without(a.name, b.name)
         both = table([a, b], lanes, left_out.predictor)

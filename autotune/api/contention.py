@@ -242,7 +242,7 @@ def work_of(graph: Graph, folder: Path, *, kernels: int = KERNELS, segments: int
         own = tuple(use.kernel for use in graph.kernels[stage.start : stage.stop])
         if len(own) > 1 and all(tensor.is_static for tensor in stage.inputs):
             found.append(_Work(own, tuple(k.signature for k in own), str(stage.path), stage.inputs))
-    return found
+    return list({own.signatures: own for own in found}.values())  # equal segments are one
 
 
 def pair_identity(place: Workplace, victim: Lane, beside: Lane) -> Identity:

@@ -43,9 +43,9 @@ def spread_pairs(
     distance = np.full(len(pairs), np.inf)
 
     def take(place: NDArray[np.float64]) -> None:
-        np.minimum(distance, np.abs(places - place).sum(axis=1), out=distance)
+        np.minimum(distance, ((places - place) ** 2).sum(axis=1), out=distance)
         if mirrored:
-            np.minimum(distance, np.abs(swapped - place).sum(axis=1), out=distance)
+            np.minimum(distance, ((swapped - place) ** 2).sum(axis=1), out=distance)
 
     done = {(min(pair), max(pair)) if mirrored else pair for pair in known}
     for one, two in done:

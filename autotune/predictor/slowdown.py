@@ -13,7 +13,7 @@ import numpy.typing as npt
 from autotune.core import CoRunMeasurement, CoRunRecord, Kernel, Lane
 from autotune.core.codec import decode, encode
 from autotune.errors import PredictorError
-from autotune.predictor.slowdown_features import Load, Matrix, load_rows, pair_table, side_table
+from autotune.predictor.slowdown_features import SLOWDOWN_FEATURES, Load, Matrix, load_rows, pair_table, side_table
 from autotune.predictor.slowdown_prior import NOMINAL_SHARING, SharingPrior, fit_sharing, kind_of
 from autotune.predictor.training import Signatures
 
@@ -71,19 +71,14 @@ class SlowdownPredictor:
         measured = np.array([result.slowdown for _, result in pairs])
         kinds = [kind_of(record.victim_lane, record.beside_lane) for record, _ in pairs]
         weight = np.array([belief(result) for _, result in pairs])
-        victims, besides = _sides(pairs)
+        victims, besides = _sides(pairs, NeighbourTimes([record for record, _ in pairs]))
         prior = fit_sharing(np.exp2(victims[:, _RATE]), np.exp2(besides[:, _RATE]), kinds, measured, weight)
         found = SlowdownPredictor(
             prior=prior, records=len(pairs), device_id=devices[0], data_hash=hash_of([r for r, _ in pairs])
         )
         if not trees or len(pairs) < MIN_CO_RUNS:
             return found
-        table = np.concatenate(
-            [
-                found._table(victims[at : at + 1], besides[at : at + 1], record.victim_lane, record.beside_lane)
-                for at, (record, _) in enumerate(pairs)
-            ]
-        )
+        table = found._tables(victims, besides, [record for record, _ in pairs])
         booster = _train(table, np.log(measured) - table[:, -1] * np.log(2.0), weight, seed)
         return SlowdownPredictor(
             prior=prior, booster=booster, records=found.records, device_id=devices[0], data_hash=found.data_hash
@@ -99,6 +94,21 @@ class SlowdownPredictor:
     def predict(self, victim: Load, victim_lane: Lane, beside: Load, beside_lane: Lane) -> float:
         """Slowdown of one load while another one runs beside it; at least 1."""
         return float(self.table([victim], victim_lane, [beside], beside_lane)[0, 0])
+
+    def of_records(self, records: Sequence[CoRunRecord], times: NeighbourTimes) -> Vector:
+        """[N] predicted slowdowns of measured co-runs, for whoever compares."""
+        pairs = measured_pairs(records)
+        victims, besides = _sides(pairs, times)
+        return self._slowdown(self._tables(victims, besides, [record for record, _ in pairs]))
+
+    def _tables(self, victims: Vector, besides: Vector, records: Sequence[CoRunRecord]) -> Matrix:
+        """Rows of features of pairs on any lanes."""
+        table = np.empty((len(records), len(SLOWDOWN_FEATURES)), dtype=np.float32)
+        lanes = [(record.victim_lane, record.beside_lane) for record in records]
+        for pair in dict.fromkeys(lanes):
+            own = np.array([other == pair for other in lanes])
+            table[own] = self._table(victims[own], besides[own], *pair)
+        return table
 
     def _table(self, victims: Vector, besides: Vector, victim_lane: Lane, beside_lane: Lane) -> Matrix:
         level = self.prior.level_of(kind_of(victim_lane, beside_lane))
@@ -187,9 +197,8 @@ def hash_of(records: Sequence[CoRunRecord]) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
 
 
-def _sides(pairs: Sequence[tuple[CoRunRecord, CoRunMeasurement]]) -> tuple[Vector, Vector]:
+def _sides(pairs: Sequence[tuple[CoRunRecord, CoRunMeasurement]], times: NeighbourTimes) -> tuple[Vector, Vector]:
     """Rows of both sides."""
-    times = NeighbourTimes([record for record, _ in pairs])
     victims, besides = [], []
     for record, result in pairs:
         victim, beside = times.loads(record, result)

@@ -56,17 +56,16 @@ def evaluate_slowdowns(
     errors: dict[str, list[float]] = {BOOSTED: [], PRIOR: [], MEAN: [], NONE: []}
     for fold in folds_by_model(sorted(set().union(*own)) if own else [], groups).values():
         rest = [record for (record, _), kernels in zip(pairs, own, strict=True) if not kernels & fold]
-        held = [pair for pair, kernels in zip(pairs, own, strict=True) if kernels & fold]
+        held = [record for (record, _), kernels in zip(pairs, own, strict=True) if kernels & fold]
         if not rest or not held:
             continue
-        boosted, prior = (SlowdownPredictor.fit(rest, seed=seed, trees=trees) for trees in (True, False))
+        measured = np.array([result.slowdown for _, result in measured_pairs(held)])
         mean = float(np.mean([result.slowdown for _, result in measured_pairs(rest)]))
-        for record, result in held:
-            victim, beside = times.loads(record, result)
-            sides = victim, record.victim_lane, beside, record.beside_lane
-            found = {BOOSTED: boosted.predict(*sides), PRIOR: prior.predict(*sides), MEAN: mean, NONE: 1.0}
-            for name, slowdown in found.items():
-                errors[name].append(abs(slowdown / result.slowdown - 1))
+        boosted, prior = (
+            SlowdownPredictor.fit(rest, seed=seed, trees=trees).of_records(held, times) for trees in (True, False)
+        )
+        for name, found in ((BOOSTED, boosted), (PRIOR, prior), (MEAN, mean), (NONE, 1.0)):
+            errors[name] += np.abs(found / measured - 1).tolist()
     if not errors[NONE]:
         raise PredictorError(
             f"{len(pairs)} co-runs are too few to leave a model out: "

@@ -75,10 +75,8 @@ def test_pairs_are_measured_once_and_learnt_from(tmp_path: Path, monkeypatch: py
     settings = SearchSettings(home=tmp_path / "home", budget_s=60, processors=("cpu",))
     one, two = (f"cpu/f32/t1/c{core}" for core in allowed_cores()[:2])
     first = profile_contention([tmp_path / "small.onnx"], settings, lanes=[one, two])
-    assert [(pair.lane, pair.beside, pair.median) for pair in first.pairs] == [
-        (one, two, pytest.approx(1.2)),
-        (two, one, pytest.approx(1.5)),
-    ]
+    assert [(pair.lane, pair.beside) for pair in first.pairs] == [(one, two), (two, one)]
+    assert [pair.median for pair in first.pairs] == pytest.approx([1.2, 1.5])
     assert first.pairs[0].measured == asked[0] > 2
     again = profile_contention([tmp_path / "small.onnx"], settings, lanes=[one, two])
     assert len(asked) == 1

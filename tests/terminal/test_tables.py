@@ -63,3 +63,25 @@ def test_the_curve_says_what_a_looser_tolerance_buys() -> None:
 
 def test_where_everything_was_only_screened_no_row_is_marked() -> None:
     assert "screened" not in shown()
+
+
+def test_contention_is_a_row_per_pair_of_lanes_in_each_direction(capsys: pytest.CaptureFixture[str]) -> None:
+    pair = LanePairSlowdown(
+        lane="cpu/f32/t1/c0", beside="cpu/f32/t1/c1", known=3, measured=4, failed=1, median=1.234, low=1.0, high=1.5
+    )  # fmt: skip
+    result = ContentionResult(
+        device="d",
+        store="s",
+        models=("yolo",),
+        pairs=(pair, replace(pair, beside="webgpu:gpu/f32", median=None, low=None, high=None)),
+        records=7,
+        accuracy=(),
+        seconds=1.0,
+        warnings=("it was noisy",),
+    )
+    print_contention(result)
+    shown = capsys.readouterr().out
+    assert "1.23x" in shown
+    assert "webgpu:gpu/f32" in shown
+    assert "median error" not in shown
+    assert "note: it was noisy" in shown
