@@ -7,7 +7,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from autotune.api import ContentionResult
+from autotune.api.contention import LanePairSlowdown
 from autotune.core import Baseline, Candidate, Lane, OutputError, StageChoice, Timing
+from autotune.terminal.listing import print_contention
 from autotune.terminal.tables import baseline_table, curve_line, figure, table_notes
 from tests.runtime.conftest import make_plan
 
@@ -80,8 +83,8 @@ def test_contention_is_a_row_per_pair_of_lanes_in_each_direction(capsys: pytest.
         warnings=("it was noisy",),
     )
     print_contention(result)
-    shown = capsys.readouterr().out
-    assert "1.23x" in shown
-    assert "webgpu:gpu/f32" in shown
-    assert "median error" not in shown
-    assert "note: it was noisy" in shown
+    text = capsys.readouterr().out
+    assert "1.23x" in text
+    assert "webgpu:gpu/f32" in text
+    assert "median error" not in text
+    assert "note: it was noisy" in text
