@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from latency_hope_limits import floor_known, models_learnt_from, repeats
 from latency_task import Mask, Outcome, Vector, errors, left_out, mean, say, untuned
 
-from autotune.predictor.tables.blended import BlendedLearner
 from autotune.predictor.tables.operators import OperatorTable, per_device
 from autotune.predictor.tables.phone_graph import COLUMNS, phone_graph_table
+from autotune.predictor.tables.phone_memory import with_memory
+from autotune.predictor.tables.phone_slices import with_slices, with_threads
+from autotune.predictor.tables.physical import fit_prior
+from autotune.predictor.tables.run_floors import fit_floors
+from autotune.predictor.tables.shrunk import ShrunkLearner
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +28,8 @@ OPERATORS = "hope_ops.parquet"
 TINY_US = 5.0
 """Operators such as Const and Shape: near 0 µs in the tables, and left out of every task."""
 RAW = ("kh", "kw", "in_c", "in_h", "in_w", "out_c", "out_h", "out_w", "macs")
-LEARNER = BlendedLearner(rounds=250, depth=5, rate=0.06, trees=100, leaf=3, smooth=0.0)
+TARGETS = {"CPU": {"mape": 18.0, "within_10": 45.0}, "GPU": {"mape": 20.0, "within_10": 42.0}}
+PULL = 1.0
 
 
 def operators(folder: Path) -> Iterator[Outcome]:
@@ -31,28 +38,64 @@ def operators(folder: Path) -> Iterator[Outcome]:
 
     everything = pd.read_parquet(folder / OPERATORS)
     rows = everything[everything["graph_index"].notna() & everything["op_type"].notna()].reset_index(drop=True)
-    table = per_device(phone_graph_table(rows[list(COLUMNS)]), rows["device"].to_numpy(dtype=str))
+    device, model = (rows[name].to_numpy(dtype=str) for name in ("device", "model"))
+    shapes = with_slices(phone_graph_table(rows[list(COLUMNS)]), rows)
+    on_cpu = per_device(with_memory(shapes, rows), device)
+    on_gpu = replace(per_device(with_threads(shapes, rows), device), family=shapes.family)
     threads = sorted(name for name in rows.columns if re.fullmatch(r"cpu_big\d+_us", name))
     gpus = sorted(name for name in rows.columns if re.fullmatch(r"gpu\w*_us", name))
-    found = {column: _models_left_out(rows, table, column) for column in (*threads, *gpus)}
-    targets = {"CPU": {"mape": 18.0, "within_10": 45.0}, "GPU": {"mape": 20.0, "within_10": 42.0}}
+    found: dict[str, dict[str, Any]] = {}
+    for column in (*threads, *gpus):
+        latency = rows[column].fillna(0.0).to_numpy(dtype=np.float64)
+        learn = partial(_on_cpu, on_cpu, model) if column in threads else partial(_on_gpu, on_gpu, device, model)
+        quick = partial(_prior, on_cpu) if column in threads else learn
+        found[column] = _models_left_out(rows, latency, partial(learn, latency))
+        found[column]["curve"] = models_learnt_from(
+            model, device, latency, found[column]["known"], partial(quick, latency)
+        )
+        if column in gpus:
+            expected = partial(_on_gpu, on_gpu, device, model, latency, expected=True)
+            found[column]["expected"] = left_out(model, found[column]["known"], expected)[0]
+            found[column]["floor known"] = floor_known(on_gpu, device, model, latency, found[column]["known"])
+        say(
+            f"  {column}: {errors(latency[found[column]['known']], found[column]['predicted'][found[column]['known']])}"
+        )
     for kind, columns in (("CPU", threads), ("GPU", gpus)):
         if columns:
-            yield _accuracy(kind, rows, {name: found[name] for name in columns}, targets[kind])
+            yield _accuracy(kind, rows, {name: found[name] for name in columns})
     if threads and gpus:
-        yield _placement(found, threads, gpus[0])
+        yield _placement(found, threads, gpus[0], rows["op_type"].to_numpy(dtype=str), model)
 
 
-def _models_left_out(rows: pd.DataFrame, table: OperatorTable, column: str) -> dict[str, Any]:
-    latency = rows[column].fillna(0.0).to_numpy(dtype=np.float64)
+def _on_cpu(table: OperatorTable, model: Any, latency: Vector, train: Mask, test: Mask) -> Vector:
+    fitted = ShrunkLearner(pull=PULL).fit(table.take(train), latency[train], model[train])
+    return fitted.latency_us(table.take(test))
+
+
+def _prior(table: OperatorTable, latency: Vector, train: Mask, test: Mask) -> Vector:
+    found: Vector = np.exp(fit_prior(table.take(train), latency[train], pull=PULL).log_us(table.take(test)))
+    return found
+
+
+def _on_gpu(
+    table: OperatorTable, device: Any, model: Any, latency: Vector, train: Mask, test: Mask, *, expected: bool = False
+) -> Vector:
+    """NaN on phones that no other model ran on: nothing is known of their floors."""
+    fitted = fit_floors(
+        table.take(train), latency[train], run=model[train], device=device[train], trees=100 if expected else 0
+    )
+    found = np.full(len(device), np.nan)
+    can = test & np.isin(device, device[train])
+    found[can] = (fitted.expected_us if expected else fitted.latency_us)(table.take(can), device[can])
+    return found[test]
+
+
+def _models_left_out(rows: pd.DataFrame, latency: Vector, learn: Callable[[Mask, Mask], Vector]) -> dict[str, Any]:
     known = latency > TINY_US
     device, model = rows["device"].to_numpy(dtype=str), rows["model"].to_numpy(dtype=str)
     raw = np.column_stack(
         [rows[list(RAW)].to_numpy(dtype=np.float64), rows["op_type"].astype("category").cat.codes.to_numpy()]
     )
-
-    def learn(train: Mask, test: Mask) -> Vector:
-        return LEARNER.fit(table.take(train), latency[train]).latency_us(table.take(test))
 
     def simple(train: Mask, test: Mask) -> Vector:
         return untuned(raw, latency, train, test)
@@ -62,7 +105,6 @@ def _models_left_out(rows: pd.DataFrame, table: OperatorTable, column: str) -> d
     for one in np.unique(device):
         own = device == one
         plain[own] = left_out(model[own], known[own], partial(_within, own, simple))[0]
-    say(f"  {column}: {errors(latency[known], predicted[known])}")
     return {"latency": latency, "known": known, "predicted": predicted, "plain": plain, "groups": groups}
 
 
@@ -75,48 +117,54 @@ def _within(own: Mask, predict: Any, train: Mask, test: Mask) -> Vector:
     return found
 
 
-def _accuracy(kind: str, rows: pd.DataFrame, found: dict[str, dict[str, Any]], target: dict[str, float]) -> Outcome:
-    device, model = rows["device"].to_numpy(dtype=str), rows["model"].to_numpy(dtype=str)
+def _accuracy(kind: str, rows: pd.DataFrame, found: dict[str, dict[str, Any]]) -> Outcome:
+    device = rows["device"].to_numpy(dtype=str)
     by_device: dict[str, dict[str, float]] = {}
-    reached: list[dict[str, float]] = []
-    simple: list[dict[str, float]] = []
-    ceiling: list[dict[str, float]] = []
+    rest: dict[str, list[dict[str, float]]] = {"simple": [], "ceiling": [], "floor": []}
     for column, one in found.items():
+        noise = repeats(rows, one["latency"], one["known"])
         for name in np.unique(device[one["known"]]):
             own = one["known"] & (device == name) & np.isfinite(one["predicted"]) & np.isfinite(one["plain"])
             if not own.any():
                 continue
             by_device[f"{column} {name}"] = errors(one["latency"][own], one["predicted"][own])
-            reached.append(by_device[f"{column} {name}"])
-            simple.append(errors(one["latency"][own], one["plain"][own]))
-            ceiling.append(_without_shift(one, own, model))
+            rest["simple"].append(errors(one["latency"][own], one["plain"][own]))
+            again = own & np.isfinite(noise)
+            if again.any():
+                rest["ceiling"].append(errors(one["latency"][again], noise[again]))
+            if "floor known" in one:
+                rest["floor"].append(errors(one["latency"][own], one["floor known"][own]))
+    detail: dict[str, Any] = {
+        "by device": by_device,
+        "learnt from so many models": {column: one["curve"] for column, one in found.items()},
+    }
+    if rest["ceiling"]:
+        detail["equal operators of one run against their median"] = mean(rest["ceiling"])
+    if rest["floor"]:
+        detail["if the floor of each run were known"] = mean(rest["floor"])
     return Outcome(
         task=f"hope operators, models left out, {kind}",
-        baseline=mean(simple),
-        reached=mean(reached),
-        target=target,
+        baseline=mean(rest["simple"]),
+        reached=mean(list(by_device.values())),
+        target=TARGETS[kind],
         n=sum(int((one["known"] & np.isfinite(one["predicted"])).sum()) for one in found.values()),
         folds=len(next(iter(found.values()))["groups"]),
-        detail={"by device": by_device, "if each model's own shift were known": mean(ceiling)},
+        detail=detail,
         note="mean over devices and settings",
     )
 
 
-def _without_shift(one: dict[str, Any], own: Mask, model: Any) -> dict[str, float]:
-    """Errors if the median ratio of each model on the device were known: what a run's own speed costs."""
-    ratio = one["predicted"][own] / one["latency"][own]
-    for name in np.unique(model[own]):
-        at = model[own] == name
-        ratio[at] /= np.median(ratio[at])
-    return errors(np.ones(len(ratio)), ratio)
-
-
-def _placement(found: dict[str, dict[str, Any]], threads: list[str], gpu: str) -> Outcome:
+def _placement(found: dict[str, dict[str, Any]], threads: list[str], gpu: str, op_type: Any, model: Any) -> Outcome:
     """Every operator on the processor that is predicted to be faster, over the faster one in truth; no transfers.
 
-    The row is that of the fewest threads, where both processors matter most; the others stand in the detail.
+    A kind of operator that no other model ran on the GPU stays on the CPU. The row is that of the fewest threads, where
+    both processors matter most; the others stand in the detail.
     """
-    rows = {cpu: _over_oracle(found[cpu], found[gpu]) for cpu in threads}
+    tried = found[gpu]["known"]
+    untried = np.array([False] * len(model))
+    for one in np.unique(model):
+        untried[model == one] = ~np.isin(op_type[model == one], op_type[tried & (model != one)])
+    rows = {cpu: _over_oracle(found[cpu], found[gpu], untried) for cpu in threads}
     first = rows[threads[0]]
     return Outcome(
         task="hope placement per operator, over the oracle",
@@ -130,7 +178,7 @@ def _placement(found: dict[str, dict[str, Any]], threads: list[str], gpu: str) -
     )
 
 
-def _over_oracle(cpu: dict[str, Any], gpu: dict[str, Any]) -> dict[str, float]:
+def _over_oracle(cpu: dict[str, Any], gpu: dict[str, Any], untried: Mask) -> dict[str, float]:
     """Percent over always choosing right, for both predictors and for one processor alone."""
     both = (cpu, gpu)
     known = np.all([one["known"] & np.isfinite(one["predicted"]) & np.isfinite(one["plain"]) for one in both], axis=0)
@@ -140,9 +188,8 @@ def _over_oracle(cpu: dict[str, Any], gpu: dict[str, Any]) -> dict[str, float]:
     def over(choice: Vector) -> float:
         return 100 * float(truth[np.arange(len(truth)), choice.astype(int)].sum() / oracle - 1)
 
-    chosen = {
-        name: over(np.argmin(np.column_stack([one[which][known] for one in both]), axis=1))
-        for name, which in (("ours", "predicted"), ("simple", "plain"))
-    }
+    ours, simple = (cpu["predicted"] > gpu["expected"])[known], (cpu["plain"] > gpu["plain"])[known]
+    chosen = {"ours": over(ours & ~untried[known]), "simple": over(simple)}
+    chosen["ours, were the GPU's times known"] = over((cpu["predicted"] > gpu["latency"])[known] & ~untried[known])
     alone = {"all on the CPU": over(np.zeros(len(truth))), "all on the GPU": over(np.ones(len(truth)))}
     return chosen | alone | {"operators": float(len(truth))}

@@ -76,6 +76,10 @@ class OperatorTable:
             smooth={family: (*names, *added) for family, names in self.smooth.items()},
         )
 
+    def with_terms(self, extra: Matrix) -> OperatorTable:
+        """With further physical terms, [n, any]."""
+        return replace(self, terms=np.column_stack([self.terms, extra]))
+
 
 def per_device(table: OperatorTable, device: Strings) -> OperatorTable:
     """One table of several devices: priors of each device's own, trees that see all of them and which one it is."""

@@ -29,6 +29,8 @@ _PARTS_OF_NAMES = (
     ("pad", ("pad",)), ("const", ("const", "shape", "/y")), ("binary", ("binary", "mul", "sub")),
     ("eltwise", ("eltwise", "add")),
 )  # fmt: skip
+OWN_FAMILY = ("Deconvolution",)
+"""Kinds that are no rare operators, however few there are: they compute, the rare ones move data."""
 MIN_OF_FAMILY = 60
 """Rows of one kind over all phones under which it counts as rare."""
 SMOOTH_CONVOLUTION = (
@@ -50,7 +52,7 @@ def phone_graph_table(rows: pd.DataFrame) -> OperatorTable:
     if missing:
         raise InputError(f"the table of operators lacks the columns {', '.join(missing)}")
     size = {name: np.maximum(rows[name].fillna(1).to_numpy(dtype=np.float64), 1) for name in COLUMNS[7:]}
-    shapes = [_elements(text) for text in rows["in_shapes"]]
+    shapes = [elements(text) for text in rows["in_shapes"]]
     read = np.array([sum(found) for found in shapes], dtype=np.float64)
     kind = rows["op_type"].to_numpy(dtype=str)
     dense, depthwise = kind == "Convolution", kind == "ConvolutionDepthwise"
@@ -77,11 +79,17 @@ def phone_graph_table(rows: pd.DataFrame) -> OperatorTable:
     }  # fmt: skip
     around = neighbours(rows)
     columns |= around
-    out_of_slices = (kind == "ConvertTensor") & (around["before_conv"] + around["before_pool"] > 0)
-    into_slices = (kind == "ConvertTensor") & ~out_of_slices & (around["after_conv"] + around["after_pool"] > 0)
-    family[out_of_slices], family[into_slices] = "convert_out", "convert_in"
+    into = (around["after_conv"] + around["after_pool"] + around["before_slice"] > 0) | (
+        (around["after_concat"] > 0) & (around["before_binary"] > 0)
+    )
+    convert = kind == "ConvertTensor"
+    family[convert] = np.where(into, "convert_in", "convert_out")[convert]
+    for part in ("max", "avg"):
+        named = rows["op_name"].astype(str).str.lower().str.contains(part, regex=False).to_numpy(dtype=bool)
+        columns[f"named_{part}"] = named.astype(np.float64)
+        family[(kind == "Pooling") & named] = f"pool_{part}"
     names, counts = np.unique(family, return_counts=True)
-    family[np.isin(family, names[counts < MIN_OF_FAMILY])] = "rare"
+    family[np.isin(family, names[(counts < MIN_OF_FAMILY) & ~np.isin(names, OWN_FAMILY)])] = "rare"
     transformed = np.where(winograd, tiles * 16, 0.0)
     terms = [
         np.ones(len(rows)), work, read, written, weights, transformed * in_slices * out_slices * 16,
@@ -140,7 +148,7 @@ def kind_of(op_type: str, name: str) -> str:
     return "other"
 
 
-def _elements(text: object) -> list[float]:
+def elements(text: object) -> list[float]:
     """Elements of each input shape: `1,32,8,8;1,16,8,8`."""
     found = []
     for shape in str(text).split(";"):
