@@ -3,7 +3,8 @@
 python benchmarks/latency_data.py --data FOLDER [--json] [--tasks NAME,...] [--write]
 
 FOLDER holds the tables of docs/public_data.md; tasks whose tables are missing are skipped. One JSON object on stdout
-with --json, else a table; progress on stderr. --write makes results/latency_data.json.
+with --json, else a table; progress on stderr. --write puts the rows of the tasks that ran into
+results/latency_data.json and keeps those of the others.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import latency_hope
 import latency_nb201
 import latency_usc
-from common import write
+from common import RESULTS, write
 from latency_task import Outcome, say
 
 TASKS: dict[str, tuple[tuple[str, ...], Callable[[Path], Iterator[Outcome]]]] = {
@@ -50,9 +52,22 @@ def run(folder: Path, wanted: list[str]) -> list[dict[str, Any]]:
         except Exception:  # noqa: BLE001 - one task's tables may be damaged, the others are still wanted
             say(f"{name}: failed\n{traceback.format_exc()}")
             continue
-        seconds = round(time.perf_counter() - started, 1)
-        rows += [asdict(outcome) | {"seconds": seconds} for outcome in outcomes]
+        said = {
+            "part": name,
+            "seconds": round(time.perf_counter() - started, 1),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        rows += [asdict(outcome) | said for outcome in outcomes]
     return rows
+
+
+def merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, and those of tasks that did not run from the file that is there."""
+    path, ran = RESULTS / "latency_data.json", {row["part"] for row in rows}
+    older = json.loads(path.read_text())["results"] if path.is_file() else []
+    kept = [row for row in older if row.get("part") in TASKS and row["part"] not in ran]
+    order = list(TASKS)
+    return sorted(kept + rows, key=lambda row: order.index(row["part"]))
 
 
 def line(row: dict[str, Any]) -> str:
@@ -94,7 +109,7 @@ def main() -> int:
         print("| task | metric | simple | reached | target | met | n | left out in turn |\n|" + "---|" * 8)
         print("\n".join(line(row) for row in rows))
     if flags.write:
-        say(str(write("latency_data", rows)))
+        say(str(write("latency_data", merged(rows))))
     return 0
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 OPERATORS = "usc_mobile_gpu_ops.parquet"
 MODELS = "usc_mobile_e2e.parquet"
 MEASURED = 100
+CURVE = (0.25, 0.5, 1.0)
+"""Shares of the models for the learning curve."""
 RAW = ("in_hw", "in_c", "out_hw", "out_c", "kernel", "stride", "groups", "padding", "flops")
 SHAPE = ("op", "in_hw", "in_c", "out_hw", "out_c", "kernel", "stride", "groups")
 PREFIX = "lat_us_"
@@ -90,6 +92,7 @@ def operators(folder: Path) -> Iterator[Outcome]:
     """Operators of models left out, all of them and those of unseen shapes."""
     table = read(folder, "tflite")
     found = operators_predicted(folder)
+    curves = learning_curve(table, next(iter(found.values()))["true"]) if found else {}
     for name, target, only_unseen in (
         ("usc operators, models left out", {"mape": 5.0, "within_10": 88.0}, False),
         ("usc operators, unseen shapes", {"mape": 7.5, "within_10": 78.0}, True),
@@ -114,8 +117,35 @@ def operators(folder: Path) -> Iterator[Outcome]:
             target=target,
             n=count,
             folds=len(np.unique(folds(table))),
-            detail={"by phone": reached, "equal shapes against their median": noise},
+            detail={
+                "by phone": reached,
+                "equal shapes against their median": noise,
+                "learnt from so many models, trees only": curves[only_unseen],
+            },
         )
+
+
+def learning_curve(table: pd.DataFrame, latency: Vector) -> dict[bool, dict[str, dict[str, float]]]:
+    """Errors on one phone when only some models are learnt from; those on unseen shapes under True.
+
+    Shapes are unseen where no model outside their fold has them, however few were learnt from.
+    """
+    features, fold, model = mobile_gpu_table(table), folds(table), table["model"].to_numpy(dtype=str)
+    known = np.isfinite(latency) & (latency > 0)
+    unseen, names = unseen_shapes(table, known), np.random.default_rng(0).permutation(np.unique(model[known]))
+    curve: dict[bool, dict[str, dict[str, float]]] = {False: {}, True: {}}
+    for share in CURVE:
+        shown = np.isin(model, names[: max(int(share * len(names)), 2)])
+
+        def learn(train: Mask, test: Mask, shown: Mask = shown) -> Vector:
+            learner = BlendedLearner(rounds=120, trees=40, smooth=0.0)
+            return learner.fit(features.take(train & shown), latency[train & shown]).latency_us(features.take(test))
+
+        predicted = left_out(fold, known, learn)[0]
+        for only_unseen, part in curve.items():
+            rows = known & np.isfinite(predicted) & (unseen | (not only_unseen))
+            part[str(len(np.unique(model[known & shown])))] = errors(latency[rows], predicted[rows])
+    return curve
 
 
 def repeats(table: pd.DataFrame, latency: Vector) -> dict[str, float]:
@@ -203,12 +233,18 @@ def new_gpu(folder: Path) -> Iterator[Outcome]:
     features, raw = mobile_gpu_table(table[complete]), raw_rows(table[complete])
     reached: dict[str, dict[str, float]] = {}
     simple: list[dict[str, float]] = []
+    curve: dict[int, list[dict[str, float]]] = {}
     for phone in names:
         others = np.column_stack([latency[name][complete] for name in names if name != phone])
         known, true = KnownDevices(table=features, latency_us=others), latency[phone][complete]
         measured = known.spread_out(MEASURED)
         rest = np.setdiff1d(np.arange(len(true)), measured)
         reached[phone] = errors(true[rest], known.adapt(measured, true[measured])[rest])
+        for count in (MEASURED // 2, 2 * MEASURED, 4 * MEASURED):
+            more = known.spread_out(count)
+            others_than = np.setdiff1d(rest, more)
+            found = errors(true[others_than], known.adapt(more, true[more])[others_than])
+            curve.setdefault(count, []).append(found)
         drawn = np.random.default_rng(0).permutation(len(true))
         train, test = (np.isin(np.arange(len(true)), part) for part in (drawn[:MEASURED], drawn[MEASURED:]))
         plain = untuned(np.column_stack([raw, np.log(others)]), true, train, test)
@@ -221,6 +257,10 @@ def new_gpu(folder: Path) -> Iterator[Outcome]:
         target={"mape": 9.0, "within_10": 68.0},
         n=len(names) * (int(complete.sum()) - MEASURED),
         folds=len(names),
-        detail={"by phone": reached},
+        detail={
+            "by phone": reached,
+            "with so many measured": {str(count): mean(found) for count, found in sorted(curve.items())},
+            "equal shapes against their median": mean([repeats(table, latency[phone]) for phone in names]),
+        },
         note="operators chosen from the other phones' tables alone; baseline: drawn at random, XGBoost",
     )

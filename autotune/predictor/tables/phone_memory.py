@@ -60,8 +60,10 @@ def distances(rows: pd.DataFrame, moved: Vector) -> tuple[Matrix, Matrix]:
     sizes = [_BYTES * np.array(elements(text)) for text in rows["in_shapes"]]
     sources = [[int(text) for text in str(listed).split(",") if text.strip().isdigit()] for listed in rows["preds"]]
     found, cold = np.zeros((len(rows), 3)), np.zeros((len(rows), len(CACHES)))
-    for at in rows.reset_index(drop=True).groupby(["device", "model"], observed=True).indices.values():
-        ordered = at[(index[at] >= 0)][np.argsort(index[at][index[at] >= 0], kind="stable")]
+    place = rows.groupby(["device", "model"], observed=True).ngroup().to_numpy()
+    for one in np.unique(place):
+        at = np.flatnonzero((place == one) & (index >= 0))
+        ordered = at[np.argsort(index[at], kind="stable")]
         before = _bytes_before(index[ordered], moved[ordered])
         touched: dict[int, int] = {}
         for row in ordered:
