@@ -6,21 +6,23 @@ import math
 
 from autotune.api.together_measuring import reserve_s, screen_together
 from autotune.api.together_options import options_of
-from autotune.api.together_run import JointContender, JointRun
+from autotune.api.together_run import SIDE_BY_SIDE, JointContender, JointRun
 from autotune.core import Sharing
 from autotune.planning import JointProposal, JointSpace, shortlist
 from autotune.profiler import JointJob
 
 SHORTLIST = 40
 MOST_MEASURED = 6
-"""Joint plans that are measured once; those of the shortlist that could beat what was found."""
+"""Joint plans that are measured once."""
+NEAR = 0.9
+"""Share of the best score that a prediction must reach to be worth a measurement: about what predictions are off."""
 
 
 def look_at_candidates(joint: JointRun) -> None:
     """Predicts all combinations, measures the most promising once, as far as the budget allows.
 
-    What was measured corrects the predictions of the same way to share; it ends when none is left that could be better
-    than the best measured.
+    What was measured corrects the predictions of the same way to share. It ends when none is left that comes near the
+    best measured, or when each way was tried and none comes near each model's own best plan side by side.
     """
     if joint.objective is None:
         return
@@ -35,10 +37,11 @@ def look_at_candidates(joint: JointRun) -> None:
     left = [p for p in proposals if p.candidate.members != own or p.candidate.turns]  # that one is side by side
     corrections: dict[Sharing, float] = {}
     best = 0.0
+    alongside = joint.score(joint.contenders[SIDE_BY_SIDE].screened) or 0.0
     for _ in range(MOST_MEASURED):
         expected = {p: p.score * corrections.get(p.candidate.sharing, math.inf) for p in left}
         chosen = max(left, key=lambda p: (expected[p], p.score), default=None)
-        if chosen is None or expected[chosen] < best:
+        if chosen is None or expected[chosen] < NEAR * max(best, alongside):
             return
         contender = joint_contender(joint, chosen)
         if joint.budget.left_s < reserve_s(joint) + contender.cost_s:

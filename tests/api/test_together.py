@@ -260,11 +260,12 @@ def test_own_plans_that_cannot_run_side_by_side_leave_the_default(pair: Path, ha
     assert result.plan.members[0].measured is not None
 
 
-def test_what_cannot_be_better_is_not_measured(pair: Path, hasty: Callable[[Speed], None]) -> None:
+def test_where_no_way_comes_near_each_is_measured_once(pair: Path, hasty: Callable[[Speed], None]) -> None:
     hasty(lambda job: 1.0 if len(job.members) == 1 else 0.5 if job.name == "side_by_side" else 0.1)
     worse = search_pair(pair)
-    assert len(worse.verified) <= 4
-    assert {str(found["sharing"]) for found in worse.verified} <= {"space", "turns", "free"}
+    ways = [str(found["sharing"]) for found in worse.verified]
+    assert sorted(ways) == sorted(set(ways))
+    assert len(ways) >= 2
 
 
 def test_thread_counts_between_measured_ones_are_options_too(pair: Path, hasty: object) -> None:
