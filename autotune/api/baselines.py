@@ -145,7 +145,7 @@ def read_user_options(path: Path) -> SessionSpec:
     try:
         data = json.loads(path.read_text())
     except OSError as error:
-        raise UsageError(f"--baseline {path} cannot be read: {error}") from error
+        raise UsageError(f"--baseline {path} cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise UsageError(f"--baseline {path} is not JSON: {error}") from error
     if not isinstance(data, dict):

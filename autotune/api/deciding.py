@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from autotune.api.run import DEFAULT, USER, Contender, Run
 from autotune.api.samples import Outputs
+from autotune.api.screening import sessions_that_fit
 from autotune.core import (
     Failure,
     Measurement,
@@ -124,7 +126,19 @@ def _finalists(run: Run) -> list[Contender]:
             chosen.append(contender)
     if run.contenders[DEFAULT].held_out is None:
         measure_held_out(run, run.contenders[DEFAULT])
-    return chosen
+    return _that_fit(chosen, sessions_that_fit(run))
+
+
+def _that_fit(finalists: list[Contender], count: int) -> list[Contender]:
+    """As many as may be open at the same time: of every kind the best, then the second, and so on."""
+    seen: Counter[str] = Counter()
+    ranks = {}
+    for contender in finalists:
+        kind = contender.name.partition(":")[0]
+        ranks[contender.name] = seen[kind]
+        seen[kind] += 1
+    kept = sorted(finalists, key=lambda contender: ranks[contender.name])[:count]
+    return [contender for contender in finalists if contender in kept]
 
 
 def _front(contenders: Sequence[Contender]) -> list[Contender]:

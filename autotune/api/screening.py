@@ -6,15 +6,17 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from autotune.api.run import Contender, Run
+from autotune.api.run import DEFAULT, Contender, Run
 from autotune.core import Failure, Measurement
-from autotune.profiler import screen
+from autotune.profiler import available_bytes, screen
 
 GROUP = 4
 """Contenders that are open at the same time, beside the reference."""
 ROUND_S = 0.02
 MAX_ROUNDS = 6
 MIN_ROUNDS = 3
+MEMORY_SHARE = 0.5
+"""Of the memory that is free, for sessions that are open at the same time."""
 START_S = 0.5
 """Of a worker process, about."""
 
@@ -40,9 +42,10 @@ def screen_beside(
         How much slower the reference was in each group than before; empty without one.
     """
     drifts: list[float] = []
+    size = min(GROUP, sessions_that_fit(run) - 1)
     beside = [reference] if reference is not None and isinstance(reference.result, Measurement) else []
-    for first in range(0, len(contenders), GROUP):
-        group = list(contenders[first : first + GROUP])
+    for first in range(0, len(contenders), size):
+        group = list(contenders[first : first + size])
         run.observer.progress(phase, first, len(contenders), text=", ".join(contender.name for contender in group))
         jobs = [contender.job for contender in (*beside, *group)]
         results = screen(jobs, rounds=rounds, round_s=ROUND_S, seed=seed + first, deadline_s=deadline_s(run))
@@ -56,6 +59,14 @@ def screen_beside(
             contender.result = without_drift(result, drift)
             run.contenders[contender.name] = contender
     return drifts
+
+
+def sessions_that_fit(run: Run) -> int:
+    """How many sessions of the whole model may be open at the same time, by what the default's took; at least two."""
+    default = run.contenders.get(DEFAULT)
+    if default is None or not isinstance(default.result, Measurement):
+        return GROUP + 1
+    return max(2, int(MEMORY_SHARE * available_bytes() / max(1, default.result.peak_bytes)))
 
 
 def affordable(

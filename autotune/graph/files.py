@@ -26,9 +26,9 @@ def read_structure(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load(str(path), load_external_data=False)
     except (DecodeError, ValueError, OSError) as error:
-        raise ModelFileError(f"{path} is not an ONNX file, or is truncated ({error})") from error
+        raise ModelFileError(f"{path} is not an ONNX file, or is truncated ({error}): export it again") from error
     if not model.ir_version or not (model.graph.node or model.graph.output):
-        raise ModelFileError(f"{path} is not an ONNX file: it holds no graph")
+        raise ModelFileError(f"{path} is not an ONNX file: it holds no graph; export it again")
     for tensor in external_tensors(model.graph):
         _check_external(path, tensor)
     return model
@@ -75,7 +75,9 @@ def _check_external(path: Path, tensor: onnx.TensorProto) -> None:
             "only files beside the model are read"
         )
     if not target.is_file():
-        raise ModelFileError(f"{path}: the external data file {location!r} of {tensor.name!r} is missing in {folder}")
+        raise ModelFileError(
+            f"{path}: the external data file {location!r} of {tensor.name!r} is missing in {folder}: put it there"
+        )
     try:
         end = int(external_entry(tensor, "offset", "0")) + int(external_entry(tensor, "length", "0"))
     except ValueError as error:

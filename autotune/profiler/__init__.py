@@ -6,7 +6,7 @@ from autotune.profiler.coruns import CoRunPair, CoRunResult, Side, measure_corun
 from autotune.profiler.decide import decide
 from autotune.profiler.executor import WorkerExecutor
 from autotune.profiler.expected import expected_seconds
-from autotune.profiler.jobs import Job, JobStage
+from autotune.profiler.jobs import Job, JobStage, available_bytes
 from autotune.profiler.kernels import profile_kernels
 from autotune.profiler.lock import device_lock
 from autotune.profiler.noise import NoiseReport, noise_check
@@ -30,6 +30,7 @@ __all__ = [
     "Side",
     "Worker",
     "WorkerExecutor",
+    "available_bytes",
     "compare",
     "decide",
     "device_lock",

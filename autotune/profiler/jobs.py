@@ -174,5 +174,12 @@ def resident_bytes() -> int:
         return int(psutil.Process().memory_info().rss)
 
 
+def available_bytes() -> int:
+    """Memory of this machine that can be had without swapping."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
 BASE_BYTES = resident_bytes()
 Opener = Callable[[Job], OpenJob]

@@ -82,8 +82,9 @@ def _check_file(folder: Path, name: str, entry: Any) -> None:
     if not path.is_file():
         raise PlanError(f"the plan {folder} is damaged: {name} is missing; search again")
     size = entry.get("bytes") if isinstance(entry, dict) else None
-    if path.stat().st_size != size:
-        raise PlanError(f"the plan {folder} is damaged: {name} has {path.stat().st_size} bytes instead of {size}")
+    found = path.stat().st_size
+    if found != size:
+        raise PlanError(f"the plan {folder} is damaged: {name} has {found} bytes instead of {size}; search again")
 
 
 def check_hashes(folder: Path, data: Mapping[str, Any]) -> None:

@@ -7,9 +7,17 @@ from typing import Any
 
 import pytest
 
+from autotune.api.deciding import _that_fit
 from autotune.api.gathering import choose_lanes
 from autotune.api.run import Contender
-from autotune.api.screening import GROUP, MAX_ROUNDS, MIN_ROUNDS, affordable, screen_beside
+from autotune.api.screening import (
+    GROUP,
+    MAX_ROUNDS,
+    MIN_ROUNDS,
+    affordable,
+    screen_beside,
+    sessions_that_fit,
+)
 from autotune.core import Candidate, Failure, FailureKind, Lane, Measurement, OutputError, StageChoice
 from autotune.planning import Setting
 from autotune.profiler import Job
@@ -111,13 +119,32 @@ def test_a_small_budget_goes_to_every_processor_before_further_threads(
     assert ([c.name for c in chosen], found) == (names, rounds)
 
 
+def test_a_model_that_fills_the_memory_is_opened_by_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autotune.api.screening.available_bytes", lambda: 7 << 30)
+    machine = Machine(monkeypatch, dict.fromkeys(("default", "a", "b", "c"), 100.0))
+    run = fake_run()
+    default = contender("default", Measurement(samples_us=(100.0,), load_s=0.1, peak_bytes=1 << 30))
+    run.contenders["default"] = default
+    assert sessions_that_fit(run) == 3
+    screen_beside(run, default, [contender(name) for name in "abc"], phase="baselines", rounds=3, seed=0)
+    assert machine.groups == [["default", "a", "b"], ["default", "c"]]
+    monkeypatch.setattr("autotune.api.screening.available_bytes", lambda: 1 << 30)
+    assert sessions_that_fit(run) == 2
+
+
+def test_finalists_that_do_not_fit_are_the_second_of_their_kind() -> None:
+    finalists = [contender(name) for name in ("default", "single:a", "single:b", "plan:1", "plan:2")]
+    assert [c.name for c in _that_fit(finalists, 3)] == ["default", "single:a", "plan:1"]
+    assert _that_fit(finalists, 9) == finalists
+
+
 def test_lanes_that_cannot_matter_are_not_profiled() -> None:
     times = {
         "cpu/f32/t2": 90.0,  # spins: in a partition the lane without spinning stands for it
         "cpu/f32/t2/nospin": 100.0,
-        "cpu/f32/t1": 140.0,
+        "cpu/f32/t1": 120.0,
         "openvino:cpu/f32/t2": 80.0,
-        "openvino:cpu/f32/t1": 130.0,  # more than half as slow again as the processor's best
+        "openvino:cpu/f32/t1": 130.0,  # more than a quarter as slow again as the processor's best
         "openvino:cpu/bf16/t2": 40.0,  # the best at its precision: float32 is not measured against it
         "webgpu:gpu/f32": 4000.0,
     }
