@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from autotune.api.run import DEFAULT, USER, Contender, Run
-from autotune.api.samples import Outputs
-from autotune.api.screening import ROUND_S, affordable, deadline_s, screen_beside, without_drift
+from autotune.api.samples import REFERENCE_DEADLINE_S, Outputs
+from autotune.api.screening import ROUND_S, affordable, screen_beside, without_drift
 from autotune.core import DEFAULT_LANE, Candidate, Concurrency, Failure, Lane, Measurement, Processor
 from autotune.errors import ModelError, UsageError
 from autotune.processors import SessionSpec, lanes_of, policies
@@ -58,7 +58,8 @@ def first_look(run: Run) -> None:
     )
     run.contenders[DEFAULT] = default
     run.observer.progress("baselines", 0, 0, text="ONNX Runtime's default")
-    default.result = screen([default.job], rounds=FIRST_LOOK_ROUNDS, round_s=ROUND_S, deadline_s=deadline_s(run))[0]
+    patience_s = max(REFERENCE_DEADLINE_S, run.budget.left_s)  # the reference ran: it does not hang, it may be large
+    default.result = screen([default.job], rounds=FIRST_LOOK_ROUNDS, round_s=ROUND_S, deadline_s=patience_s)[0]
     run.counters.device_measurements += 1
     outputs: Outputs | Failure = run.task.search_samples.reference
     if run.budget.left_s > 0:  # it is how the reference was made: another run shows what the model draws at random

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import autotune
 from autotune.api import SearchResult, bench_plan, export_plan, profile, run_plan, search
+from autotune.api.samples import REFERENCE_DEADLINE_S
 from autotune.core import Failure, Plan, Scenario, VerdictKind
 from autotune.datasets import Store
 from autotune.errors import (
@@ -28,7 +29,7 @@ from autotune.errors import (
     UnknownNameError,
     UsageError,
 )
-from autotune.profiler import Job, run_outputs
+from autotune.profiler import Job, run_outputs, screen
 from autotune.runtime import folder as folders
 from autotune.runtime import read_plan
 
@@ -120,6 +121,18 @@ def test_a_budget_too_small_for_anything_returns_the_default_and_says_so(
     assert read_plan(tiny.folder).verdict == tiny.plan.verdict
     assert ran == [("reference", 2), ("plan", 1)]
     assert tiny.cost["device_measurements"] == 1
+
+
+def test_the_default_of_a_large_model_has_time_to_load(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_s: list[float] = []
+
+    def patient(jobs: list[Job], *, deadline_s: float, **options: Any) -> Any:
+        given_s.append(deadline_s)
+        return screen(jobs, deadline_s=deadline_s, **options)
+
+    monkeypatch.setattr("autotune.api.baselines.screen", patient)
+    search(place / "small.onnx", quick(place, budget_s=1e-3))
+    assert given_s == [REFERENCE_DEADLINE_S]
 
 
 def test_a_tolerance_that_nothing_meets_returns_the_reference(place: Path) -> None:
