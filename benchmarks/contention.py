@@ -195,7 +195,7 @@ def plan_row(model: Model, lanes: tuple[Lane, Lane], known: Knowledge, rounds: i
     stage_us = np.median(sorted(alone, key=sum)[:half], axis=0).tolist()
     measured = float(np.median(sorted(rates, reverse=True)[:half]))
     left_out = known.without(model.name)
-    kernels = [list(range(file.start, file.stop)) for file in files]
+    kernels = [range(file.start, file.stop) for file in files]
     on = tuple(range(len(files)))
     copies = (2,) if streams else (1,) * len(files)
     corun = slowdowns(table([model], where, left_out.predictor), kernels, on, where, streams=copies)

@@ -35,7 +35,18 @@ from autotune.graph import Graph, extract
 from autotune.planning import segment_ranges
 from autotune.planning.corun_pairs import spread_pairs, work_point
 from autotune.predictor import SlowdownAccuracy, SlowdownPredictor, evaluate_slowdowns, load_slowdown, save_slowdown
-from autotune.profiler import CoRunPair, CoRunResult, Side, device_lock, identity, measure_coruns, noise_check, notes
+from autotune.processors import allowed_cores
+from autotune.profiler import (
+    CoRunPair,
+    CoRunResult,
+    Side,
+    check_apart,
+    device_lock,
+    identity,
+    measure_coruns,
+    noise_check,
+    notes,
+)
 
 KERNELS, SEGMENTS = 20, 6
 """Of each model, as far as it has so many."""
@@ -184,7 +195,7 @@ def pairs_of(lanes: Sequence[Lane]) -> list[tuple[Lane, Lane]]:
     """Lanes with each other, and those with several streams with themselves.
 
     Raises:
-        UsageError: there are none, or two of them share cores.
+        UsageError: there are none, two of them share cores, or a core is not this process's.
     """
     found = [
         (one, two)
@@ -193,6 +204,13 @@ def pairs_of(lanes: Sequence[Lane]) -> list[tuple[Lane, Lane]]:
     ]
     if not found:
         raise UsageError(f"{', '.join(map(str, lanes))} has nothing beside it: give two lanes, or one with two streams")
+    allowed = allowed_cores()
+    for lane in lanes:
+        if forbidden := set(lane.concurrency.cores) - set(allowed):
+            here = ", ".join(map(str, allowed))
+            raise UsageError(f"{lane} is pinned to core {min(forbidden)}, this process may use {here}: name those")
+    for pair in found:
+        check_apart(*pair)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from autotune.profiler.chains import ChainTimes, time_chain
 from autotune.profiler.compare import compare, squared_errors
-from autotune.profiler.coruns import CoRunPair, CoRunResult, Side, measure_coruns
+from autotune.profiler.coruns import CoRunPair, CoRunResult, Side, check_apart, measure_coruns
 from autotune.profiler.decide import decide
 from autotune.profiler.executor import WorkerExecutor
 from autotune.profiler.expected import expected_seconds
@@ -31,6 +31,7 @@ __all__ = [
     "Worker",
     "WorkerExecutor",
     "available_bytes",
+    "check_apart",
     "compare",
     "decide",
     "device_lock",

@@ -72,7 +72,7 @@ class CoRunPair:
     second: Side
 
     def __post_init__(self) -> None:
-        seats_of(self.first.lane, self.second.lane)
+        check_apart(self.first.lane, self.second.lane)
 
     @property
     def sides(self) -> tuple[Side, Side]:
@@ -82,6 +82,11 @@ class CoRunPair:
 
 CoRunResult = tuple[CoRunMeasurement, CoRunMeasurement] | Failure
 """The first side beside the second, and the second beside the first."""
+
+
+def check_apart(first: Lane, second: Lane) -> None:
+    """Raises UsageError where two lanes would take turns instead of working at the same time."""
+    seats_of(first, second)
 
 
 def seats_of(first: Lane, second: Lane) -> tuple[tuple[Lane, Seat], tuple[Lane, Seat]]:

@@ -13,7 +13,7 @@ from autotune.predictor import Load, SlowdownPredictor
 from autotune.simulator.task_graph import CoRun, Floats
 
 Positions = Sequence[int] | NDArray[np.int64]
-"""Kernels by their position; a kernel may stand there twice."""
+"""Kernels by their position, a range where they are one run (that is fastest); a kernel may stand there twice."""
 
 
 _LEAST_US = 1e-3
@@ -66,12 +66,23 @@ class SlowdownTable:
             beside: what the other lane is busy with.
             beside_lane: where that runs.
         """
-        own, other = np.asarray(victim, dtype=np.int64), np.asarray(beside, dtype=np.int64)
-        if not len(own) or not len(other):
-            return 1.0
-        own_us, other_us = self._of_lane(victim_lane)[own], self._of_lane(beside_lane)[other]
-        table = self.of(victim_lane, beside_lane)[np.ix_(own, other)]
-        return max(1.0, float(own_us @ table @ other_us / (own_us.sum() * other_us.sum())))
+        return self.between(self.counts([victim]), victim_lane, self.counts([beside]), beside_lane)
+
+    def counts(self, work: Sequence[Positions]) -> Floats:
+        """[K] how often each kernel runs."""
+        found = np.zeros(len(self.kernels))
+        for own in work:
+            if isinstance(own, range) and own.step == 1:
+                found[own.start : own.stop] += 1
+            else:
+                np.add.at(found, np.asarray(own, dtype=np.int64), 1)
+        return found
+
+    def between(self, victim: Floats, victim_lane: Lane, beside: Floats, beside_lane: Lane) -> float:
+        """As `slowdown`, of kernels by their `counts`."""
+        own_us, other_us = victim * self._of_lane(victim_lane), beside * self._of_lane(beside_lane)
+        total = own_us.sum() * other_us.sum()
+        return max(1.0, float(own_us @ self.of(victim_lane, beside_lane) @ other_us / total)) if total else 1.0
 
 
 def _finite(us: Floats) -> Floats:
@@ -98,12 +109,10 @@ def slowdowns(
         streams: [L] inferences that each lane runs at the same time; a lane with several slows itself. None: one each.
     """
     copies = streams if streams is not None else (1,) * len(lanes)
-    work = [
-        np.concatenate([[], *(s for s, on in zip(stages, lane, strict=True) if on == at)]) for at in range(len(lanes))
-    ]
+    work = [table.counts([own for own, on in zip(stages, lane, strict=True) if on == at]) for at in range(len(lanes))]
     found = {}
     for victim, own in enumerate(lanes):
         for beside, other in enumerate(lanes):
             if victim != beside or copies[victim] > 1:
-                found[victim, beside] = table.slowdown(work[victim], own, work[beside], other)
+                found[victim, beside] = table.between(work[victim], own, work[beside], other)
     return found

@@ -52,12 +52,25 @@ def test_one_core_has_nothing_to_run_together() -> None:
         lane_pairs(place([CPU, OPENVINO], 1))
 
 
+@two_cores
 def test_lanes_are_paired_with_each_other_and_streams_with_themselves() -> None:
-    one, two, streams = map(Lane.parse, ("cpu/f32/t1/c0", "cpu/f32/t1/c1", "cpu/f32/t1/s2"))
+    first, second = allowed_cores()[:2]
+    one, two, streams = map(Lane.parse, (f"cpu/f32/t1/c{first}", f"cpu/f32/t1/c{second}", "cpu/f32/t1/s2"))
     assert pairs_of([one, two, one]) == [(one, two)]
     assert pairs_of([streams]) == [(streams, streams)]
     with pytest.raises(UsageError, match="nothing beside it"):
         pairs_of([one])
+
+
+@two_cores
+def test_lanes_that_cannot_run_together_are_named_before_anything_is_measured() -> None:
+    first, second = allowed_cores()[:2]
+    texts = (f"cpu/f32/t1/c{first}", f"cpu/f32/t2/c{first}+{second}", "cpu/f32/t1/c900")
+    one, overlapping, elsewhere = map(Lane.parse, texts)
+    with pytest.raises(UsageError, match="share cores"):
+        pairs_of([one, overlapping])
+    with pytest.raises(UsageError, match="core 900"):
+        pairs_of([one, elsewhere])
 
 
 @two_cores
