@@ -3,7 +3,7 @@
 Two figures per pair and comparison: from the search's own deciding launches, and from fresh launches after it. Outputs
 are compared with ONNX Runtime's default on the models as they were built. Everything is float32.
 
-python benchmarks/pairs.py [--pairs yolo+bert_mini] [--budget 150s] [--launches 6] [--scenario NAME] [--fairness NAME]
+python benchmarks/pairs.py [--pairs yolo+bert_mini] [--budget 150s] [--launches 4] [--scenario NAME] [--fairness NAME]
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", default=PAIRS)
     parser.add_argument("--budget", default="150s")
-    parser.add_argument("--launches", type=int, default=6)
+    parser.add_argument("--launches", type=int, default=4)
     parser.add_argument("--scenario", default="SingleStream")
     parser.add_argument("--fairness", default="sum")
     flags = parser.parse_args()

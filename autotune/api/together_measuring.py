@@ -22,7 +22,7 @@ from autotune.errors import MeasurementError
 from autotune.planning import JointDecision, Objective, decide_joint
 from autotune.profiler import JointJob, JointResult, JointTimes, measure_together, run_outputs
 
-SPAN_S = 0.4
+SPAN_S = 0.6
 LONGEST_SPAN_S = 4.0
 REQUESTS = 8
 """Requests of the slowest model that a measurement should hold."""
