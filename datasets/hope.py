@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autotune.datasets.public.checking import RefusedCell, check
+from autotune.datasets.public.hope import TRANSFERS
 from autotune.datasets.recorded import LATENCY, RECORDED_SCHEMA_VERSION
 from autotune.errors import InputError
 
@@ -24,11 +26,21 @@ SOURCE = "HOPE, github.com/summerspringwei/DAG-Scheduler; no licence stated"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HopeReport:
-    """What was written: folder by device, and how many edges had to be guessed because their operator is not there."""
+    """What was written.
+
+    Args:
+        folders: by device.
+        kernels: in all of them.
+        guessed_edges: edges to operators that the table does not hold.
+        refused: latencies of transfers that cannot be used.
+        without_transfers: devices with operators but no transfers; nothing was written of them.
+    """
 
     folders: dict[str, Path]
     kernels: int
     guessed_edges: int
+    refused: tuple[RefusedCell, ...] = ()
+    without_transfers: tuple[str, ...] = ()
 
 
 def import_hope(ops: str | Path, transfers: str | Path, folder: str | Path) -> HopeReport:
@@ -40,18 +52,22 @@ def import_hope(ops: str | Path, transfers: str | Path, folder: str | Path) -> H
         folder: where the folders go.
 
     Raises:
-        InputError: a table that cannot be read or lacks columns.
+        InputError: a table that cannot be read, lacks columns or is in another unit, or no device is in both.
     """
     wanted = ("engine", "model", "device", "op_name", "graph_index", "preds", "out_shape", *PROCESSORS.values())
     table = _read(Path(ops), wanted)
-    copies = _read(Path(transfers), ("engine", "device", "elements", "cpu_to_gpu_us", "gpu_to_cpu_us"))
+    copies = _read(Path(transfers), TRANSFERS.columns)
     table = table[table["engine"].eq("mnn") & table["graph_index"].notna()]
-    copies = copies[copies["engine"].eq("mnn")]
+    checked = check(TRANSFERS, copies)
+    times = checked.latencies[copies["engine"].eq("mnn").to_numpy()[checked.latencies["row"]]]
+    times = times.assign(elements=copies["elements"].to_numpy()[times["row"]])
     folders: dict[str, Path] = {}
+    without: list[str] = []
     kernels = guessed = 0
     for device, rows in table.groupby("device"):
-        own = copies[copies["device"].eq(device)]
-        if own.empty:
+        own = times[times["device"].eq(str(device))]
+        if own["processor"].nunique() < len(PROCESSORS):
+            without.append(str(device))
             continue
         target = Path(folder) / str(device)
         target.mkdir(parents=True, exist_ok=True)
@@ -64,8 +80,15 @@ def import_hope(ops: str | Path, transfers: str | Path, folder: str | Path) -> H
         _write(target, str(device), written, own)
         folders[str(device)] = target
     if not folders:
-        raise InputError(f"{ops} has no device whose transfers are in {transfers}")
-    return HopeReport(folders=folders, kernels=kernels, guessed_edges=guessed)
+        listed = ", ".join(without) or "no device with edges"
+        raise InputError(f"{ops} has no device whose transfers, both ways, are in {transfers}; it has {listed}")
+    return HopeReport(
+        folders=folders,
+        kernels=kernels,
+        guessed_edges=guessed,
+        refused=checked.refused,
+        without_transfers=tuple(without),
+    )
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -132,9 +155,7 @@ def _write(folder: Path, device: str, kernels: list[dict[str, Any]], copies: pd.
     (folder / "device.json").write_text(json.dumps(card, indent=1) + "\n")
     pd.DataFrame(kernels).to_csv(folder / "kernels.csv", index=False)
     rows = [
-        {"from": source, "to": target, "bytes": FLOAT_BYTES * int(elements), "latency": us}
-        for source, target, column in (("cpu", "gpu", "cpu_to_gpu_us"), ("gpu", "cpu", "gpu_to_cpu_us"))
-        for elements, us in zip(copies["elements"], copies[column], strict=True)
-        if us > 0
+        {"from": "cpu" if target == "gpu" else "gpu", "to": target, "bytes": FLOAT_BYTES * int(elements), "latency": us}
+        for target, elements, us in zip(copies["processor"], copies["elements"], copies["latency_us"], strict=True)
     ]
     pd.DataFrame(rows).to_csv(folder / "transfers.csv", index=False)

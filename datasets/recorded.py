@@ -98,9 +98,10 @@ def read_recorded(folder: str | Path) -> RecordedDevice:
     """
     folder = Path(folder)
     card = _card(folder / "device.json")
-    unit = card.get("unit", "us")
+    unit = card.get("unit")
     if unit not in UNITS:
-        raise InputError(f"{folder / 'device.json'}: unit {unit!r} is none of {', '.join(UNITS)}")
+        given = "says no unit" if unit is None else f"unit {unit!r} is unknown"
+        raise InputError(f'{folder / "device.json"} {given}: write "unit": one of {", ".join(UNITS)}')
     scale = UNITS[unit]
     kernels = _table(folder / "kernels.csv", ("model", "kernel", "predecessors", "output_bytes"))
     processors = tuple(name.removeprefix(LATENCY) for name in kernels.columns if name.startswith(LATENCY))
@@ -162,6 +163,16 @@ def _number(path: Path, row: int, column: str, value: Any, scale: float = 1.0) -
     return number
 
 
+def _bytes(path: Path, row: int, value: Any) -> int:
+    try:
+        size = float(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}, row {row}: bytes {value!r} is no number") from error
+    if not (0 <= size < math.inf):
+        raise InputError(f"{path}, row {row}: bytes {value!r} is no size")
+    return int(size)
+
+
 def _model(path: Path, name: str, rows: pd.DataFrame, processors: tuple[str, ...], scale: float) -> RecordedModel:
     kernels = [str(kernel) for kernel in rows["kernel"]]
     position = {kernel: at for at, kernel in enumerate(kernels)}
@@ -179,6 +190,9 @@ def _model(path: Path, name: str, rows: pd.DataFrame, processors: tuple[str, ...
             raise InputError(f"{path}, row {line}: the predecessor {unknown[0]!r} is no earlier kernel of {name!r}")
         before.append(tuple(position[p] for p in names))
         cells = [values[LATENCY + processor] for processor in processors]
+        if all(isinstance(cell, float) and math.isnan(cell) for cell in cells):
+            named = ", ".join(processors)
+            raise InputError(f"{path}, row {line}: {kernels[at]!r} of {name!r} has no latency on any of {named}")
         latencies.append(
             tuple(
                 math.inf if isinstance(c, float) and math.isnan(c) else _number(path, line, LATENCY + p, c, scale)
@@ -189,7 +203,7 @@ def _model(path: Path, name: str, rows: pd.DataFrame, processors: tuple[str, ...
         name=name,
         kernels=tuple(kernels),
         predecessors=tuple(before),
-        output_bytes=tuple(int(size) for size in rows["output_bytes"]),
+        output_bytes=tuple(_bytes(path, int(str(row)) + 2, size) for row, size in rows["output_bytes"].items()),
         latency_us=tuple(latencies),
     )
 
@@ -203,8 +217,14 @@ def _transfers(
     for row, values in _table(path, ("from", "to", "bytes", "latency")).iterrows():
         line = int(str(row)) + 2
         pair = (_known(path, line, values["from"], processors), _known(path, line, values["to"], processors))
-        found.setdefault(pair, []).append(
-            (float(values["bytes"]), _number(path, line, "latency", values["latency"], scale))
+        size = float(_bytes(path, line, values["bytes"]))
+        found.setdefault(pair, []).append((size, _number(path, line, "latency", values["latency"], scale)))
+    absent = [(a, b) for a in processors for b in processors if a != b and (a, b) not in found]
+    if absent:
+        rest = f", nor for {len(absent) - 1} other pairs" if len(absent) > 1 else ""
+        raise InputError(
+            f"{path} has no row from {absent[0][0]!r} to {absent[0][1]!r}{rest}: each two of kernels.csv need "
+            "one in each direction; take a processor that cannot be reached out of kernels.csv."
         )
     return {pair: tuple(sorted(rows)) for pair, rows in found.items()}
 
@@ -215,7 +235,10 @@ def _corun(path: Path, processors: tuple[str, ...]) -> dict[tuple[str, str], flo
     found = {}
     for row, values in _table(path, ("processor", "beside", "slowdown")).iterrows():
         line = int(str(row)) + 2
-        slowdown = float(values["slowdown"])
+        try:
+            slowdown = float(values["slowdown"])
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{path}, row {line}: slowdown {values['slowdown']!r} is no number") from error
         if not 1.0 <= slowdown < 100.0:
             raise InputError(f"{path}, row {line}: slowdown {slowdown} is not between 1 and 100")
         pair = (_known(path, line, values["processor"], processors), _known(path, line, values["beside"], processors))

@@ -47,7 +47,7 @@ def predictor_versions(home: Path) -> tuple[PredictorVersion, ...]:
             found.append(unread)
             continue
         rows = card.get("accuracy", {}).get("rows", [])
-        shares = [row["within_10"] for row in rows if row["learner"] == "boosted" and row["lane"] == "all"]
+        shares = [row["within_10"] for row in rows if row["learner"] == card["learner"] and row["lane"] == "all"]
         found.append(
             PredictorVersion(
                 version=version,

@@ -17,13 +17,14 @@ class Protocol(StrEnum):
     """How a measurement was made.
 
     DESIGN: two protocols; marginal is screening of a kernel less its entry and exit, co-run is screening alone and
-    beside other work.
+    beside other work. What others published was made their way.
     """
 
     SCREENING = "screening"
     DECIDING = "deciding"
     MARGINAL = "marginal"
     CO_RUN = "co-run"
+    PUBLISHED = "published"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

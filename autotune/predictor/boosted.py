@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from autotune.core import Lane
 from autotune.core.codec import decode, encode
-from autotune.predictor.features import FEATURES, Matrix, lane_table
+from autotune.predictor.features import COLUMN, FEATURES, Matrix, lane_table
 from autotune.predictor.prior import Roofline, fit_roofline
 from autotune.predictor.training import MIN_RECORDS
 
 if TYPE_CHECKING:
+    import optuna
     import xgboost as xgb
 
 Vector = npt.NDArray[np.float64]
@@ -33,16 +34,27 @@ class BoostedTrees:
         rounds: number of trees.
         depth: of each tree.
         rate: learning rate.
+        hidden: features that the trees do not see, by name (`benchmarks/ablation.py`).
     """
 
     rounds: int = 150
     depth: int = 4
     rate: float = 0.1
+    hidden: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Its name in the registry."""
         return "boosted"
+
+    @classmethod
+    def suggested(cls, trial: optuna.Trial) -> BoostedTrees:
+        """Settings that a trial proposes."""
+        return cls(
+            rounds=trial.suggest_int("rounds", 100, 400, step=50),
+            depth=trial.suggest_int("depth", 3, 6),
+            rate=trial.suggest_float("rate", 0.03, 0.3, log=True),
+        )
 
     def fit(self, rows: Matrix, latency_us: Vector, lane: Lane, cores: int, *, seed: int) -> BoostedLane:
         """Roofline first; trees where there are at least `MIN_RECORDS` rows."""
@@ -53,6 +65,7 @@ class BoostedTrees:
 
         log_prior = prior.log_us(rows)
         table = lane_table(rows, lane, cores, log_prior)
+        table[:, [COLUMN[name] for name in self.hidden]] = 0.0  # no split on what does not vary
         data = xgb.QuantileDMatrix(table, label=np.log(latency_us) - log_prior, max_bin=128, nthread=1)
         booster = xgb.train(self._parameters(seed), data, num_boost_round=self.rounds)
         booster.set_param({"nthread": cores})

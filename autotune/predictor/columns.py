@@ -7,8 +7,7 @@ import numpy as np
 from autotune.core import Device
 from autotune.datasets import ProfileColumns
 from autotune.datasets.columns import Codes, segment_medians
-from autotune.errors import PredictorError
-from autotune.predictor.training import MIN_RECORDS, LaneRecords, TrainingSet
+from autotune.predictor.training import LaneRecords, TrainingSet, nothing_measured, one_device
 
 
 def training_columns(columns: ProfileColumns, device: Device | None = None) -> TrainingSet:
@@ -17,18 +16,9 @@ def training_columns(columns: ProfileColumns, device: Device | None = None) -> T
     Raises:
         PredictorError: records of another device than `device`, or none at all.
     """
-    devices = sorted({identity.device for identity in columns.identities})
-    if len(devices) > 1 or (device is not None and devices not in ([], [device.id])):
-        wanted = device.id if device is not None else devices[0]
-        raise PredictorError(
-            f"records of the devices {', '.join(devices)} can't be mixed: pass those of {wanted} only "
-            f"(`Store.columns(device={wanted!r})`)."
-        )
+    devices = one_device((identity.device for identity in columns.identities), device, "Store.columns")
     if not len(columns.kernel):
-        raise PredictorError(
-            f"no measured kernels in {columns.failures} records: at least {MIN_RECORDS} of one lane are needed; "
-            "run `autotune profile`."
-        )
+        raise nothing_measured(columns.failures)
     order = np.argsort(np.array(columns.signatures))
     rank = np.empty(len(order), dtype=np.intp)
     rank[order] = np.arange(len(order))

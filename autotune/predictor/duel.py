@@ -11,6 +11,7 @@ from autotune.core import Device, ProfileRecord
 from autotune.errors import PredictorError
 from autotune.predictor.evaluation import folds_by_model
 from autotune.predictor.kernel_predictor import KernelPredictor
+from autotune.predictor.learner import Learner
 from autotune.predictor.training import Groups, Signatures, training_set
 
 RESAMPLES = 2000
@@ -51,6 +52,7 @@ def duel(
     groups: Groups | None = None,
     device: Device | None = None,
     *,
+    learners: tuple[Learner | None, Learner | None] = (None, None),
     seed: int = 0,
 ) -> Duel:
     """Both learn from their records without the models left out, then predict those as they are measured now.
@@ -60,6 +62,7 @@ def duel(
         champions: those that the champion has learnt from.
         groups: model name -> signatures of its kernels.
         device: the device.
+        learners: the champion's and the challenger's; None is the default.
         seed: of the learners and of the resampling.
 
     Raises:
@@ -71,8 +74,10 @@ def duel(
     lanes: set[str] = set()
     old_lanes: set[str] = set()
     for fold in folds_by_model(sorted({s for part in data.lanes for s in part.signatures}), groups).values():
-        pair = [_fit(source, fold, signatures, groups, device, seed) for source in (champions, records)]
-        champion, challenger = pair
+        champion, challenger = (
+            _fit(source, fold, signatures, KernelPredictor(seed=seed, device=device, learner=one), groups)
+            for source, one in zip((champions, records), learners, strict=True)
+        )
         lanes |= {str(lane) for lane in (challenger.lanes if challenger else ())}
         old_lanes |= {str(lane) for lane in (champion.lanes if champion else ())}
         if champion is None or challenger is None:
@@ -97,13 +102,12 @@ def _fit(
     records: Sequence[ProfileRecord],
     fold: set[str],
     signatures: Signatures,
+    predictor: KernelPredictor,
     groups: Groups | None,
-    device: Device | None,
-    seed: int,
 ) -> KernelPredictor | None:
     rest = [record for record in records if signatures.of(record.kernel) not in fold]
     try:
-        return KernelPredictor(seed=seed, device=device).fit(rest, groups, calibrate=False)
+        return predictor.fit(rest, groups, calibrate=False)
     except PredictorError:
         return None
 

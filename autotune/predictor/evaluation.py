@@ -14,7 +14,7 @@ from autotune.core import Device, Lane, Measurement, ProfileRecord
 from autotune.core.codec import encode
 from autotune.errors import PredictorError
 from autotune.predictor.kernel_predictor import KernelPredictor
-from autotune.predictor.learner import learner
+from autotune.predictor.learner import Learner, learner
 from autotune.predictor.training import Groups, Signatures, folds_of, training_set, usual_us
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def evaluate(
     groups: Groups | None = None,
     device: Device | None = None,
     *,
-    learners: Sequence[str] = COMPARED,
+    learners: Sequence[str | Learner] = COMPARED,
     coverage: bool = False,
     seed: int = 0,
 ) -> Evaluation:
@@ -111,7 +111,7 @@ def evaluate(
         records: of one device; kernels measured more than once give the noise ceiling.
         groups: model name -> signatures of its kernels.
         device: the device.
-        learners: which to compare.
+        learners: which to compare, by name or as they are.
         coverage: calibrate intervals and count how often they hold (takes four times as long).
         seed: of the learners.
 
@@ -120,13 +120,14 @@ def evaluate(
     """
     data = training_set(records, device)
     folds = folds_by_model(sorted({s for part in data.lanes for s in part.signatures}), groups)
+    chosen = [learner(one) if isinstance(one, str) else one for one in learners]
     signatures = Signatures()
     found: dict[tuple[str, str], list[_Pair]] = {}
     trained = 0
     for fold in folds.values():
         rest = [record for record in records if signatures.of(record.kernel) not in fold]
-        for name in learners:
-            predictor = KernelPredictor(seed=seed, device=device, learner=learner(name))
+        for one in chosen:
+            predictor = KernelPredictor(seed=seed, device=device, learner=one)
             try:
                 predictor.fit(rest, groups, calibrate=coverage)
             except PredictorError:
@@ -138,7 +139,7 @@ def evaluate(
                     kernels = [part.kernels[i] for i in held]
                     predicted = predictor.predict(kernels, part.lane, sentinel_us=part.sentinel_us)
                     pairs = zip(part.latency_us[held].tolist(), predicted, strict=True)
-                    found.setdefault((name, str(part.lane)), []).extend(
+                    found.setdefault((one.name, str(part.lane)), []).extend(
                         _Pair(us, p.median_us, p.low_us, p.high_us) for us, p in pairs
                     )
     if not trained:
@@ -147,7 +148,7 @@ def evaluate(
             "learnt from the rest. Profile more models, or synthetic kernels (`autotune profile --synthetic 200`)."
         )
     found |= _retest(records)
-    names = (*learners, RETEST)
+    names = (*(one.name for one in chosen), RETEST)
     rows = [_accuracy(name, lane, pairs, coverage) for (name, lane), pairs in sorted(found.items())]
     for name in names:
         together = [pair for (other, _), pairs in found.items() if other == name for pair in pairs]

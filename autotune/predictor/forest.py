@@ -5,21 +5,24 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from autotune.core import FAMILIES, Lane
 from autotune.predictor.features import KERNEL_FEATURES, Matrix
+from autotune.predictor.flat_trees import FlatTrees
 from autotune.predictor.linear import FlopsLinear, LinearLane
 from autotune.predictor.prior import family_codes
+
+if TYPE_CHECKING:
+    import optuna
 
 Vector = npt.NDArray[np.float64]
 
 MIN_OF_FAMILY = 10
 """Rows under which a family has no forest and takes the linear model."""
-_FIELDS = ("left", "right", "feature", "threshold", "value", "roots")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +31,21 @@ class ForestPerFamily:
 
     Args:
         trees: in each forest.
+        share: of the features that a split looks at.
     """
 
     trees: int = 60
+    share: float = 0.5
 
     @property
     def name(self) -> str:
         """Its name in the registry."""
         return "forest_per_family"
+
+    @classmethod
+    def suggested(cls, trial: optuna.Trial) -> ForestPerFamily:
+        """Settings that a trial proposes."""
+        return cls(trees=trial.suggest_int("trees", 40, 120, step=20), share=trial.suggest_float("share", 0.2, 0.9))
 
     def fit(self, rows: Matrix, latency_us: Vector, lane: Lane, cores: int, *, seed: int) -> ForestLane:
         """A forest per family that has enough rows."""
@@ -47,7 +57,9 @@ class ForestPerFamily:
         for code in np.unique(family):
             own = family == code
             if own.sum() >= MIN_OF_FAMILY:
-                forest = RandomForestRegressor(n_estimators=self.trees, max_features=0.5, random_state=seed, n_jobs=1)
+                forest = RandomForestRegressor(
+                    n_estimators=self.trees, max_features=self.share, random_state=seed, n_jobs=1
+                )
                 forest.fit(rows[own], np.log(latency_us[own]))
                 forests[FAMILIES[code]] = flatten(forest)
         return ForestLane(forests=forests, linear=linear)
@@ -58,51 +70,15 @@ class ForestPerFamily:
         if not state["families"]:
             return ForestLane(forests={}, linear=linear)
         with np.load(io.BytesIO(files["npz"]), allow_pickle=False) as arrays:
-            forests = {
-                name: FlatForest(**{field: arrays[f"{name}.{field}"] for field in _FIELDS})
-                for name in state["families"]
-            }
+            forests = {name: FlatTrees.read(arrays, f"{name}.") for name in state["families"]}
         return ForestLane(forests=forests, linear=linear)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FlatForest:
-    """All trees of a forest in flat arrays, one entry per node.
-
-    Args:
-        left: child where the feature is at most the threshold; the node itself in a leaf.
-        right: the other child; the node itself in a leaf.
-        feature: column that is looked at.
-        threshold: where it splits.
-        value: mean of the targets in the node.
-        roots: first node of each tree.
-    """
-
-    left: npt.NDArray[np.int32]
-    right: npt.NDArray[np.int32]
-    feature: npt.NDArray[np.int32]
-    threshold: Vector
-    value: Vector
-    roots: npt.NDArray[np.int32]
-
-    def predict(self, rows: Matrix) -> Vector:
-        """Mean over the trees, per row."""
-        at = np.tile(self.roots, (len(rows), 1))
-        line = np.arange(len(rows))[:, None]
-        while True:
-            goes_left = rows[line, self.feature[at]] <= self.threshold[at]
-            following = np.where(goes_left, self.left[at], self.right[at])
-            if np.array_equal(following, at):
-                result: Vector = self.value[at].mean(axis=1)
-                return result
-            at = following
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ForestLane:
     """Forests by family, and what serves the other families."""
 
-    forests: Mapping[str, FlatForest]
+    forests: Mapping[str, FlatTrees]
     linear: LinearLane
 
     def log_us(self, rows: Matrix, lane: Lane, cores: int) -> Vector:
@@ -112,7 +88,7 @@ class ForestLane:
         for name, forest in self.forests.items():
             own = family == FAMILIES.index(name)
             if own.any():
-                result[own] = forest.predict(rows[own][:, : len(KERNEL_FEATURES)])
+                result[own] = forest.sums(rows[own][:, : len(KERNEL_FEATURES)]) / len(forest.roots)
         return result
 
     def dump(self) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -121,25 +97,16 @@ class ForestLane:
         if not self.forests:
             return state, {}
         target = io.BytesIO()
-        arrays = {f"{name}.{field}": getattr(f, field) for name, f in self.forests.items() for field in _FIELDS}
-        np.savez_compressed(target, **arrays)
+        arrays = [forest.arrays(f"{name}.") for name, forest in self.forests.items()]
+        np.savez_compressed(target, **{name: array for part in arrays for name, array in part.items()})
         return state, {"npz": target.getvalue()}
 
 
-def flatten(forest: Any) -> FlatForest:
+def flatten(forest: Any) -> FlatTrees:
     """Flat arrays of a fitted `RandomForestRegressor`."""
-    trees = [estimator.tree_ for estimator in forest.estimators_]
-    roots = np.cumsum([0, *(tree.node_count for tree in trees)])[:-1].astype(np.int32)
-    left, right = [], []
-    for tree, root in zip(trees, roots, strict=True):
-        own = np.arange(tree.node_count)
-        left.append(np.where(tree.children_left < 0, own, tree.children_left) + root)
-        right.append(np.where(tree.children_right < 0, own, tree.children_right) + root)
-    return FlatForest(
-        left=np.concatenate(left).astype(np.int32),
-        right=np.concatenate(right).astype(np.int32),
-        feature=np.maximum(np.concatenate([tree.feature for tree in trees]), 0).astype(np.int32),
-        threshold=np.concatenate([tree.threshold for tree in trees]),
-        value=np.concatenate([tree.value[:, 0, 0] for tree in trees]),
-        roots=roots,
+    return FlatTrees.of(
+        [
+            (t.children_left, t.children_right, t.feature, t.threshold, t.value[:, 0, 0], t.children_left < 0)
+            for t in (estimator.tree_ for estimator in forest.estimators_)
+        ]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,6 +46,12 @@ def _boosted() -> Learner:
     return BoostedTrees()
 
 
+def _hist_boosted() -> Learner:
+    from autotune.predictor.hist_boosted import HistBoostedTrees
+
+    return HistBoostedTrees()
+
+
 def _linear() -> Learner:
     from autotune.predictor.linear import FlopsLinear
 
@@ -66,17 +73,44 @@ def _committee() -> Learner:
 LEARNERS: dict[str, Callable[[], Learner]] = {
     "boosted": _boosted,
     "committee": _committee,
+    "hist_boosted": _hist_boosted,
     "flops_linear": _linear,
     "forest_per_family": _forest,
 }
 
 
-def learner(name: str) -> Learner:
+DEFAULT = "boosted"
+BASELINES = ("flops_linear", "forest_per_family")
+"""What every evaluation sets beside a predictor."""
+
+
+def learner(name: str, settings: Mapping[str, Any] | None = None) -> Learner:
     """The learner with this name.
+
+    Args:
+        name: in `LEARNERS`.
+        settings: its fields by name; those that are not given are the defaults.
 
     Raises:
         UnknownNameError: there is none; lists the known ones.
+        ValueError: a setting is of another type.
     """
     if name not in LEARNERS:
         raise UnknownNameError("learner", name, known=LEARNERS)
-    return LEARNERS[name]()
+    made = LEARNERS[name]()
+    defaults = settings_of(made)
+    given = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in (settings or {}).items()
+        if key in defaults
+    }
+    for key, value in given.items():
+        if type(value) is not type(defaults[key]):
+            raise ValueError(f"the setting {key} of {name} is {value!r}, no {type(defaults[key]).__name__}")
+    return replace(made, **given) if given else made  # type: ignore[type-var]
+
+
+def settings_of(one: Learner) -> dict[str, Any]:
+    """A learner's own settings by name: numbers and texts, not what it is made of."""
+    values = {field.name: getattr(one, field.name) for field in fields(one)}  # type: ignore[arg-type]
+    return {name: value for name, value in values.items() if isinstance(value, (int, float, str, tuple))}

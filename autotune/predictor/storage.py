@@ -19,7 +19,7 @@ from autotune.predictor.conformal import Calibration
 from autotune.predictor.features import FEATURES_VERSION, NAMES
 from autotune.predictor.kernel_predictor import KernelPredictor
 from autotune.predictor.lane_model import LaneModel
-from autotune.predictor.learner import Learner, learner
+from autotune.predictor.learner import Learner, learner, settings_of
 
 PREDICTOR_SCHEMA_VERSION = 1
 CARD = "card.json"
@@ -81,7 +81,7 @@ def load(folder: str | Path, *, device: Device | str | None = None) -> KernelPre
             f"{folder} was learnt on the device {card['device']}, this is {wanted}: run `autotune retrain` here."
         )
     try:
-        chosen = learner(card["learner"])
+        chosen = learner(card["learner"], card.get("learner_settings", {}))
         models = [_read_lane(folder, entry, chosen, int(card["cores"])) for entry in card["lanes"]]
         return KernelPredictor.restored(
             models,
@@ -152,6 +152,7 @@ def _write(predictor: KernelPredictor, folder: Path, accuracy: Mapping[str, Any]
         "features_version": FEATURES_VERSION,
         "features": list(NAMES),
         "learner": predictor.learner.name,
+        "learner_settings": settings_of(predictor.learner),
         "seed": predictor.seed,
         "cores": predictor.cores,
         "device": predictor.device_id,

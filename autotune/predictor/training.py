@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from autotune.errors import PredictorError
 
 MIN_RECORDS = 20
 """Records of a lane under which trees would only repeat noise."""
+PROFILE_S = 0.35
+"""Seconds that one kernel on one lane takes to profile (`benchmarks/results/predictor.json`: 474 s for 1,400)."""
 
 Groups = Mapping[str, Collection[str]]
 """Model name -> signatures of its kernels (`Store.models`); kernels of no model are synthetic ones."""
@@ -86,13 +89,7 @@ def training_set(records: Sequence[ProfileRecord], device: Device | None = None)
     Raises:
         PredictorError: records of several devices, of another device than `device`, or none at all.
     """
-    devices = sorted({record.identity.device for record in records})
-    if len(devices) > 1 or (device is not None and devices not in ([], [device.id])):
-        wanted = device.id if device is not None else devices[0]
-        raise PredictorError(
-            f"records of the devices {', '.join(devices)} can't be mixed: pass those of {wanted} only "
-            f"(`Store.kernels(device={wanted!r})`)."
-        )
+    devices = one_device((record.identity.device for record in records), device, "Store.kernels")
     measured = [(record, record.result) for record in records if isinstance(record.result, Measurement)]
     newest = {record.lane: record.identity for record, _ in measured}
     current = [pair for pair in measured if pair[0].identity == newest[pair[0].lane]]
@@ -103,16 +100,37 @@ def training_set(records: Sequence[ProfileRecord], device: Device | None = None)
         held = lanes[record.lane].setdefault(signatures.of(record.kernel), (record.kernel, []))
         held[1].append(result.median_us * record.notes.slower_when(speeds[record.lane]))
     if not lanes:
-        raise PredictorError(
-            f"no measured kernels in {len(records)} records: at least {MIN_RECORDS} of one lane are needed; "
-            "run `autotune profile`."
-        )
+        raise nothing_measured(len(records))
     parts = [_lane_records(lane, newest[lane], kernels, speeds[lane]) for lane, kernels in lanes.items()]
     return TrainingSet(
         device=devices[0],
         lanes=tuple(sorted(parts, key=lambda part: str(part.lane))),
         failures=len(records) - len(measured),
         stale=len(measured) - len(current),
+    )
+
+
+def one_device(found: Iterable[str], device: Device | None, source: str) -> list[str]:
+    """The identifier that all records have, in a list; empty where there are no records.
+
+    Raises:
+        PredictorError: records of several devices, or of another device than `device`.
+    """
+    devices = sorted(set(found))
+    if len(devices) > 1 or (device is not None and devices not in ([], [device.id])):
+        wanted = device.id if device is not None else devices[0]
+        raise PredictorError(
+            f"records of the devices {', '.join(devices)} can't be mixed: pass those of {wanted} only "
+            f"(`{source}(device={wanted!r})`)."
+        )
+    return devices
+
+
+def nothing_measured(records: int) -> PredictorError:
+    """The error for records none of which holds a measurement."""
+    return PredictorError(
+        f"no measured kernels in {records} records: at least {MIN_RECORDS} of one lane are needed, "
+        f"about {math.ceil(PROFILE_S * MIN_RECORDS)} s of `autotune profile` per lane."
     )
 
 
@@ -146,7 +164,8 @@ def require(data: TrainingSet) -> None:
     if len(most.kernels) < MIN_RECORDS:
         raise PredictorError(
             f"{len(most.kernels)} measured kernels on {most.lane} are too few to learn from, {MIN_RECORDS} are needed: "
-            "run `autotune profile --model yolo` or another model."
+            f"run `autotune profile --model yolo` or another model; {MIN_RECORDS - len(most.kernels)} more take about "
+            f"{math.ceil(PROFILE_S * (MIN_RECORDS - len(most.kernels)))} s per lane."
         )
 
 

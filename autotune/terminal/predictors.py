@@ -15,6 +15,12 @@ def print_retrain(result: RetrainResult) -> None:
     """Accuracy before and after, on models left out."""
     out = console()
     out.print(f"{_promotion(result)} {result.records} records, {result.seconds:.0f} s", soft_wrap=True)
+    if result.tuning is not None:
+        out.print(
+            f"{result.learner} tuned in {result.tuning.trials} trials: error {result.tuning.error:.1%} on models left "
+            f"out of the choice, {result.tuning.default_error:.1%} with its default settings",
+            soft_wrap=True,
+        )
     before = {(row["learner"], row["lane"]): float(row["within_10"]) for row in result.before}
     ceilings = {row.lane: row.within_10 for row in result.after.rows if row.learner == RETEST}
     rows = []

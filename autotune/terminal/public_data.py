@@ -68,6 +68,17 @@ def print_card(home: Path, name: str) -> None:
     )
     rows = [(one["device"], one["processor"], one["latencies"]) for one in card["devices"]]
     out.print(rows_table("", ("device", "processor", "latencies"), rows))
+    if recorded := card.get("profile_records"):
+        out.print(
+            f"{recorded['records']} profile records of {recorded['kernels']} kernels, for "
+            f"`autotune retrain --dataset {name} --device DEVICE`; rows left out:",
+            soft_wrap=True,
+        )
+        for reason, rows_left in recorded["left_out_rows"].items():
+            out.print(f"  {rows_left}: {reason}", soft_wrap=True)
+        out.print("what the records do not hold, or what was taken for granted:", soft_wrap=True)
+        for text in recorded["lost"]:
+            out.print(f"  {text}", soft_wrap=True)
     for cell in card["refused_cells"][:10]:
         out.print(f"refused: row {cell['row']}, {cell['column']}: {cell['reason']}", soft_wrap=True)
 

@@ -6,9 +6,12 @@ from autotune.datasets.public.importing import (
     PublicReport,
     import_public,
     load_public,
+    model_table,
     read_card,
+    records_of,
     verify,
 )
+from autotune.datasets.public.records import Recorded, device_id
 from autotune.datasets.public.registry import SOURCES, source
 from autotune.datasets.public.source import Source
 
@@ -17,12 +20,16 @@ __all__ = [
     "SOURCES",
     "Checked",
     "PublicReport",
+    "Recorded",
     "RefusedCell",
     "Source",
     "check",
+    "device_id",
     "import_public",
     "load_public",
+    "model_table",
     "read_card",
+    "records_of",
     "source",
     "verify",
 ]

@@ -1,7 +1,8 @@
 """Public tables in the home folder: imported as a whole or not at all, with a card, and checked again on demand.
 
 A data set is a folder: `rows.parquet` (what was measured, in the table's own columns, with model and family),
-`latencies.parquet` (row, device, processor, setting, precision, µs) and `card.json`.
+`latencies.parquet` (row, device, processor, setting, precision, µs), `card.json`, and for operators `records.db`: a
+store of profile records of those devices, for the predictors (`records_of`). Whole models are a table (`model_table`).
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autotune.datasets.public.checking import Checked, RefusedCell, check
+from autotune.datasets.public.records import RECORDS, Recorded, write_records
 from autotune.datasets.public.registry import recognise, source
 from autotune.datasets.public.source import Source
+from autotune.datasets.store import Store
 from autotune.errors import InputError, SchemaVersionError, StoreError
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ class PublicReport:
         latencies: imported.
         empty: cells that hold nothing.
         refused: cells that were not imported.
+        recorded: what became profile records; None for whole models.
     """
 
     name: str
@@ -48,9 +52,12 @@ class PublicReport:
     latencies: int
     empty: int
     refused: tuple[RefusedCell, ...]
+    recorded: Recorded | None = None
 
     def __str__(self) -> str:
         text = f"{self.name}: {self.latencies} latencies of {self.rows} rows, {self.empty} cells empty"
+        if self.recorded is not None:
+            text += f", {self.recorded.records} profile records of {self.recorded.kernels} kernels"
         text += f", {len(self.refused)} refused"
         return f"{text}, the first at {self.refused[0]}" if self.refused else text
 
@@ -83,7 +90,11 @@ def import_public(path: str | Path, home: Path, *, name: str = "", time: str | N
         draft.mkdir(parents=True)
         _described(chosen, table).to_parquet(draft / FILES[0], compression="zstd")
         checked.latencies.to_parquet(draft / FILES[1], compression="zstd")
-        card = _card(chosen, table, checked, draft, time or datetime.now(UTC).isoformat(timespec="seconds"))
+        time = time or datetime.now(UTC).isoformat(timespec="seconds")
+        recorded = write_records(chosen, table, checked.latencies, draft, time=time) if chosen.mapping else None
+        card = _card(chosen, table, checked, draft, time)
+        if recorded is not None:
+            card["profile_records"] = recorded.card()
         (draft / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
         draft.replace(target)
@@ -97,6 +108,7 @@ def import_public(path: str | Path, home: Path, *, name: str = "", time: str | N
         latencies=len(checked.latencies),
         empty=checked.empty,
         refused=checked.refused,
+        recorded=recorded,
     )
 
 
@@ -150,6 +162,36 @@ def load_public(home: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     return rows, latencies
 
 
+def model_table(home: Path, name: str) -> pd.DataFrame:
+    """Latencies of whole models: model, device, processor, setting, precision, latency_us; errors as of `load_public`.
+
+    Raises:
+        InputError: the data set holds operators.
+    """
+    if source(name).level != "model":
+        raise InputError(f"{name} holds operators, no whole models: their records are in `records_of`.")
+    rows, latencies = load_public(home, name)
+    models = rows["autotune_model"].to_numpy()[latencies["row"]]
+    return latencies.drop(columns=["row", "column"]).assign(model=models)
+
+
+def records_of(home: Path, name: str) -> Store:
+    """The profile records of an imported table of operators: a store of its own, to be closed.
+
+    Raises:
+        InputError: it was not imported, or holds whole models.
+        StoreError: it is damaged.
+    """
+    card = read_card(home, name)
+    path = folder_of(home, name) / RECORDS
+    if "profile_records" not in card:
+        again = f"import {name} again" if source(name).mapping else "they cannot become records of kernels"
+        raise InputError(f"{name} holds no profile records but latencies of {card['level']}s: {again}.")
+    if not path.is_file():
+        raise StoreError(f"{path} is missing: import {name} again.")
+    return Store(f"sqlite:///{path}")
+
+
 def verify(home: Path, name: str) -> list[str]:
     """What is wrong with an imported data set, empty if nothing is; errors as of `read_card`."""
     card, folder = read_card(home, name), folder_of(home, name)
@@ -164,6 +206,11 @@ def verify(home: Path, name: str) -> list[str]:
     rows, latencies = load_public(home, name)
     counts = {"rows": len(rows), "latencies": len(latencies)}
     wrong += [f"{what}: {found}, the card says {card[what]}" for what, found in counts.items() if found != card[what]]
+    if "profile_records" in card:
+        with records_of(home, name) as store:
+            found, said = store.counts()["profiles"], card["profile_records"]["records"]
+        if found != said:
+            wrong.append(f"profile records: {found}, the card says {said}")
     if not latencies["row"].between(0, len(rows) - 1).all() or not (latencies["latency_us"] > 0).all():
         wrong.append("a latency belongs to no row, or is not positive")
     return wrong

@@ -9,7 +9,8 @@ from autotune.errors import InputError, UnknownNameError
 SOURCES: dict[str, Source] = {
     source.name: source
     for source in (
-        hope.OPERATORS, usc.OPERATORS, usc.MODELS, nas.NB201, nas.FBNET, nas.HAT, tuned.HUB, tuned.TOPHUB,
+        hope.OPERATORS, hope.TRANSFERS, usc.OPERATORS, usc.MODELS, nas.NB201, nas.FBNET, nas.HAT, tuned.HUB,
+        tuned.TOPHUB,
     )
 }  # fmt: skip
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autotune.core import FAMILIES
+from autotune.datasets.public.operators import Described
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LEVELS = ("kernel", "model")
+LEVELS = ("kernel", "model", "transfer")
 UNITS_US = {"us": 1.0, "ms": 1e3, "s": 1e6}
 PROCESSORS = ("cpu", "gpu", "npu", "accelerator")
 LATENCIES = ("row", "column", "device", "processor", "setting", "precision", "latency")
@@ -22,12 +23,29 @@ LATENCIES = ("row", "column", "device", "processor", "setting", "precision", "la
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mapping:
+    """How rows of a table become profile records.
+
+    Args:
+        describe: row -> its operator, or why the columns do not say which it is.
+        engine: row -> what ran it (`tflite`); with the processor it names the lane's processor, `tflite:gpu`.
+        lost: what the records do not hold, or what was taken for granted, as sentences for the card.
+        lane: setting of a latency -> (threads, options of the lane).
+    """
+
+    describe: Callable[[dict[str, Any]], Described | str]
+    engine: Callable[[dict[str, Any]], str]
+    lost: tuple[str, ...]
+    lane: Callable[[str], tuple[int, tuple[tuple[str, str], ...]]] = lambda _: (0, ())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """One public table.
 
     Args:
         name: in the registry; also the file's name without its ending.
-        level: `kernel` or `model`: what a latency belongs to.
+        level: `kernel`, `model` or `transfer` (of a tensor): what a latency belongs to.
         origin: who measured it, and where it is published.
         licence: as the source states it.
         unit: of its latencies: us, ms or s.
@@ -36,6 +54,7 @@ class Source:
         latencies: table -> one row per cell that may hold a latency, columns `LATENCIES`; empty cells included.
         model: column with the model's name.
         family: table -> [n] one of the project's kernel families; None for whole models.
+        mapping: how its rows become profile records; None for whole models.
         note: what a user must know.
     """
 
@@ -49,6 +68,7 @@ class Source:
     latencies: Callable[[pd.DataFrame], pd.DataFrame]
     model: str
     family: Callable[[pd.DataFrame], np.ndarray] | None = None
+    mapping: Mapping | None = None
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -91,3 +111,9 @@ def families_of(kinds: pd.Series, names: tuple[tuple[str, str], ...]) -> np.ndar
             raise ValueError(f"{family!r} is no kernel family")
         found[kind] = family
     return kinds.fillna("").astype(str).map(found).to_numpy(dtype=str)
+
+
+def whole(value: object) -> int:
+    """A count from a cell; 0 where it is empty or no whole number above 0."""
+    number = float(value) if isinstance(value, (int, float, np.integer, np.floating)) else 0.0
+    return int(number) if number >= 1 and number.is_integer() else 0

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autotune.datasets.public.source import Source, cells, families_of, joined
+from autotune.datasets.public.operators import (
+    Described,
+    convolution,
+    dense,
+    normalisation,
+    pooling,
+    same_pads,
+    simple,
+)
+from autotune.datasets.public.source import Mapping, Source, cells, families_of, joined, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +52,60 @@ def _models(table: pd.DataFrame) -> pd.DataFrame:
     )  # fmt: skip
 
 
+LOST = (
+    "batch and squareness: one image and square maps and windows are taken, as in the source's models",
+    "padding on TFLite: what the sizes need is taken, the smaller half first",
+    "what was fused behind an operator on the phone (kernel_<phone> names it) is not part of its kernel",
+    "bias is taken to be there; values of weights are not known",
+    "the precision that the GPU computed in is not stated: f32 is written",
+    "raw samples: a record holds the one published latency",
+)
+
+
+def _described(row: dict[str, Any]) -> Described | str:
+    """The operator of a row, or why the columns do not say which it is."""
+    op = str(row["op"]).removeprefix("aten::").removeprefix("vulkan_prepack::")
+    size, channels = whole(row["in_hw"]), whole(row["in_c"])
+    out, out_c = whole(row["out_hw"]), whole(row["out_c"])
+    window, stride, groups = whole(row["kernel"]), whole(row["stride"]), whole(row["groups"])
+    x = (1, channels, size, size)
+    if op in ("fully_connected", "run_linear_context"):
+        return dense(1, channels, out_c) if channels and out_c else "a size is missing"
+    if not size or not channels:
+        return "a size is missing"
+    if op.startswith(("conv_2d", "depthwise_conv_2d", "run_conv2d_context")):
+        if not (out and out_c and window and stride and groups) or channels % groups:
+            return "a size, the window, its stride or groups are missing or do not fit"
+        y = (1, out_c, out, out)
+        low, high = _pads(row, size, out, window, stride)
+        w = (out_c, channels // groups, window, window)
+        return convolution(x, w, stride=stride, pads=(low, low, high, high), groups=groups, output=y)
+    if op in POOLS:
+        if not (out and window and stride):
+            return "the window or the output's size is missing"
+        pads = _pads(row, size, out, window, stride)
+        return pooling(POOLS[op], x, window=window, stride=stride, pads=pads, output=(1, channels, out, out))
+    if op == "mean" and out in (1, channels):  # over all positions; the column holds what is left of the shape
+        return simple("GlobalAveragePool", x, output=(1, channels, 1, 1))
+    if op == "add":
+        return simple("Add", x, x, output=x)
+    if op == "run_batchnorm_context":
+        return normalisation(x)
+    return simple(UNARY[op], x, output=x) if op in UNARY else f"{op}: operands or attributes are not in the table"
+
+
+def _pads(row: dict[str, Any], size: int, out: int, window: int, stride: int) -> tuple[int, int]:
+    given = row.get("padding")
+    if given is None or given != given:
+        return same_pads(size, out, window=window, stride=stride)
+    return int(given), int(given)
+
+
+POOLS = {
+    "average_pool_2d": "AveragePool", "max_pool_2d": "MaxPool", "avg_pool2d": "AveragePool", "max_pool2d": "MaxPool",
+}  # fmt: skip
+UNARY = {"relu": "Relu", "sigmoid": "Sigmoid", "hardswish": "HardSwish"}
+
 OPERATORS = Source(
     name="usc_mobile_gpu_ops",
     level="kernel",
@@ -54,6 +117,11 @@ OPERATORS = Source(
     latencies=_operators,
     model="model",
     family=lambda table: families_of(table["op"], KINDS),
+    mapping=Mapping(
+        describe=_described,
+        engine=lambda row: "vulkan" if row["framework"] == "torch" else str(row["framework"]),
+        lost=LOST,
+    ),
     note="kernel_<phone> names the kernel that really ran; it is not known before a model was run",
 )
 MODELS = Source(

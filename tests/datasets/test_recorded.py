@@ -60,8 +60,19 @@ def test_transfers_between_recorded_sizes_lie_on_a_line(folder: Path) -> None:
         ("transfers.csv", lambda text: text.replace("gpu,cpu", "npu,cpu"), "'npu'"),
         ("transfers.csv", lambda text: "from,to,bytes,latency\ncpu,gpu,400,1\n", "from 'gpu' to 'cpu'"),
         ("device.json", lambda text: text.replace('"ms"', '"fortnights"'), "fortnights"),
+        ("device.json", lambda text: text.replace('"unit": "ms"', '"source": "us"'), "says no unit: write"),
         ("device.json", lambda text: "{", "no JSON"),
+        (
+            "kernels.csv",
+            lambda text: text.replace("net,c,a,400,9,5", "net,c,a,400,,"),
+            "'c' of 'net' has no latency on",
+        ),
+        ("kernels.csv", lambda text: text.replace("net,c,a,400", "net,c,a,many"), "row 4: bytes 'many'"),
+        ("kernels.csv", lambda text: text.replace("net,c,a,400", "net,c,a,"), "row 4: bytes nan"),
+        ("kernels.csv", lambda text: text.replace("latency gpu", "latency npu"), "'gpu' is none of the processors"),
+        ("transfers.csv", lambda text: text.replace("gpu,cpu,400,1", "gpu,cpu,400,0"), "row 4: latency 0"),
         ("corun.csv", lambda _: "processor,beside,slowdown\ncpu,gpu,0.5\n", "slowdown 0.5"),
+        ("corun.csv", lambda _: "processor,beside,slowdown\ncpu,gpu,slow\n", "slowdown 'slow' is no number"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(folder: Path, file: str, change: Callable[[str], str], says: str) -> None:
@@ -98,16 +109,32 @@ def test_hopes_tables_become_recorded_devices(tmp_path: Path) -> None:
         }
     )
     copies = pd.DataFrame(
-        {"engine": "mnn", "device": "phone", "elements": [128], "cpu_to_gpu_us": [30.0], "gpu_to_cpu_us": [20.0]}
+        {
+            "engine": "mnn",
+            "model": "net",
+            "device": "phone",
+            "tensor_shape": ["1,8,4,4", "1,8,2,2"],
+            "elements": [128, 32],
+            "cpu_to_gpu_us": [30.0, -1.0],
+            "gpu_to_cpu_us": [20.0, None],
+        }
     )
+    ops = pd.concat([ops, ops.assign(device="tablet")])
     ops.to_parquet(tmp_path / "ops.parquet")
     copies.to_parquet(tmp_path / "copies.parquet")
     report = import_hope(tmp_path / "ops.parquet", tmp_path / "copies.parquet", tmp_path / "devices")
     assert (report.kernels, report.guessed_edges) == (4, 1)
+    assert [str(cell) for cell in report.refused] == ["row 1, cpu_to_gpu_us: -1.0: a latency is more than 0"]
+    assert report.without_transfers == ("tablet",)
+    written = pd.read_csv(report.folders["phone"] / "transfers.csv")
+    assert written.to_numpy().tolist() == [["cpu", "gpu", 512, 30.0], ["gpu", "cpu", 512, 20.0]]
     model = read_recorded(report.folders["phone"]).model("net")
     assert model.predecessors == ((), (0,), (0,), (1, 2))
     assert model.output_bytes == (512, 512, 512, 512)
     found = search_recorded(f"recorded:{report.folders['phone']}", "net", seconds=0.2)
     assert found.placement.schedule.makespan_us == pytest.approx(100 + 400 + 50)
+    copies.assign(device="watch").to_parquet(tmp_path / "copies.parquet")
+    with pytest.raises(InputError, match=r"both ways, are in .*it has phone, tablet"):
+        import_hope(tmp_path / "ops.parquet", tmp_path / "copies.parquet", tmp_path / "devices")
     with pytest.raises(InputError, match="lacks the columns"):
         import_hope(tmp_path / "copies.parquet", tmp_path / "copies.parquet", tmp_path / "devices")

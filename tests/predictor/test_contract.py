@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import ModuleType
 
@@ -94,6 +95,21 @@ def test_an_unseen_lane_borrows_from_its_processor(fitted: KernelPredictor, inve
 def test_refuses_a_processor_it_never_saw(fitted: KernelPredictor, invented: ModuleType) -> None:
     with pytest.raises(PredictorError, match="webgpu:gpu/f32; learnt: cpu/f32/t1, cpu/f32/t2"):
         fitted.predict_us(invented.draw_kernels(1, 2), Lane.parse("webgpu:gpu/f32"))
+
+
+def test_settings_are_saved_and_come_back(name: str, invented: ModuleType, tmp_path: Path) -> None:
+    fields = {field.name: field.default for field in dataclasses.fields(learner(name))}  # type: ignore[arg-type]
+    settings = {key: value + 1 for key, value in fields.items() if isinstance(value, int)}
+    other = learner(name, settings)
+    assert (other == learner(name)) == (not settings)
+    records = invented.profile(invented.draw_kernels(MIN_RECORDS, 1), invented.LANES[:1])
+    save(KernelPredictor(learner=other).fit(records, calibrate=False), tmp_path / "p")
+    assert load(tmp_path / "p").learner == other
+
+
+def test_learns_from_repeats_of_one_kernel(name: str, invented: ModuleType) -> None:
+    records = invented.profile(invented.draw_kernels(MIN_RECORDS, 1), invented.LANES[:1]) * 2
+    assert KernelPredictor(learner=learner(name)).fit(records).records == MIN_RECORDS
 
 
 def test_an_unknown_name_lists_the_known_ones(name: str) -> None:

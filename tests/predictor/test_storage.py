@@ -69,6 +69,9 @@ def test_refuses_other_versions(fitted: KernelPredictor, tmp_path: Path, field: 
         lambda folder: (folder / "card.json").write_text(
             (folder / "card.json").read_text().replace('"boosted"', '"oracle"')
         ),
+        lambda folder: (folder / "card.json").write_text(
+            (folder / "card.json").read_text().replace('"rounds": 150', '"rounds": "many"')
+        ),
     ],
 )
 def test_a_damaged_folder_says_what_to_do(fitted: KernelPredictor, tmp_path: Path, damage: object) -> None:

@@ -101,3 +101,7 @@ def datasets_import_hope(
     for name, folder in report.folders.items():
         typer.echo(f"{name}: {folder}")
     typer.echo(f"{report.kernels} kernels; {report.guessed_edges} edges led to operators that the table does not hold")
+    if report.refused:
+        typer.echo(f"{len(report.refused)} transfers refused, the first at {report.refused[0]}")
+    if report.without_transfers:
+        typer.echo(f"without transfers, and so left out: {', '.join(report.without_transfers)}")

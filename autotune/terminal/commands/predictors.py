@@ -12,20 +12,35 @@ from autotune.terminal.commands.options import ZOO_OR_FILE, Dims, Json, Seed, Sh
 def retrain(
     rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the version before the one in use.")] = False,
     version: Annotated[str, typer.Option("--to", metavar="VERSION", help="Go back to this version.")] = "",
+    learner: Annotated[
+        str, typer.Option("--learner", metavar="NAME", help="boosted, hist_boosted, forest_per_family, flops_linear.")
+    ] = "",
+    tune: Annotated[bool, typer.Option("--tune", help="Choose the learner's settings first (minutes).")] = False,
+    trials: Annotated[int, typer.Option("--trials", metavar="NUMBER", min=2, help="Settings that --tune tries.")] = 12,
+    dataset: Annotated[
+        str, typer.Option("--dataset", metavar="NAME", help="An imported public table instead; with --device.")
+    ] = "",
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help="Which device of --dataset.")] = "",
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Train the predictor on all records of this device; use it if it beats the one in use."""
     from autotune import api
     from autotune.core.codec import encode
+    from autotune.errors import UsageError
     from autotune.terminal.predictors import print_retrain
     from autotune.terminal.progress import show_progress
 
     if rollback or version:
         _roll_back(version, as_json=as_json)
         return
+    if bool(dataset) != bool(device):
+        raise UsageError("--dataset and --device belong together: `autotune datasets show NAME` lists the devices.")
+    published = (dataset, device) if dataset else None
     with show_progress() as observer:
-        result = api.retrain(seed=seed, observer=observer)
+        result = api.retrain(
+            learner=learner, tune=trials if tune else 0, published=published, seed=seed, observer=observer
+        )
     print_json({"schema_version": 1} | encode(result)) if as_json else print_retrain(result)
 
 

@@ -1,0 +1,66 @@
+"""What each group of features earns: the trees without it, on models left out, from a store that is there.
+
+    python benchmarks/ablation.py --home FOLDER
+
+Each model is left out in turn, as in `autotune retrain`. A group is hidden from the trees; the roofline below them
+keeps FLOPs and bytes. `roofline alone` has no trees.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from common import write
+
+from autotune.core import Device, ProfileRecord
+from autotune.datasets import Store
+from autotune.predictor import Groups, evaluate
+from autotune.predictor.boosted import BoostedTrees
+from autotune.predictor.feature_table import groups
+from autotune.processors import this_device
+
+
+def accuracy(
+    records: list[ProfileRecord], models: Groups, device: Device, hidden: tuple[str, ...], seeds: int
+) -> dict[str, Any]:
+    """Mean over seeds; trees draw rows and columns."""
+    rows = [
+        evaluate(records, models, device, learners=(BoostedTrees(hidden=hidden),), seed=seed).get()
+        for seed in range(seeds)
+    ]
+    return {
+        "kernels": rows[0].count,
+        "within_10": sum(row.within_10 for row in rows) / seeds,
+        "within_5": sum(row.within_5 for row in rows) / seeds,
+        "mape": sum(row.mape for row in rows) / seeds,
+        "spearman": sum(row.spearman for row in rows) / seeds,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--home", required=True, help="with records of this device; it is only read")
+    parser.add_argument("--device", default="", help="identifier of the records' device; default: this one")
+    parser.add_argument("--seeds", type=int, default=3)
+    flags = parser.parse_args()
+    device = this_device()
+    own = flags.device or device.id
+    with Store(f"sqlite:///{Path(flags.home) / 'profiles.db'}") as store:
+        records, models = store.kernels(device=own, latest=False), store.groups()
+    if own != device.id:
+        device = Device(id=own, name=own, system="", machine="", cores=device.cores, memory_bytes=0)
+    parts: dict[str, tuple[str, ...]] = {"all": ()}
+    parts |= {f"without {name}": tuple(feature.name for feature in listed) for name, listed in groups().items()}
+    parts["roofline alone"] = tuple(feature.name for listed in groups().values() for feature in listed)
+    results = []
+    for name, hidden in parts.items():
+        row = {"features": name, "hidden": len(hidden)} | accuracy(records, models, device, hidden, flags.seeds)
+        results.append(row)
+        print(f"{name:30} ±10 % {row['within_10']:.1%}  ±5 % {row['within_5']:.1%}  MAPE {row['mape']:.1%}", flush=True)
+    print(write("ablation", results, records=len(records), models=len(models), seeds=flags.seeds))
+
+
+if __name__ == "__main__":
+    main()
