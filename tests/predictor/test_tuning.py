@@ -9,14 +9,20 @@ import pytest
 
 from autotune.core import ProfileRecord
 from autotune.errors import UnknownNameError, UsageError
-from autotune.predictor import KernelPredictor, learner
+from autotune.predictor import KernelPredictor, learner, tuning
 from autotune.predictor.training import TrainingSet, training_set
 from autotune.predictor.tuning import Tuning, tune
 
 
+@pytest.fixture(autouse=True)
+def _few_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "OUTER", 2)
+    monkeypatch.setattr(tuning, "INNER", 2)
+
+
 @pytest.fixture
 def data(invented: ModuleType) -> TrainingSet:
-    return training_set(invented.profile(invented.draw_kernels(80, 1), invented.LANES[:1]))
+    return training_set(invented.profile(invented.draw_kernels(40, 1), invented.LANES[:1]))
 
 
 @pytest.fixture
@@ -24,18 +30,16 @@ def groups(data: TrainingSet) -> dict[str, tuple[str, ...]]:
     return {f"model{at}": data.lanes[0].signatures[at::6] for at in range(6)}
 
 
-def tuned(data: TrainingSet, groups: dict[str, tuple[str, ...]], name: str, trials: int = 3) -> Tuning:
+def tuned(data: TrainingSet, groups: dict[str, tuple[str, ...]], name: str, trials: int = 2) -> Tuning:
     return tune(data, groups, name, cores=2, trials=trials, seed=1)
 
 
-@pytest.mark.parametrize("name", ["boosted", "hist_boosted"])
 def test_choice_is_deterministic_and_fits(
-    name: str, data: TrainingSet, groups: dict[str, tuple[str, ...]], invented: ModuleType
+    data: TrainingSet, groups: dict[str, tuple[str, ...]], invented: ModuleType
 ) -> None:
-    found = tuned(data, groups, name)
-    assert found == tuned(data, groups, name)
-    assert found.learner.name == name
-    assert learner(name, found.settings) == found.learner
+    found = tuned(data, groups, "boosted")
+    assert found == tuned(data, groups, "boosted")
+    assert learner("boosted", found.settings) == found.learner
     assert 0 < found.error < 0.5
     predictor = KernelPredictor(learner=found.learner).fit(data)
     assert (predictor.predict_us(invented.draw_kernels(5, 2), predictor.lanes[0]) > 0).all()
@@ -67,9 +71,9 @@ def test_the_models_that_judge_are_never_chosen_or_learnt_from(
 
     monkeypatch.setattr(BoostedTrees, "fit", spy_fit)
     monkeypatch.setattr(BoostedLane, "log_us", spy_ask)
-    tuned(data, groups, "boosted", trials=2)
-    assert len(owner) == 80
-    assert len(known) == 4 * (2 * 3 + 2) + 2 * 3  # outer folds: choosing and judging; then choosing on all
+    tuned(data, groups, "boosted")
+    assert len(owner) == 40
+    assert len(known) == 2 * (2 * 2 + 2) + 2 * 2  # outer folds: choosing and judging; then choosing on all
 
 
 def test_a_learner_without_settings_or_name_is_refused(data: TrainingSet, groups: dict[str, tuple[str, ...]]) -> None:
@@ -79,8 +83,11 @@ def test_a_learner_without_settings_or_name_is_refused(data: TrainingSet, groups
         tuned(data, groups, "oracle")
 
 
-def test_records_of_one_model_are_split_by_kernel(data: TrainingSet) -> None:
-    assert tune(data, None, "forest_per_family", cores=2, trials=1).error > 0
+@pytest.mark.parametrize("name", ["forest_per_family", "hist_boosted"])
+def test_records_of_one_model_are_split_by_kernel(name: str, data: TrainingSet) -> None:
+    found = tune(data, None, name, cores=2, trials=2)
+    assert found.learner.name == name
+    assert found.error > 0
 
 
 def test_lanes_with_few_records_do_not_stop_it(invented: ModuleType) -> None:
