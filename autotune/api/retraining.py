@@ -15,10 +15,13 @@ from autotune.datasets.public import read_card, records_of
 from autotune.errors import UnknownNameError
 from autotune.predictor import Duel, Evaluation, KernelPredictor, duel, evaluate, load_champion, register
 from autotune.predictor import learner as learner_named
-from autotune.predictor.learner import BASELINES, DEFAULT
+from autotune.predictor.evaluation import COMPARED
 from autotune.predictor.training import training_set
 from autotune.predictor.tuning import Tuning
 from autotune.predictor.tuning import tune as tune_learner
+
+DEFAULT, *BASELINES = COMPARED
+"""What learns where nothing is in use yet, and what an evaluation sets beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

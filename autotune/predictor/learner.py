@@ -79,11 +79,6 @@ LEARNERS: dict[str, Callable[[], Learner]] = {
 }
 
 
-DEFAULT = "boosted"
-BASELINES = ("flops_linear", "forest_per_family")
-"""What every evaluation sets beside a predictor."""
-
-
 def learner(name: str, settings: Mapping[str, Any] | None = None) -> Learner:
     """The learner with this name.
 
