@@ -11,14 +11,15 @@ from pathlib import Path
 from autotune.api.run import DEFAULT, STAGES, Contender, Run
 from autotune.api.verdict import baselines_of, best_single_name, predicted_timing, verdict_of
 from autotune.core import (
+    Candidate,
     Failure,
     Plan,
     Stage,
     Verdict,
 )
 from autotune.errors import MeasurementError, PlanError, StoreError
-from autotune.graph import Graph, StageFile, extract
-from autotune.planning import Decision
+from autotune.graph import Graph
+from autotune.planning import Decision, WrittenStage, write_stages
 from autotune.profiler import Job, JobStage, run_outputs
 from autotune.runtime import write_plan
 
@@ -47,24 +48,27 @@ def build_plan(
     graph = run.bench.batched(winner.candidate.batch)
     folder = run.settings.output or default_folder(run)
     staging = run.place.work / "plan"
-    ranges = [(stage.start, stage.stop) for stage in winner.candidate.stages]
-    if ranges == [(0, run.kernels)]:
-        ranges = [(0, len(graph.kernels))]
-    whole = [] if len(ranges) == 1 else [(0, run.kernels)]
-    files = _extracted(run, graph, [*ranges, *whole], staging)
+    candidate = winner.candidate
+    if candidate.is_single_lane:  # a batched graph can have another number of kernels
+        everything = replace(candidate.stages[0], stop=len(graph.kernels))
+        candidate = replace(candidate, stages=(everything,))
+    written = _written(run, graph, candidate, staging)
+    own = written[:-1] if len(written) > 1 else written
     stages = tuple(
         Stage(
-            file=file.path.name,
-            start=choice.start,
-            stop=choice.stop,
-            lane=choice.lane,
-            inputs=tuple(tensor.name for tensor in file.inputs),
-            outputs=tuple(tensor.name for tensor in file.outputs),
-            operators=file.operators,
+            file=stage.path.name,
+            start=stage.choice.start,
+            stop=stage.choice.stop,
+            lane=stage.choice.lane,
+            inputs=stage.inputs,
+            outputs=stage.outputs,
+            operators=stage.operators,
+            kernels=stage.choice.kernels,
+            part=stage.choice.part,
         )
-        for file, choice in zip(files, winner.candidate.stages, strict=False)
+        for stage in own
     )
-    _prove(run, winner, [str(file.path) for file in files[: len(stages)]])
+    _prove(run, winner, own)
     over = dict(decision.over) if decision is not None else {}
     plan = Plan(
         model=replace(run.task.info, inputs=graph.inputs, outputs=graph.outputs),
@@ -82,8 +86,9 @@ def build_plan(
         over_default=over.get(DEFAULT),
         over_best_single=over.get(best_single_name(run, decision)),
         verdict=verdict or verdict_of(run, winner, decision),
+        splits=candidate.splits,
     )
-    whole_file = files[-1].path.name
+    whole_file = written[-1].path.name
     try:
         write_plan(plan, folder, files=staging, whole=whole_file)
     except (StoreError, PlanError) as error:
@@ -91,21 +96,21 @@ def build_plan(
             raise
         folder = default_folder(run)
         run.warnings.append(f"{error}. The plan lies in {folder} instead.")
-        extract(graph, [*ranges, *whole], staging)  # the first attempt may have moved some away
+        write_stages(graph, candidate, staging, whole=True)  # the first attempt may have moved some away
         write_plan(plan, folder, files=staging, whole=whole_file)
     return plan, folder
 
 
-def _extracted(run: Run, graph: Graph, ranges: list[tuple[int, int]], folder: Path) -> tuple[StageFile, ...]:
-    """The plan's stages; where there is no room for them, those of other candidates have done their service."""
+def _written(run: Run, graph: Graph, candidate: Candidate, folder: Path) -> tuple[WrittenStage, ...]:
+    """The plan's stages and the whole model; without room, the files of other candidates go first."""
     try:
-        return extract(graph, ranges, folder)
+        return write_stages(graph, candidate, folder, whole=True)
     except StoreError:
         shutil.rmtree(run.place.work / STAGES, ignore_errors=True)
-        return extract(graph, ranges, folder)
+        return write_stages(graph, candidate, folder, whole=True)
 
 
-def _prove(run: Run, winner: Contender, files: Sequence[str]) -> None:
+def _prove(run: Run, winner: Contender, written: Sequence[WrittenStage]) -> None:
     """Runs the files that the plan will hold once more: what is delivered is what was measured.
 
     Raises:
@@ -113,9 +118,7 @@ def _prove(run: Run, winner: Contender, files: Sequence[str]) -> None:
     """
     if winner.candidate is None or winner.candidate.batch > 1:
         return
-    stages = tuple(
-        JobStage(file=file, lane=stage.lane) for file, stage in zip(files, winner.candidate.stages, strict=True)
-    )
+    stages = tuple(JobStage(file=str(stage.path), lane=stage.choice.lane) for stage in written)
     job = Job(name="plan", stages=stages, outputs=run.task.outputs, feeds=str(run.task.feeds))
     outputs = run_outputs(job, str(run.task.search_samples.path), deadline_s=PROOF_DEADLINE_S, worker=run.worker)
     if isinstance(outputs, Failure):

@@ -28,6 +28,8 @@ class SearchResult:
         curve: (tolerance, predicted microseconds) of the best plan at other tolerances.
         reused: kernels known before, kernels needed, version of the predictor.
         launched: names of the baselines that took part in the deciding launches; the others were screened only.
+        parallel: how many plans of lanes that work at the same time were measured, and the best one's speedup over the
+            best single processor, by screening.
         warnings: what the user should know.
         interrupted: whether it was stopped before its end.
         mlflow_run_id: the run in MLflow, None where it is not tracked.
@@ -41,6 +43,7 @@ class SearchResult:
     curve: tuple[tuple[float, float], ...]
     reused: tuple[int, int, str]
     launched: frozenset[str]
+    parallel: tuple[int, float | None]
     warnings: tuple[str, ...]
     interrupted: bool
     mlflow_run_id: str | None
@@ -80,6 +83,7 @@ class SearchResult:
                     }
                     for stage in plan.stages
                 ],
+                "source": plan.candidate.source,
                 "callers": plan.callers,
                 "batch": plan.batch,
             },
@@ -88,6 +92,7 @@ class SearchResult:
                 "over_best_single": ratio_json(plan.over_best_single),
             },
             "verified": list(self.verified),
+            "parallel": {"tried": self.parallel[0], "best_over_best_single": self.parallel[1]},
             "cost": self.cost,
             "tolerance": plan.tolerance,
             "tolerance_curve": [{"tolerance": t, "predicted_ms": us / 1e3} for t, us in self.curve],
@@ -157,6 +162,7 @@ def result_of(run: Run, plan: Plan, folder: Path, decision: Decision | None) -> 
         curve=tuple(run.curve),
         reused=(counters.kernels_known, counters.kernels_needed, run.predictor_version),
         launched=frozenset(name for name, launches in run.launches.items() if launches),
+        parallel=(run.parallel_tried, run.parallel_gain),
         warnings=tuple(run.warnings),
         interrupted=run.interrupted,
         mlflow_run_id=run.mlflow_run_id,

@@ -11,6 +11,7 @@ import numpy as np
 
 from autotune.api.deciding import LAUNCHES, MIN_LAUNCHES, reserve_s
 from autotune.api.knowledge import Knowledge
+from autotune.api.parallel import parallel_round
 from autotune.api.run import SEARCH_MARGIN, Run
 from autotune.api.verifying import measure_round, round_s
 from autotune.core import Measurement
@@ -60,6 +61,7 @@ def search_rounds(run: Run, knowledge: Knowledge) -> None:
         fields = {"step": number, "best_single_us": best.median_us if best else 0.0, "proposed": len(fresh)}
         found = run.partitions()
         run.observer.event("metrics", fields | {"best_partition_us": found[0].median_us if found else 0.0})
+    parallel_round(run, knowledge, MAX_ROUNDS + 1)
     run.curve = tolerance_curve(run, knowledge)
 
 

@@ -100,6 +100,10 @@ class Run:
     predictor_version: str = ""
     unmeasured_us: float | None = None
     """Predicted time of the best partition that the budget left no time to measure."""
+    parallel_tried: int = 0
+    """Plans of lanes that work at the same time that were measured."""
+    parallel_gain: float | None = None
+    """Speed of the best of them over the best single processor, by screening."""
     unsearched: bool = False
     """Whether the budget left no time to look for partitions."""
     interrupted: bool = False

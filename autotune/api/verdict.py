@@ -44,6 +44,8 @@ def verdict_of(run: Run, winner: Contender, decision: Decision | None) -> Verdic
     if winner.name.startswith("plan:"):
         over = decision.over.get(single)
         gain = f"{text_of(over)} over {single}" if over else ""
+        if winner.candidate is not None and not winner.candidate.is_single_lane:
+            gain += f"; it comes from {winner.candidate.source}"
         return Verdict(kind=VerdictKind.PARTITION, winner=str(winner.candidate), reason=gain)
     kind = VerdictKind.DEFAULT if winner.name == DEFAULT else VerdictKind.SINGLE_PROCESSOR
     if decision.challenger_gain is not None and decision.challenger.startswith("plan:"):

@@ -91,6 +91,11 @@ class Lane:
     concurrency: Concurrency = Concurrency()
     options: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it computes on the CPU's cores."""
+        return self.processor.rpartition(":")[2] == "cpu"
+
     def __str__(self) -> str:
         setting = self.concurrency
         parts = [self.processor, str(self.precision)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,7 +13,8 @@ from autotune.core.device import Device
 from autotune.core.lane import Lane
 from autotune.core.tensor import TensorSpec
 
-PLAN_SCHEMA_VERSION = 1
+PLAN_SCHEMA_VERSION = 2
+"""Since 2 a stage may be any set of kernels or a part of divided ones; a plan of version 1 has neither."""
 
 
 class Scenario(StrEnum):
@@ -25,33 +27,73 @@ class Scenario(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SplitChoice:
+    """A chain of kernels whose result is computed in parts, on several lanes at the same time.
+
+    Args:
+        kernels: positions of the chain's kernels.
+        axis: of the result, along which it is divided.
+        shares: sizes of the parts, relative to each other.
+    """
+
+    kernels: tuple[int, ...]
+    axis: int
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageChoice:
-    """A stage before it is a file: a run of kernels and the lane that runs them.
+    """A stage before it is a file: a run of kernels, or any set of them, and the lane that runs them.
 
     Args:
         start: first kernel, in the order of the graph's kernels.
         stop: one past the last.
         lane: where they run.
+        kernels: which ones, where it is not all from start to stop.
+        part: which part of the split of these kernels, None where they are not divided.
     """
 
     start: int
     stop: int
     lane: Lane
+    kernels: tuple[int, ...] = ()
+    part: int | None = None
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """The kernels."""
+        return self.kernels or tuple(range(self.start, self.stop))
+
+    @staticmethod
+    def of(kernels: Sequence[int], lane: Lane, part: int | None = None) -> StageChoice:
+        """The stage of these kernels."""
+        ordered = tuple(sorted(kernels))
+        start, stop = ordered[0], ordered[-1] + 1
+        run = part is None and len(ordered) == stop - start
+        return StageChoice(start=start, stop=stop, lane=lane, kernels=() if run else ordered, part=part)
+
+    def __str__(self) -> str:
+        text = f"{self.start}-{self.stop} {self.lane}"
+        if self.part is not None:
+            return f"part {self.part + 1} of {text}"
+        return f"{len(self.kernels)} of {text}" if self.kernels else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """What the search compares: stages one after the other, and how many requests run at once.
+    """What the search compares: stages, each after those that it needs, and how many requests run at once.
 
     Args:
-        stages: cover all kernels without gap or overlap.
+        stages: cover all kernels without gap or overlap; a divided chain is covered by its parts together.
         callers: threads that call `run` at the same time (1 in SingleStream).
         batch: requests joined into one along the first dimension (1 in SingleStream).
+        splits: chains that are divided between lanes.
     """
 
     stages: tuple[StageChoice, ...]
     callers: int = 1
     batch: int = 1
+    splits: tuple[SplitChoice, ...] = ()
 
     @property
     def hash(self) -> str:
@@ -64,8 +106,29 @@ class Candidate:
         """Whether one lane runs the whole model as one session."""
         return len(self.stages) == 1
 
+    @property
+    def source(self) -> str:
+        """Where a gain would come from."""
+        lanes = {stage.lane for stage in self.stages}
+        if self.splits:
+            return "split"
+        if not self.is_chain:
+            return "parallel lanes"
+        if len(lanes) > 1 and all(lane.concurrency.cores or not lane.on_cpu for lane in lanes):
+            return "pipeline" if self.callers > 1 else "parallel lanes"
+        if len(lanes) > 1:
+            return "provider, precision or threads per stage"
+        if self.callers > 1 or self.batch > 1 or any(lane.concurrency.streams > 1 for lane in lanes):
+            return "streams"
+        return "one session"
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether its stages are runs of kernels, one after the other."""
+        return not any(stage.kernels for stage in self.stages)
+
     def __str__(self) -> str:
-        stages = " | ".join(f"{s.start}-{s.stop} {s.lane}" for s in self.stages)
+        stages = " | ".join(map(str, self.stages))
         text = str(self.stages[0].lane) if self.is_single_lane else stages
         text += f" x{self.callers} callers" if self.callers > 1 else ""
         return text + (f" batch {self.batch}" if self.batch > 1 else "")
@@ -83,6 +146,8 @@ class Stage:
         inputs: names of the tensors it takes.
         outputs: names of the tensors it gives.
         operators: number of ONNX nodes.
+        kernels: which ones, where it is not all from start to stop.
+        part: which part of the split of these kernels, None where they are not divided.
     """
 
     file: str
@@ -92,6 +157,8 @@ class Stage:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     operators: int
+    kernels: tuple[int, ...] = ()
+    part: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +291,7 @@ class Plan:
         over_default: speedup over ONNX Runtime's default.
         over_best_single: speedup over the best feasible single processor.
         verdict: the answer.
+        splits: chains of kernels that are divided between lanes.
     """
 
     schema_version: int = PLAN_SCHEMA_VERSION
@@ -242,9 +310,12 @@ class Plan:
     over_default: Ratio | None = None
     over_best_single: Ratio | None = None
     verdict: Verdict | None = None
+    splits: tuple[SplitChoice, ...] = ()
 
     @property
     def candidate(self) -> Candidate:
         """The choice behind the plan."""
-        stages = tuple(StageChoice(start=s.start, stop=s.stop, lane=s.lane) for s in self.stages)
-        return Candidate(stages=stages, callers=self.callers, batch=self.batch)
+        stages = tuple(
+            StageChoice(start=s.start, stop=s.stop, lane=s.lane, kernels=s.kernels, part=s.part) for s in self.stages
+        )
+        return Candidate(stages=stages, callers=self.callers, batch=self.batch, splits=self.splits)

@@ -8,8 +8,11 @@ from autotune.planning.explore import Explorer, Proposal
 from autotune.planning.joint import JointCandidate, JointProposal, JointSpace, Objective, Option, quiet
 from autotune.planning.joint_decision import JointDecision, decide_joint
 from autotune.planning.joint_search import shortlist
+from autotune.planning.lane_team import KernelNeeds, LaneTeam, kernel_needs
 from autotune.planning.output_error import ErrorModel
+from autotune.planning.parallel import parallel_proposals
 from autotune.planning.segments import segment_ranges
+from autotune.planning.stage_files import WrittenStage, write_stages
 
 __all__ = [
     "Bench",
@@ -22,19 +25,25 @@ __all__ = [
     "JointDecision",
     "JointProposal",
     "JointSpace",
+    "KernelNeeds",
+    "LaneTeam",
     "LaunchTimes",
     "Objective",
     "Option",
     "Proposal",
     "Setting",
+    "WrittenStage",
     "build_table",
     "cheapest_chain",
     "decide_joint",
     "decide_winner",
     "exact_chain",
     "interval",
+    "kernel_needs",
+    "parallel_proposals",
     "quiet",
     "segment_ranges",
     "shortlist",
     "speedup",
+    "write_stages",
 ]

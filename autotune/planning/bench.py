@@ -7,6 +7,7 @@ from pathlib import Path
 
 from autotune.core import Candidate, Lane, Scenario
 from autotune.graph import Graph, StageFile, extract
+from autotune.planning.stage_files import write_stages
 from autotune.profiler import Job, JobStage
 
 
@@ -58,6 +59,9 @@ class Bench:
     def _stages(self, candidate: Candidate) -> tuple[JobStage, ...]:
         if candidate.is_single_lane:
             return (JobStage(file=str(self.batched(candidate.batch).path), lane=candidate.stages[0].lane),)
+        if not candidate.is_chain:
+            written = write_stages(self.graph, candidate, self._work / candidate.hash)
+            return tuple(JobStage(file=str(stage.path), lane=stage.choice.lane) for stage in written)
         files = self.files([(stage.start, stage.stop) for stage in candidate.stages])
         return tuple(
             JobStage(file=str(file.path), lane=stage.lane) for file, stage in zip(files, candidate.stages, strict=True)

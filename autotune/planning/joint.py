@@ -214,7 +214,7 @@ def _pinned(candidate: Candidate, cores: tuple[int, ...]) -> Candidate:
 
 def _threads(lane: Lane, callers: int) -> int:
     """CPU threads that a lane keeps busy; OpenVINO's streams share the threads that it is told."""
-    if lane.processor.rpartition(":")[2] != "cpu":
+    if not lane.on_cpu:
         return 0
     threads = max(1, lane.concurrency.threads)
     return threads if lane.concurrency.streams > 1 and lane.processor != "cpu" else threads * callers

@@ -97,7 +97,7 @@ def apart(crews: Sequence[Crew]) -> bool:
 def _on_cpu(lane: Hashable) -> bool:
     if isinstance(lane, SessionSpec):
         return lane.device == "cpu"
-    return isinstance(lane, Lane) and lane.processor.rpartition(":")[2] == "cpu"
+    return isinstance(lane, Lane) and lane.on_cpu
 
 
 def _cores(lane: Hashable) -> frozenset[int]:

@@ -1,0 +1,111 @@
+"""A candidate's stages as ONNX files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from autotune.core import Candidate, StageChoice
+from autotune.errors import ModelError
+from autotune.graph import Graph, Split, divide, extract, extract_sets, partition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenStage:
+    """A stage on disk.
+
+    Args:
+        path: the ONNX file; its weights are beside it.
+        choice: what it is.
+        inputs: names of the tensors that it takes.
+        outputs: names of those that it gives.
+        operators: number of its nodes.
+    """
+
+    path: Path
+    choice: StageChoice
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    operators: int
+
+
+def write_stages(graph: Graph, candidate: Candidate, folder: Path, *, whole: bool = False) -> tuple[WrittenStage, ...]:
+    """Writes one file per stage, in an order in which they can run; their weights are stored once.
+
+    Args:
+        graph: the model.
+        candidate: its stages.
+        folder: where to write; one of its own for a candidate with splits, whose weights are divided too.
+        whole: also the whole model, as the last file, where it is not a stage anyhow.
+
+    Raises:
+        ModelError: the stages need each other in a circle, or do not cover the model.
+        SplitError: a chain cannot be divided so.
+        StoreError: a file cannot be written.
+    """
+    if candidate.is_chain:
+        choices = list(candidate.stages)
+        if whole and not candidate.is_single_lane:
+            choices.append(StageChoice(start=0, stop=len(graph.kernels), lane=choices[0].lane))
+        files = extract(graph, [(choice.start, choice.stop) for choice in choices], folder)
+        return tuple(
+            WrittenStage(
+                path=file.path,
+                choice=choice,
+                inputs=tuple(tensor.name for tensor in file.inputs),
+                outputs=tuple(tensor.name for tensor in file.outputs),
+                operators=file.operators,
+            )
+            for file, choice in zip(files, choices, strict=True)
+        )
+    return _write_sets(graph, candidate, folder, whole=whole)
+
+
+def _write_sets(graph: Graph, candidate: Candidate, folder: Path, *, whole: bool) -> tuple[WrittenStage, ...]:
+    splits = [
+        Split(operators=_operators(graph, split.kernels), axis=split.axis, shares=split.shares)
+        for split in candidate.splits
+    ]
+    divided = divide(graph, splits) if splits else None
+    model = divided.graph if divided is not None else graph
+    number = {split.kernels: at for at, split in enumerate(candidate.splits)}
+    sets: list[list[str]] = []
+    for stage in candidate.stages:
+        if stage.part is None:
+            sets.append(list(_operators(graph, stage.positions)))
+        elif divided is None or stage.kernels not in number:
+            raise ModelError(f"the stage {stage} is a part of kernels that no split of the plan divides")
+        else:
+            sets.append(list(divided.parts[number[stage.kernels]][stage.part]))
+    owner = {name: at for at, names in enumerate(sets) for name in names}
+    choices = list(candidate.stages)
+    for node in reversed(model.model.graph.node):  # what joins parts goes to whoever needs it first
+        if node.name not in owner:
+            users = sorted(at for name in node.output for at in model.consumers.get(name, ()))
+            if users:
+                owner[node.name] = owner[model.model.graph.node[users[0]].name]
+                sets[owner[node.name]].append(node.name)
+            else:
+                owner[node.name] = len(sets)
+                sets.append([node.name])
+                choices.append(choices[-1])
+    stages = partition(model, sets)
+    files = extract_sets(model, stages, folder)
+    found = [
+        WrittenStage(
+            path=file.path,
+            choice=choices[owner[file.stage.operators[0]]],
+            inputs=tuple(tensor.name for tensor in file.stage.inputs),
+            outputs=tuple(tensor.name for tensor in file.stage.outputs),
+            operators=len(file.stage.operators),
+        )
+        for file in files
+    ]
+    if whole:
+        everything = StageChoice(start=0, stop=len(model.kernels), lane=candidate.stages[0].lane)
+        found += write_stages(model, Candidate(stages=(everything,)), folder)
+    return tuple(found)
+
+
+def _operators(graph: Graph, kernels: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(name for at in kernels for name in graph.kernels[at].operators)

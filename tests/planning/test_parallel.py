@@ -1,0 +1,165 @@
+"""Plans of lanes that work at the same time: what is proposed can run, covers the model and keeps its outputs."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from autotune.core import Candidate, Lane, Scenario, SplitChoice, StageChoice
+from autotune.errors import ModelError
+from autotune.graph import Graph, find_sites, load, random_inputs
+from autotune.planning import KernelNeeds, LaneTeam, kernel_needs, parallel_proposals, write_stages
+from autotune.planning.costs import LaneCost
+from autotune.planning.parallel import (
+    branch_candidate,
+    divided_candidate,
+    pipeline_candidates,
+    split_candidates,
+    stages_of,
+)
+from autotune.runtime import StageRunner
+
+LANES = (Lane.parse("cpu/f32/t1"), Lane.parse("cpu/f32/t2"))  # not pinned: a machine with one core runs this too
+FREE = LaneCost(call_us=0.0, per_byte_in_us=0.0, per_byte_out_us=0.0)
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
+    """A stem, two branches of two convolutions, their sum, and a head."""
+    rng = np.random.default_rng(0)
+    nodes, weights = [], []
+
+    def conv(source: str, target: str, channels: int = 8) -> str:
+        drawn = (rng.standard_normal((8, channels, 3, 3)) * 0.2).astype(np.float32)
+        weights.append(numpy_helper.from_array(drawn, f"w_{target}"))
+        nodes.append(helper.make_node("Conv", [source, f"w_{target}"], [f"c_{target}"], pads=[1, 1, 1, 1]))
+        nodes.append(helper.make_node("Relu", [f"c_{target}"], [target]))
+        return target
+
+    stem = conv("x", "stem", 3)
+    left, right = (conv(conv(stem, f"{side}0"), f"{side}1") for side in ("left", "right"))
+    nodes.append(helper.make_node("Concat", [left, right], ["joined"], axis=1))
+    nodes.append(helper.make_node("GlobalAveragePool", ["joined"], ["pooled"]))
+    made = helper.make_graph(
+        nodes,
+        "branches",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 16, 16])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("pooled", right)],
+        weights,
+    )
+    path = tmp_path_factory.mktemp("branches") / "branches.onnx"
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
+    return load(path)
+
+
+def team(graph: Graph, kernel_us: np.ndarray | None = None, *, cost: LaneCost = FREE) -> LaneTeam:
+    count = len(graph.kernels)
+    table = np.full((count, 2), 1000.0) if kernel_us is None else kernel_us
+    return LaneTeam(lanes=LANES, kernel_us=table, costs=(cost, cost), needs=kernel_needs(graph))
+
+
+def outputs(graph: Graph, candidate: Candidate, folder: Path) -> list[np.ndarray]:
+    written = write_stages(graph, candidate, folder)
+    runner = StageRunner([(stage.path, stage.choice.lane) for stage in written], [t.name for t in graph.outputs])
+    try:
+        return list(runner.run(None, random_inputs(graph.inputs, seed=1)))
+    finally:
+        runner.close()
+
+
+def whole(graph: Graph) -> Candidate:
+    return Candidate(stages=(StageChoice(start=0, stop=len(graph.kernels), lane=LANES[0]),))
+
+
+def test_branches_run_beside_each_other_and_give_the_same(graph: Graph, tmp_path: Path) -> None:
+    together = team(graph)
+    candidate = branch_candidate(together, seconds=0.3, seed=0)
+    assert candidate is not None
+    alone_us = together.estimate_us(whole(graph), Scenario.SINGLE_STREAM)
+    assert together.estimate_us(candidate, Scenario.SINGLE_STREAM) < 0.8 * alone_us
+    wanted = outputs(graph, whole(graph), tmp_path / "whole")
+    for got, want in zip(outputs(graph, candidate, tmp_path / "sets"), wanted, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=8, deadline=None)
+def test_any_placement_becomes_stages_that_can_run(
+    graph: Graph, tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    processor = np.random.default_rng(seed).integers(0, 2, len(graph.kernels)).tolist()
+    candidate = Candidate(
+        stages=tuple(stages_of(team(graph), processor, range(len(graph.kernels)), eager=bool(seed % 2)))
+    )
+    folder = tmp_path_factory.mktemp("placed")
+    wanted = outputs(graph, whole(graph), folder / "whole")
+    for got, want in zip(outputs(graph, candidate, folder / "sets"), wanted, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_stages_of_a_schedule_cover_every_kernel_once_and_need_earlier_stages_only(data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 12))
+    before = tuple(
+        tuple(sorted(data.draw(st.sets(st.integers(0, k - 1), max_size=3)))) if k else () for k in range(count)
+    )
+    processor = data.draw(st.lists(st.integers(0, 1), min_size=count, max_size=count))
+    needs = KernelNeeds(before=before, bytes_out=(4,) * count)
+    lanes = LaneTeam(lanes=LANES, kernel_us=np.ones((count, 2)), costs=(FREE, FREE), needs=needs)
+    candidate = Candidate(stages=tuple(stages_of(lanes, processor, range(count), eager=data.draw(st.booleans()))))
+    assert sorted(k for stage in candidate.stages for k in stage.positions) == list(range(count))
+    assert all(stage.lane == LANES[processor[k]] for stage in candidate.stages for k in stage.positions)
+    lanes.staged(candidate)  # refuses a stage that needs a later one
+
+
+def test_divided_chains_give_the_same_and_are_predicted_faster(graph: Graph, tmp_path: Path) -> None:
+    together = team(graph)
+    (first, *_) = split_candidates(together, find_sites(graph, longest=2))
+    assert first.splits
+    assert first.source == "split"
+    assert {stage.part for stage in first.stages} == {None, 0, 1}
+    alone_us = together.estimate_us(whole(graph), Scenario.SINGLE_STREAM)
+    assert together.estimate_us(first, Scenario.SINGLE_STREAM) < alone_us
+    wanted = outputs(graph, whole(graph), tmp_path / "whole")
+    for got, want in zip(outputs(graph, first, tmp_path / "parts"), wanted, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_nothing_is_divided_where_beginning_and_joining_cost_more(graph: Graph) -> None:
+    dear = team(graph, cost=LaneCost(call_us=1e5, per_byte_in_us=0.0, per_byte_out_us=0.0))
+    assert not list(split_candidates(dear, find_sites(graph, longest=2)))
+
+
+def test_a_part_without_its_split_is_refused(graph: Graph, tmp_path: Path) -> None:
+    site = find_sites(graph, longest=1)[0]
+    split = SplitChoice(kernels=site.kernels, axis=site.axis, shares=(0.5, 0.5))
+    candidate = divided_candidate(team(graph), [split], LANES)
+    with pytest.raises(ModelError, match="no split of the plan divides"):
+        write_stages(graph, Candidate(stages=candidate.stages), tmp_path)
+
+
+def test_a_pipeline_is_cut_where_its_slowest_lane_has_least_to_do(graph: Graph) -> None:
+    count = len(graph.kernels)
+    kernel_us = np.random.default_rng(3).uniform(10, 100, (count, 2))
+    found = {stage.stages[0].lane: stage for stage in pipeline_candidates(team(graph, kernel_us), graph.cuts)}
+    legal = [cut.position for cut in graph.cuts[1:-1] if cut.legal]
+    for first, second in itertools.permutations(range(2)):
+        loads = {at: max(kernel_us[:at, first].sum(), kernel_us[at:, second].sum()) for at in legal}
+        assert loads[found[LANES[first]].stages[0].stop] == pytest.approx(min(loads.values()))
+
+
+def test_offline_a_balanced_pipeline_is_predicted_to_have_twice_the_throughput(graph: Graph) -> None:
+    together = team(graph)
+    found = parallel_proposals(together, scenario=Scenario.OFFLINE, cuts=graph.cuts, sites=(), seconds=0.1, seed=0)
+    alone_us = together.estimate_us(whole(graph), Scenario.OFFLINE)
+    pipeline = next(proposal for proposal in found if proposal.origin == "pipeline")
+    assert pipeline.candidate.callers == 3
+    assert pipeline.predicted_us < 0.8 * alone_us
