@@ -87,7 +87,7 @@ def test_a_second_search_reuses_what_was_measured(found: SearchResult, place: Pa
 
 
 def test_offline_measures_throughput_with_callers_and_batches(found: SearchResult, place: Path) -> None:
-    offline = search(place / "small.onnx", quick(place, scenario=Scenario.OFFLINE))
+    offline = search(place / "small.onnx", quick(place, scenario=Scenario.OFFLINE, budget_s=PLENTY_S))
     names = {baseline.name for baseline in offline.plan.baselines}
     assert any(" x2" in name for name in names)
     assert offline.plan.scenario is Scenario.OFFLINE
@@ -181,7 +181,7 @@ def test_the_users_own_options_are_a_baseline(place: Path) -> None:
     options.write_text(
         json.dumps({"intra_op_num_threads": 1, "session_config": {"session.intra_op.allow_spinning": "0"}})
     )
-    result = search(place / "small.onnx", quick(place, baseline=options))
+    result = search(place / "small.onnx", quick(place, baseline=options, budget_s=PLENTY_S))
     assert "user" in {baseline.name for baseline in result.plan.baselines}
 
 
@@ -198,7 +198,7 @@ def test_running_benching_and_exporting_a_plan(found: SearchResult, place: Path)
 
 
 def test_profiling_alone_knows_what_the_search_measured(found: SearchResult, place: Path) -> None:
-    result = profile([place / "small.onnx"], quick(place, budget_s=10.0), lanes=["cpu/f32/t2"])
+    result = profile([place / "small.onnx"], quick(place, budget_s=PLENTY_S), lanes=["cpu/f32/t2"])
     assert result.kernels > 0
     (lane,) = result.lanes
     assert lane.failed == lane.missing == 0
@@ -225,7 +225,7 @@ def test_the_users_options_are_read_once(place: Path) -> None:
     os.write(writer, b'{"intra_op_num_threads": 1}')
     os.close(writer)
     try:
-        result = search(place / "small.onnx", quick(place, baseline=Path(f"/dev/fd/{reader}"), budget_s=20.0))
+        result = search(place / "small.onnx", quick(place, baseline=Path(f"/dev/fd/{reader}"), budget_s=PLENTY_S))
     finally:
         os.close(reader)
     assert "user" in {baseline.name for baseline in result.plan.baselines}
