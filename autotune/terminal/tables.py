@@ -118,7 +118,12 @@ def stage_table(plan: Plan) -> Table:
     for heading in ("kernels", "operators", "lane"):
         table.add_column(heading, no_wrap=True)
     for stage in plan.stages:
-        table.add_row(f"{stage.start}–{stage.stop}", str(stage.operators), str(stage.lane))
+        kernels = f"{stage.start}–{stage.stop}"
+        if stage.part is not None:
+            kernels = f"part {stage.part + 1} of {kernels}"
+        elif stage.kernels:
+            kernels = f"{len(stage.kernels)} of {kernels}"
+        table.add_row(kernels, str(stage.operators), str(stage.lane))
     return table
 
 
