@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from autotune.api.asked import LaneProfile, profile_asked
 from autotune.api.clock import Budget
 from autotune.api.settings import SearchSettings
 from autotune.api.task import load_model
@@ -18,27 +20,6 @@ from autotune.processors import lanes_of
 from autotune.profiler import device_lock, identity, noise_check, profile_kernels
 
 DEFAULT_BUDGET_S = 120.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaneProfile:
-    """What was measured on one lane.
-
-    Args:
-        lane: its name.
-        known: kernels that had been measured before.
-        measured: kernels measured now.
-        failed: kernels that could not be measured.
-        missing: kernels that the budget left no time for.
-        reason: why the first one failed, empty where none did.
-    """
-
-    lane: str
-    known: int
-    measured: int
-    failed: int
-    missing: int
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +59,8 @@ def profile(
 
     Args:
         models: names of the zoo or ONNX files.
-        settings: home, budget, processors, shapes.
+        settings: home, budget, processors, shapes. A budget is spent on what a committee of predictors asks for
+            (`autotune.learning`); without one every lane gets an equal share of two minutes.
         synthetic: further kernels drawn around those of the models.
         lanes: lanes to measure, as text; empty measures every lane of every processor.
         observer: is told of the progress.
@@ -93,7 +75,7 @@ def profile(
         place = stack.enter_context(open_workplace(settings.home, settings.processors))
         store = stack.enter_context(Store(place.store_url))
         chosen = [lane_here(place, text) for text in lanes] or _lanes(place)
-        kernels = _kernels(models, settings, place, store)
+        kernels, uses = _kernels(models, settings, place, store)
         if synthetic:
             drawn = synthetic_kernels(list(kernels.values()), count=synthetic, seed=settings.seed)
             kernels |= {kernel.signature: kernel for kernel in drawn}
@@ -105,11 +87,13 @@ def profile(
             )
         )
         noise = noise_check()
-        found = []
-        for at, lane in enumerate(chosen):
-            found.append(
+        if settings.budget_s is None:
+            found = [
                 _profile_lane(place, store, kernels, lane, budget.left_s / (len(chosen) - at), settings.seed, watcher)
-            )
+                for at, lane in enumerate(chosen)
+            ]
+        else:
+            found = profile_asked(place, store, kernels, uses, chosen, budget.left_s, settings.seed, watcher)
     return ProfileResult(
         device=place.device.name,
         store=place.store_url,
@@ -144,15 +128,18 @@ def _lanes(place: Workplace) -> list[Lane]:
 
 def _kernels(
     models: Sequence[str | Path], settings: SearchSettings, place: Workplace, store: Store
-) -> dict[str, Kernel]:
+) -> tuple[dict[str, Kernel], list[Counter[str]]]:
+    """All kernels by signature, and how often each model runs each of them."""
     kernels: dict[str, Kernel] = {}
+    uses = []
     for at, model in enumerate(models):
         work = place.work / f"model{at}"
         work.mkdir()
         graph, name, _ = load_model(model, settings, work)
         store.add_model(graph.sha256, name, [use.kernel.signature for use in graph.kernels])
         kernels |= {use.kernel.signature: use.kernel for use in graph.kernels if use.kernel.buildable}
-    return kernels
+        uses.append(Counter(use.kernel.signature for use in graph.kernels))
+    return kernels, uses
 
 
 def _profile_lane(

@@ -1,6 +1,7 @@
 """Which measurement next: a committee asks for the kernels on which it disagrees and that matter, while others run."""
 
 from autotune.learning.belief import Belief, believe
+from autotune.learning.devices import device_predictor
 from autotune.learning.loop import Pace, free_core, learn
 from autotune.learning.measuring import DeviceMeasurer, Measurer
 from autotune.learning.queue import Queue
@@ -18,6 +19,7 @@ __all__ = [
     "Span",
     "Work",
     "believe",
+    "device_predictor",
     "free_core",
     "learn",
 ]

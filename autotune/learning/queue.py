@@ -63,7 +63,12 @@ class Queue:
         chosen = reference_kernels(self._kernels, MIN_RECORDS)
         self._references = {self._at[kernel.signature]: rank for rank, kernel in enumerate(chosen)}
         self.questions: list[Question] = []
-        self.pruned = 0
+        self.agreed: dict[Lane, int] = {}
+
+    @property
+    def pruned(self) -> int:
+        """How many were dropped because the committee agrees on them."""
+        return sum(self.agreed.values())
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -80,7 +85,7 @@ class Queue:
             begun = self._known[lane] >= MIN_RECORDS
             if own is not None and own.settled:
                 kept = [at for at in self._waiting[lane] if spread[row, at] >= own.noise]
-                self.pruned += len(self._waiting[lane]) - len(kept)
+                self.agreed[lane] = self.agreed.get(lane, 0) + len(self._waiting[lane]) - len(kept)
                 self._waiting[lane] = kept
             for at in self._waiting[lane]:
                 latency_us = float(np.exp(logs[row, at]))

@@ -64,6 +64,12 @@ def _forest() -> Learner:
     return ForestPerFamily()
 
 
+def _adapted() -> Learner:
+    from autotune.predictor.adapted import Adapted
+
+    return Adapted()
+
+
 def _committee() -> Learner:
     from autotune.predictor.committee import Bootstrap
 
@@ -71,6 +77,7 @@ def _committee() -> Learner:
 
 
 LEARNERS: dict[str, Callable[[], Learner]] = {
+    "adapted": _adapted,
     "boosted": _boosted,
     "committee": _committee,
     "hist_boosted": _hist_boosted,

@@ -68,8 +68,8 @@ def print_profile(result: ProfileResult) -> None:
         f"noise {result.spread:.1%}",
         soft_wrap=True,
     )
-    rows = [(lane.lane, lane.known, lane.measured, lane.failed, lane.missing) for lane in result.lanes]
-    out.print(rows_table("", ("lane", "known", "measured", "failed", "left"), rows))
+    rows = [(one.lane, one.known, one.measured, one.failed, one.agreed, one.missing) for one in result.lanes]
+    out.print(rows_table("", ("lane", "known", "measured", "failed", "agreed on", "left"), rows))
     for warning in result.warnings:
         out.print(f"note: {warning}", soft_wrap=True)
 

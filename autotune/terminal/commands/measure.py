@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autotune.terminal.commands.options import ZOO_OR_FILE, Budget, Dims, Json, Processors, Seed, Shapes, print_json
+from autotune.terminal.commands.options import ZOO_OR_FILE, Dims, Json, Processors, Seed, Shapes, print_json
 
 
 def processors(as_json: Json = False) -> None:
@@ -38,7 +38,15 @@ def profile(
     contention: Annotated[
         bool, typer.Option("--contention", help="Instead: how lanes slow each other down when they run together.")
     ] = False,
-    budget: Budget = "2min",
+    budget: Annotated[
+        str,
+        typer.Option(
+            "--budget",
+            metavar="TIME",
+            help="60s, 5min: measure what the predictors disagree on, until they agree or the time is up.  "
+            "[default: 2min, every lane an equal share]",
+        ),
+    ] = "",
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -54,7 +62,7 @@ def profile(
         shapes=parse_shapes(shape),
         dims=parse_dims(dim),
         processors=parse_names(processors),
-        budget_s=api.parse_duration(budget),
+        budget_s=api.parse_duration(budget) if budget else None,
         seed=seed,
     )
     if contention:

@@ -28,7 +28,6 @@ Processors = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, help="Of everything random.")]
 PlanFolder = Annotated[str, typer.Argument(metavar="PLAN", help="Folder of a plan.")]
-Budget = Annotated[str, typer.Option("--budget", metavar="TIME", help="For everything: 90s, 2min.")]
 
 
 def print_json(value: Any) -> None:

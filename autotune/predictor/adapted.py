@@ -1,0 +1,199 @@
+"""A new device from few records: what known devices would take, corrected by what was measured here.
+
+Every lane of a known device gives a column: its predictor's log latency of each kernel. On the few kernels measured
+here (the reference kernels, a fingerprint of the device) columns are weighed by how well they follow this device up to
+a factor; a ridge regression learns the rest: level, slope, one step per family. Whether that is better than learning
+from the own records alone is decided by cross-validation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from autotune.core import FAMILIES, Lane
+from autotune.core.codec import decode, encode
+from autotune.predictor.boosted import BoostedTrees
+from autotune.predictor.features import Matrix
+from autotune.predictor.kernel_predictor import KernelPredictor
+from autotune.predictor.learner import Learner, Regressor
+from autotune.predictor.prior import family_codes
+
+Vector = npt.NDArray[np.float64]
+
+ENOUGH = 200
+"""Records of a lane from which on other devices are not asked: it costs as much training again as there are folds."""
+FOLDS = 5
+LEAST_SPREAD = 0.02
+_PENALTY = np.array([0.01, 0.5, *[1.0] * len(FAMILIES)])
+"""Of level, slope and family steps, in records: the level is learnt from the first one, the others need several."""
+_PASSES, _HUBER = 4, 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """What a lane of a known device would take."""
+
+    regressor: Regressor
+    lane: Lane
+    cores: int
+
+    def log_us(self, rows: Matrix) -> Vector:
+        """Natural logarithm of its latency in µs, per row."""
+        return self.regressor.log_us(rows, self.lane, self.cores)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapted:
+    """Learns a lane from its own records and from known devices.
+
+    Args:
+        sources: predictors of known devices; without any it learns from the own records.
+        inner: learns from the own records; the sources must have learnt with it too.
+    """
+
+    sources: tuple[KernelPredictor, ...] = ()
+    inner: Learner = field(default_factory=BoostedTrees)
+
+    @property
+    def name(self) -> str:
+        """Its name in the registry."""
+        return "adapted"
+
+    def fit(self, rows: Matrix, latency_us: Vector, lane: Lane, cores: int, *, seed: int) -> AdaptedLane:
+        """The better of both by cross-validation; deterministic for a seed."""
+        columns = self._columns(lane) if FOLDS <= len(rows) < ENOUGH else ()
+        target = np.log(latency_us)
+        if columns:
+            folds = np.random.default_rng(seed).permutation(len(rows)) % FOLDS
+            errors = np.zeros(2)
+            for fold in range(FOLDS):
+                held, rest = folds == fold, folds != fold
+                own = self.inner.fit(rows[rest], latency_us[rest], lane, cores, seed=seed)
+                pair = (
+                    own.log_us(rows[held], lane, cores),
+                    adapt(columns, rows[rest], target[rest]).log_us(rows[held]),
+                )
+                errors += [np.abs(one - target[held]).sum() for one in pair]
+            if errors[1] < errors[0]:
+                return AdaptedLane(own=None, blend=adapt(columns, rows, target))
+        return AdaptedLane(own=self.inner.fit(rows, latency_us, lane, cores, seed=seed), blend=None)
+
+    def _columns(self, lane: Lane) -> tuple[Column, ...]:
+        """The lane itself on known devices, or one like it; all their lanes where its processor is unknown to them."""
+        found = []
+        for source in self.sources:
+            models = [source.model_for(lane)] if source.knows(lane) else list(source.models.values())
+            found += [Column(regressor=model.regressor, lane=model.lane, cores=source.cores) for model in models]
+        return tuple(found)
+
+    def restore(self, state: Mapping[str, Any], files: Mapping[str, bytes], cores: int) -> AdaptedLane:
+        """The inverse of `AdaptedLane.dump`."""
+        if state["own"] is not None:
+            return AdaptedLane(own=self.inner.restore(state["own"], _of(files, "own."), cores), blend=None)
+        columns = tuple(
+            Column(
+                regressor=self.inner.restore(one["state"], _of(files, f"{number}."), int(one["cores"])),
+                lane=decode(Lane, one["lane"]),
+                cores=int(one["cores"]),
+            )
+            for number, one in enumerate(state["columns"])
+        )
+        weights, centre, solution = np.array(state["weights"]), float(state["centre"]), np.array(state["solution"])
+        if len(weights) != len(columns) or solution.shape != _PENALTY.shape:
+            raise ValueError(f"{len(weights)} weights for {len(columns)} columns, {len(solution)} coefficients")
+        return AdaptedLane(own=None, blend=Blend(columns=columns, weights=weights, centre=centre, solution=solution))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blend:
+    """Known devices, weighed and corrected.
+
+    Args:
+        columns: lanes of known devices.
+        weights: of the columns; they add up to 1.
+        centre: log latency at which the slope turns.
+        solution: level, slope, one step per family.
+    """
+
+    columns: tuple[Column, ...]
+    weights: Vector
+    centre: float
+    solution: Vector
+
+    def log_us(self, rows: Matrix) -> Vector:
+        """Natural logarithm of the latency in µs, per row."""
+        if not len(rows):
+            return np.zeros(0)
+        known: Vector = self.weights @ np.stack([column.log_us(rows) for column in self.columns])
+        result: Vector = known + _design(rows, known - self.centre) @ self.solution
+        return result
+
+
+def adapt(columns: tuple[Column, ...], rows: Matrix, log_us: Vector) -> Blend:
+    """Weigh columns by how well they follow the measured logarithms, then fit what remains (ridge, Huber weights)."""
+    table = np.stack([column.log_us(rows) for column in columns])
+    off = log_us - table
+    spread = np.median(np.abs(off - np.median(off, axis=1, keepdims=True)), axis=1)
+    weights = np.maximum(spread, LEAST_SPREAD) ** -4.0
+    weights /= weights.sum()
+    known = weights @ table
+    centre = float(known.mean())
+    design, rest = _design(rows, known - centre), log_us - known
+    trust = np.ones(len(rows))
+    solution = np.zeros(len(_PENALTY))
+    for _ in range(_PASSES):
+        weighted = design.T * trust
+        solution = np.linalg.solve(weighted @ design + np.diag(_PENALTY), weighted @ rest)
+        trust = np.minimum(1.0, _HUBER / np.maximum(np.abs(rest - design @ solution), 1e-12))
+    return Blend(columns=columns, weights=weights, centre=centre, solution=solution)
+
+
+def _design(rows: Matrix, slope: Vector) -> Vector:
+    steps = family_codes(rows)[:, None] == np.arange(len(FAMILIES))
+    return np.column_stack([np.ones(len(rows)), slope, steps.astype(np.float64)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptedLane:
+    """What was learnt of one lane: one of both.
+
+    Args:
+        own: from its own records alone.
+        blend: from known devices, corrected.
+    """
+
+    own: Regressor | None
+    blend: Blend | None
+
+    def log_us(self, rows: Matrix, lane: Lane, cores: int) -> Vector:
+        """Natural logarithm of the latency in µs, per row of kernel features."""
+        if self.blend is not None:
+            return self.blend.log_us(rows)
+        if self.own is None:
+            raise ValueError("neither learnt from own records nor from other devices")
+        return self.own.log_us(rows, lane, cores)
+
+    def dump(self) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """The own regressor's parts, or those of every column with the coefficients."""
+        if self.own is not None:
+            state, files = self.own.dump()
+            return {"own": state}, {f"own.{suffix}": file for suffix, file in files.items()}
+        blend = self.blend
+        if blend is None:
+            raise ValueError("neither learnt from own records nor from other devices")
+        columns, files = [], {}
+        for number, column in enumerate(blend.columns):
+            state, own = column.regressor.dump()
+            columns.append({"state": state, "lane": encode(column.lane), "cores": column.cores})
+            files |= {f"{number}.{suffix}": file for suffix, file in own.items()}
+        numbers = {"weights": blend.weights.tolist(), "centre": blend.centre, "solution": blend.solution.tolist()}
+        return {"own": None, "columns": columns} | numbers, files
+
+
+def _of(files: Mapping[str, bytes], begin: str) -> dict[str, bytes]:
+    return {suffix.removeprefix(begin): file for suffix, file in files.items() if suffix.startswith(begin)}

@@ -1,0 +1,38 @@
+"""The predictor of a device in a store that holds records of others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from autotune.core import Device
+from autotune.errors import PredictorError
+from autotune.learning import device_predictor
+from autotune.predictor import KernelPredictor
+
+DEVICE = Device(id="d", name="New", system="none", machine="x86_64", cores=(0, 1, 2, 3), memory_bytes=2**32)
+
+
+def test_records_of_other_devices_help(invented: ModuleType) -> None:
+    kernels = list(invented.kernels().values())
+    other = [invented.record(kernel, invented.ONE, device="other") for kernel in kernels]
+    own = [invented.record(kernel, invented.ONE) for kernel in kernels[::3]]
+    unseen = [kernel for at, kernel in enumerate(kernels) if at % 3]
+    truth = np.array([invented.latency_us(kernel, invented.ONE) for kernel in unseen])
+
+    def error(predictor: KernelPredictor) -> float:
+        return float(np.abs(np.log(predictor.predict_us(unseen, invented.ONE) / truth)).mean())
+
+    alone = device_predictor(own, DEVICE, calibrate=False)
+    helped = device_predictor([*other, *own], DEVICE, calibrate=False)
+    assert helped.device_id == "d"
+    assert error(helped) < error(alone)
+
+
+def test_without_own_records_it_is_refused(invented: ModuleType) -> None:
+    other = [invented.record(kernel, invented.ONE, device="other") for kernel in invented.kernels().values()]
+    with pytest.raises(PredictorError, match="no measured kernels"):
+        device_predictor(other, replace(DEVICE), calibrate=False)

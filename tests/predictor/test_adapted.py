@@ -1,0 +1,105 @@
+"""A new device from few records and a known device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from autotune.core import Device, Measurement, ProfileRecord
+from autotune.predictor import KernelPredictor, load, save
+from autotune.predictor.adapted import Adapted
+from autotune.predictor.reference import reference_kernels
+
+NEW = "ba9876543210"
+
+
+def slower(record: ProfileRecord) -> ProfileRecord:
+    """The same kernel on another device: 2.5 times slower, depthwise kernels another 1.4 times."""
+    assert isinstance(record.result, Measurement)
+    factor = 2.5 * (1.4 if record.kernel.family == "depthwise" else 1.0)
+    samples = tuple(factor * sample for sample in record.result.samples_us)
+    result = replace(record.result, samples_us=samples)
+    return replace(record, result=result, identity=replace(record.identity, device=NEW))
+
+
+@pytest.fixture(scope="module")
+def device(invented: ModuleType) -> Device:
+    return replace(invented.DEVICE, id=NEW)  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def known(invented: ModuleType) -> KernelPredictor:
+    return KernelPredictor(device=invented.DEVICE).fit(
+        invented.profile(invented.draw_kernels(300, 1), invented.LANES[:1]), calibrate=False
+    )
+
+
+def few(invented: ModuleType, count: int) -> list[ProfileRecord]:
+    lane = invented.LANES[0]
+    chosen = reference_kernels(invented.draw_kernels(200, 5), count)
+    return [slower(invented.record(kernel, lane)) for kernel in chosen]
+
+
+def error(predictor: KernelPredictor, invented: ModuleType) -> float:
+    lane = invented.LANES[0]
+    held = [slower(invented.record(kernel, lane, noise=0.0)) for kernel in invented.draw_kernels(100, 9)]
+    truth = [record.result.median_us for record in held if isinstance(record.result, Measurement)]
+    found = predictor.predict_us([record.kernel for record in held], lane)
+    return float(np.mean(np.abs(np.log(found / truth))))
+
+
+def test_twenty_records_and_a_known_device_beat_twenty_records(
+    invented: ModuleType, device: Device, known: KernelPredictor
+) -> None:
+    records = few(invented, 20)
+    own = KernelPredictor(device=device).fit(records, calibrate=False)
+    adapted = KernelPredictor(device=device, learner=Adapted(sources=(known,))).fit(records, calibrate=False)
+    assert error(adapted, invented) < 0.6 * error(own, invented)
+    assert error(adapted, invented) < 0.2
+
+
+def test_a_device_that_is_like_no_known_one_falls_back_to_its_own_records(
+    invented: ModuleType, device: Device, known: KernelPredictor
+) -> None:
+    rng = np.random.default_rng(0)
+    records = few(invented, 40)
+    strange = [replace(invented.record(record.kernel, record.lane), kernel=record.kernel) for record in records]
+    shuffled = [strange[at].result for at in rng.permutation(len(strange))]
+    nonsense = [replace(one, result=result) for one, result in zip(strange, shuffled, strict=True)]
+    teacher = KernelPredictor(device=invented.DEVICE).fit(nonsense, calibrate=False)
+    own = KernelPredictor(device=device).fit(records, calibrate=False)
+    adapted = KernelPredictor(device=device, learner=Adapted(sources=(teacher,))).fit(records, calibrate=False)
+    kernels, lane = invented.draw_kernels(50, 3), invented.LANES[0]
+    assert np.array_equal(adapted.predict_us(kernels, lane), own.predict_us(kernels, lane))
+
+
+def test_of_two_known_devices_the_one_that_is_alike_counts(
+    invented: ModuleType, device: Device, known: KernelPredictor
+) -> None:
+    lane = invented.LANES[0]
+    rng = np.random.default_rng(1)
+    records = invented.profile(invented.draw_kernels(100, 1), [lane])
+    results = [records[at].result for at in rng.permutation(len(records))]
+    nonsense = KernelPredictor().fit(
+        [replace(one, result=result) for one, result in zip(records, results, strict=True)], calibrate=False
+    )
+    both = Adapted(sources=(nonsense, known))
+    model = KernelPredictor(device=device, learner=both).fit(few(invented, 20), calibrate=False).models[lane]
+    blend = model.regressor.blend  # type: ignore[attr-defined]
+    assert blend.weights[1] > 0.9
+
+
+def test_an_adapted_predictor_is_saved_with_what_it_stands_on(
+    invented: ModuleType, device: Device, known: KernelPredictor, tmp_path: Path
+) -> None:
+    learner = Adapted(sources=(known,))
+    fitted = KernelPredictor(device=device, learner=learner).fit(few(invented, 20), calibrate=False)
+    save(fitted, tmp_path / "p")
+    kernels, lane = invented.draw_kernels(30, 2), invented.LANES[0]
+    assert np.array_equal(
+        load(tmp_path / "p", device=device).predict_us(kernels, lane), fitted.predict_us(kernels, lane)
+    )
