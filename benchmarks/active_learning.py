@@ -187,7 +187,8 @@ def time_to(curve: Sequence[dict[str, float]], metric: str, error: float) -> flo
 
 
 def replay_all(home: Path, lanes: Sequence[str], seeds: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    rows, shares = [], {(s, m): [] for s in STRATEGIES for m in METRICS}  # type: dict[tuple[str, str], list[float]]
+    rows: list[dict[str, Any]] = []
+    shares: dict[tuple[str, str], list[float]] = {(s, m): [] for s in STRATEGIES for m in METRICS}
     for seed in range(seeds):
         pool = load_pool(home, lanes, seed)
         curves = {strategy: replay(pool, strategy, seed) for strategy in STRATEGIES}

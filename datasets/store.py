@@ -270,6 +270,13 @@ class Store:
             joined.setdefault(name, set()).update(signatures)
         return {name: tuple(sorted(own)) for name, own in sorted(joined.items())}
 
+    def devices(self) -> dict[str, int]:
+        """`Device.id` -> number of its profile records, most first."""
+        column, count = schema.profiles.c.device, sa.func.count()
+        query = sa.select(column, count).group_by(column).order_by(count.desc(), column)
+        with reading(self._engine) as connection:
+            return {device: int(number) for device, number in connection.execute(query)}
+
     def counts(self) -> dict[str, int]:
         """Rows per table, for people: `kernels`, `profiles`, `stages`, `coruns`, `models`."""
         with reading(self._engine) as connection:

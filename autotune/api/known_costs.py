@@ -24,6 +24,7 @@ from autotune.core import (
     StageRecord,
 )
 from autotune.errors import PredictorError
+from autotune.learning import device_predictor, records_for
 from autotune.planning import Proposal
 from autotune.planning.costs import Floats, LaneCost
 from autotune.predictor import KernelPredictor, StagePredictor, load_champion
@@ -129,14 +130,14 @@ def kernel_costs(run: Run, lanes: Sequence[Lane]) -> dict[Lane, Floats]:
 
 
 def _predictor(run: Run, lane: Lane) -> KernelPredictor | None:
-    """The champion of this device if it knows the lane, else one trained now on all the device's records."""
+    """The champion of this device if it knows the lane, else one trained now, with other devices where it has little."""
     champion = load_champion(run.place.home, run.place.device)
     if champion is not None and champion.predictor.knows(lane):
         run.predictor_version = champion.version
         return champion.predictor
-    predictor = KernelPredictor(device=run.place.device, seed=run.settings.seed)
+    device = run.place.device
     try:
-        predictor.fit(run.store.kernels(device=run.place.device.id), calibrate=False)
+        predictor = device_predictor(records_for(run.store, device), device, seed=run.settings.seed, calibrate=False)
     except PredictorError:
         return None
     return predictor if predictor.knows(lane) else None

@@ -1,7 +1,7 @@
 """Which measurement next: a committee asks for the kernels on which it disagrees and that matter, while others run."""
 
 from autotune.learning.belief import Belief, believe
-from autotune.learning.devices import device_predictor
+from autotune.learning.devices import device_predictor, records_for
 from autotune.learning.loop import Pace, free_core, learn
 from autotune.learning.measuring import DeviceMeasurer, Measurer
 from autotune.learning.queue import Queue
@@ -22,4 +22,5 @@ __all__ = [
     "device_predictor",
     "free_core",
     "learn",
+    "records_for",
 ]

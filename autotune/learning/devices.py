@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from autotune.core import Device, ProfileRecord
+from autotune.datasets import Store
 from autotune.errors import PredictorError
 from autotune.predictor import Groups, KernelPredictor
-from autotune.predictor.adapted import Adapted
+from autotune.predictor.adapted import ENOUGH, Adapted
+
+MOST_DEVICES = 4
+MOST_RECORDS = 20_000
+"""Of a known device: reading and learning more takes longer than measuring what it would save."""
+
+
+def records_for(store: Store, device: Device) -> list[ProfileRecord]:
+    """The device's records and, while any of its lanes has few, those of known devices (most records first)."""
+    own = store.kernels(device=device.id)
+    by_lane = Counter(record.lane for record in own)
+    if by_lane and min(by_lane.values()) >= ENOUGH:
+        return own
+    others = [name for name, count in store.devices().items() if name != device.id and count <= MOST_RECORDS]
+    return [*(record for name in others[:MOST_DEVICES] for record in store.kernels(device=name)), *own]
 
 
 def device_predictor(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
 from autotune.core import Device
+from autotune.datasets import Store
 from autotune.errors import PredictorError
-from autotune.learning import device_predictor
+from autotune.learning import device_predictor, records_for
 from autotune.predictor import KernelPredictor
 
 DEVICE = Device(id="d", name="New", system="none", machine="x86_64", cores=(0, 1, 2, 3), memory_bytes=2**32)
@@ -36,3 +38,16 @@ def test_without_own_records_it_is_refused(invented: ModuleType) -> None:
     other = [invented.record(kernel, invented.ONE, device="other") for kernel in invented.kernels().values()]
     with pytest.raises(PredictorError, match="no measured kernels"):
         device_predictor(other, replace(DEVICE), calibrate=False)
+
+
+def test_other_devices_are_read_only_while_a_lane_has_few_records(
+    invented: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels = list(invented.kernels(10).values())
+    with Store(f"sqlite:///{tmp_path / 'p.db'}") as store:
+        store.add([invented.record(kernel, invented.ONE, device="other") for kernel in kernels])
+        store.add([invented.record(kernel, invented.ONE) for kernel in kernels[:5]])
+        assert store.devices() == {"other": 10, "d": 5}
+        assert len(records_for(store, DEVICE)) == 15
+        monkeypatch.setattr("autotune.learning.devices.ENOUGH", 5)
+        assert {record.identity.device for record in records_for(store, DEVICE)} == {"d"}
