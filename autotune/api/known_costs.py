@@ -130,7 +130,7 @@ def kernel_costs(run: Run, lanes: Sequence[Lane]) -> dict[Lane, Floats]:
 
 
 def _predictor(run: Run, lane: Lane) -> KernelPredictor | None:
-    """The champion of this device if it knows the lane, else one trained now, with other devices if it has few records."""
+    """The champion if it knows the lane, else one trained now; few records are helped by those of other devices."""
     champion = load_champion(run.place.home, run.place.device)
     if champion is not None and champion.predictor.knows(lane):
         run.predictor_version = champion.version
