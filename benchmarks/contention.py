@@ -11,7 +11,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from autotune.api import SearchSettings, profile, profile_contention
 from autotune.api.contention import lane_pairs
 from autotune.api.task import load_model
 from autotune.api.workplace import open_workplace
-from autotune.core import CoRunMeasurement, Failure, Lane, Measurement
+from autotune.core import CoRunMeasurement, Failure, Lane, Measurement, TensorSpec
 from autotune.core.codec import encode
 from autotune.datasets import Store
 from autotune.graph import Graph, StageFile, extract, random_inputs
@@ -173,27 +175,36 @@ def stage_rows(
     return rows
 
 
-def plan_row(model: Model, lanes: tuple[Lane, Lane], known: Knowledge, rounds: int) -> dict[str, Any]:
-    """Throughput of the model over two lanes, or in two streams of one: simulated and measured."""
-    streams = lanes[0] == lanes[1]
-    files = (model.whole,) if streams else model.halves
-    where = lanes[:1] if streams else lanes[: len(files)]
-    outputs = [spec.name for spec in model.graph.outputs]
-    runner = StageRunner([(file.path, lane) for file, lane in zip(files, where, strict=True)], outputs)
-    feeds = random_inputs(model.graph.inputs, seed=0)
+def plan_times(
+    sessions: Sequence[tuple[str, Lane]], outputs: Sequence[str], inputs: Sequence[TensorSpec], rounds: int
+) -> tuple[list[float], float]:
+    """µs of each stage alone, and requests per second of the pipeline, in turns; the faster half of each."""
+    runner = StageRunner(sessions, outputs)
+    feeds = random_inputs(inputs, seed=0)
     alone: list[list[float]] = []
     rates: list[float] = []
     try:
         pipeline = runner.pipeline()
         for _ in range(rounds):
-            alone.append(_alone_us(runner, feeds, where[0].concurrency.cores[:1]))
+            alone.append(_alone_us(runner, feeds, sessions[0][1].concurrency.cores[:1]))
             rates.append(_rate(pipeline, feeds, sum(alone[-1])))
         pipeline.close()
     finally:
         runner.close()
     half = (rounds + 1) // 2
     stage_us = np.median(sorted(alone, key=sum)[:half], axis=0).tolist()
-    measured = float(np.median(sorted(rates, reverse=True)[:half]))
+    return stage_us, float(np.median(sorted(rates, reverse=True)[:half]))
+
+
+def plan_row(model: Model, lanes: tuple[Lane, Lane], known: Knowledge, rounds: int) -> dict[str, Any]:
+    """Throughput of the model over two lanes, or in two streams of one: simulated and measured."""
+    streams = lanes[0] == lanes[1]
+    files = (model.whole,) if streams else model.halves
+    where = lanes[:1] if streams else lanes[: len(files)]
+    sessions = [(str(file.path), lane) for file, lane in zip(files, where, strict=True)]
+    outputs = [spec.name for spec in model.graph.outputs]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:  # OpenVINO's threads are the process's
+        stage_us, measured = fresh.submit(plan_times, sessions, outputs, model.graph.inputs, rounds).result()
     left_out = known.without(model.name)
     kernels = [range(file.start, file.stop) for file in files]
     on = tuple(range(len(files)))
