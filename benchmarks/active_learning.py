@@ -4,7 +4,8 @@ python benchmarks/active_learning.py --home FOLDER [--part replay|overlap] [--se
 
 Replay: each measured kernel of the store is revealed when asked for and costs the time that its measuring takes by the
 protocol. A quarter of the kernels is never revealed. Error: mean |log(predicted / measured)| of those (`held_out`), and
-of all kernels weighted by their share of their models' time, measured ones counting as known (`costs`).
+of the others weighted by their share of their models' time, measured ones counting as known (`costs`: what a search
+would believe of the models in hand).
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Pool:
             held += off[[s in self.hidden for s in signatures]].tolist()
             off[[(s, lane) in known for s in signatures]] = 0.0
             for use in self.uses:
-                share = truth * [use[s] for s in signatures]
+                share = truth * [0 if s in self.hidden else use[s] for s in signatures]
                 if share.sum() > 0:
                     costs.append(float(np.average(off, weights=share)))
         return {"held_out": statistics.fmean(held), "costs": statistics.fmean(costs)}
