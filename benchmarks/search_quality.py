@@ -40,6 +40,8 @@ def one(model: str, scenario: Scenario, tolerance: float, *, budget_s: float, ho
         "over_best_single": found["speedup"]["over_best_single"],
         "best_single": found["best_single_processor"],
         "tuned": found["tuned"],
+        "source": found["tuned"]["source"],
+        "parallel": found["parallel"],
         "baselines": found["baselines"],
         "verified": found["verified"],
         "cost": found["cost"],
@@ -53,6 +55,11 @@ def spearman(rows: list[dict[str, Any]]) -> float | None:
 
     pairs = [(v["predicted"], v["measured"]) for row in rows for v in row["verified"] if v["measured"]]
     return float(stats.spearmanr(*zip(*pairs, strict=True)).statistic) if len(pairs) > 2 else None
+
+
+def _sources(rows: list[dict[str, Any]]) -> list[str]:
+    """Where the plans' speed comes from."""
+    return sorted({row["source"] for row in rows})
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -76,6 +83,8 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
                 "over_best_single_least": min(single) if single else None,
                 "partitions": len(partitions),
                 "partition_gain": geometric_mean(partitions),
+                "sources": {source: sum(row["source"] == source for row in chosen) for source in _sources(chosen)},
+                "parallel_measured_most": max(row["parallel"]["tried"] for row in chosen),
                 "seconds": float(np.median([row["wall_s"] for row in chosen])),
             }
     return summary

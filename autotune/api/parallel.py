@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from autotune.api.contention import slowdown_predictor
 from autotune.api.deciding import reserve_s
 from autotune.api.knowledge import Knowledge
 from autotune.api.run import Contender, Run
@@ -102,7 +103,7 @@ def lane_teams(run: Run, knowledge: Knowledge, *, faster_than_us: float) -> list
     if not good:
         return []
     needs = kernel_needs(run.task.graph)
-    predictor = SlowdownPredictor.fit(list(run.store.coruns(device=run.place.device.id)))
+    predictor = slowdown_predictor(run.place, run.store)
     return [_team(run, pair, needs, predictor) for pair in good]
 
 
