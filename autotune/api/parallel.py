@@ -58,9 +58,12 @@ def parallel_round(run: Run, knowledge: Knowledge, number: int) -> None:
         run.observer.progress("search", 0, 0, text="plans of lanes that work at the same time")
         proposals = _proposals(run, teams)
     fresh = [proposal for proposal in proposals if proposal.predicted_us < best / LEAST_GAIN][:MOST_MEASURED]
+    promising = len(fresh)
     while fresh and run.budget.left_s < reserve_s(run) + round_s(run, fresh):
         fresh.pop()
     if not fresh:
+        if promising:
+            run.warnings.append(f"no time was left to measure {promising} plans of lanes that work at the same time.")
         return
     with run.budget.phase("verify"):
         measured = measure_round(run, knowledge, [], fresh, number)
@@ -68,7 +71,11 @@ def parallel_round(run: Run, knowledge: Knowledge, number: int) -> None:
     times = [contender.median_us for contender in measured if isinstance(contender.result, Measurement)]
     run.parallel_tried = len(fresh)
     single = run.best_feasible_single()
-    if times and single is not None:
+    if not times:
+        run.warnings.append(
+            f"plans of lanes that work at the same time: {len(fresh)} tried, none ran within the tolerance."
+        )
+    elif single is not None:
         run.parallel_gain = single.median_us / min(times)
         if run.parallel_gain <= 1:
             run.warnings.append(

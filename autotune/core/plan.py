@@ -50,7 +50,7 @@ class StageChoice:
         stop: one past the last.
         lane: where they run.
         kernels: which ones, where it is not all from start to stop.
-        part: which part of the split of these kernels, None where they are not divided.
+        part: which part of the split of these kernels (their number: what joins them); None where it is undivided.
     """
 
     start: int
@@ -147,7 +147,7 @@ class Stage:
         outputs: names of the tensors it gives.
         operators: number of ONNX nodes.
         kernels: which ones, where it is not all from start to stop.
-        part: which part of the split of these kernels, None where they are not divided.
+        part: which part of the split of these kernels (their number: what joins them); None where it is undivided.
     """
 
     file: str

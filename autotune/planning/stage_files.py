@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autotune.core import Candidate, StageChoice
@@ -70,7 +70,8 @@ def _write_sets(graph: Graph, candidate: Candidate, folder: Path, *, whole: bool
     model = divided.graph if divided is not None else graph
     number = {split.kernels: at for at, split in enumerate(candidate.splits)}
     sets: list[list[str]] = []
-    for stage in candidate.stages:
+    choices = [stage for stage in candidate.stages if not _joins(candidate, stage)]
+    for stage in choices:
         if stage.part is None:
             sets.append(list(_operators(graph, stage.positions)))
         elif divided is None or stage.kernels not in number:
@@ -78,17 +79,20 @@ def _write_sets(graph: Graph, candidate: Candidate, folder: Path, *, whole: bool
         else:
             sets.append(list(divided.parts[number[stage.kernels]][stage.part]))
     owner = {name: at for at, names in enumerate(sets) for name in names}
-    choices = list(candidate.stages)
-    for node in reversed(model.model.graph.node):  # what joins parts goes to whoever needs it first
-        if node.name not in owner:
-            users = sorted(at for name in node.output for at in model.consumers.get(name, ()))
-            if users:
-                owner[node.name] = owner[model.model.graph.node[users[0]].name]
-                sets[owner[node.name]].append(node.name)
-            else:
-                owner[node.name] = len(sets)
-                sets.append([node.name])
-                choices.append(choices[-1])
+    nodes = model.model.graph.node
+    maker = {name: owner[node.name] for node in nodes if node.name in owner for name in node.output}
+    for node in [node for node in nodes if node.name not in owner]:  # what joins parts
+        users = {owner[nodes[at].name] for name in node.output for at in model.consumers.get(name, ())}
+        only = users.pop() if len(users) == 1 else None
+        if only is not None and choices[only].part is None:
+            owner[node.name] = only
+            sets[only].append(node.name)
+        else:  # several wait for it, or one of the next split's parts, which must not make the other wait
+            part = choices[maker[node.input[0]]]
+            split = candidate.splits[number[part.kernels]]
+            owner[node.name] = len(sets)
+            sets.append([node.name])
+            choices.append(replace(part, part=len(split.shares)))
     stages = partition(model, sets)
     files = extract_sets(model, stages, folder)
     found = [
@@ -105,6 +109,11 @@ def _write_sets(graph: Graph, candidate: Candidate, folder: Path, *, whole: bool
         everything = StageChoice(start=0, stop=len(model.kernels), lane=candidate.stages[0].lane)
         found += write_stages(model, Candidate(stages=(everything,)), folder)
     return tuple(found)
+
+
+def _joins(candidate: Candidate, stage: StageChoice) -> bool:
+    """Whether a stage is only what joins the parts of a split."""
+    return any(split.kernels == stage.kernels and stage.part == len(split.shares) for split in candidate.splits)
 
 
 def _operators(graph: Graph, kernels: tuple[int, ...]) -> tuple[str, ...]:

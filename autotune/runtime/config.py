@@ -40,6 +40,7 @@ def export_ort_config(folder: str | Path, target: str | Path) -> Path:
     needed = [stage.file for stage in plan.stages] + [name for name in data["files"] if not name.endswith(".onnx")]
     config = {
         "schema_version": SCHEMA_VERSION,
+        "at_the_same_time": plan.candidate.source in ("split", "parallel lanes", "pipeline"),
         "model": plan.model.name,
         "scenario": str(plan.scenario),
         "callers": plan.callers,

@@ -87,7 +87,10 @@ class StageRunner:
         alone = len(self.sessions) == 1
         if streams == 1 and alone:
             return _alone(self.sessions[0], self._outputs)
-        if apart(crews_of(self.lanes)) and not wire(self._pipeline_steps(), self._outputs).is_chain:
+        crews = crews_of(self.lanes)
+        if sum(bool(crew.cores) for crew in crews) > 1:  # on their cores, so that requests of several callers overlap
+            return self._run_branches
+        if apart(crews) and not wire(self._pipeline_steps(), self._outputs).is_chain:
             return self._run_branches
         if streams == 1:
             return self._run_all

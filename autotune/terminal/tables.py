@@ -120,7 +120,8 @@ def stage_table(plan: Plan) -> Table:
     for stage in plan.stages:
         kernels = f"{stage.start}–{stage.stop}"
         if stage.part is not None:
-            kernels = f"part {stage.part + 1} of {kernels}"
+            joins = any(split.kernels == stage.kernels and stage.part == len(split.shares) for split in plan.splits)
+            kernels = f"join of {kernels}" if joins else f"part {stage.part + 1} of {kernels}"
         elif stage.kernels:
             kernels = f"{len(stage.kernels)} of {kernels}"
         table.add_row(kernels, str(stage.operators), str(stage.lane))

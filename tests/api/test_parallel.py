@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ import autotune
 from autotune.api import SearchResult, parallel, search, searching
 from autotune.api.knowledge import Knowledge
 from autotune.api.run import Contender, Run
-from autotune.core import Measurement
+from autotune.core import Lane, Measurement
 from autotune.planning import Decision
+from autotune.planning.costs import LaneCost
 from autotune.runtime import read_plan
 
 from .conftest import PLENTY_S, quick
@@ -56,6 +58,7 @@ def concurrent(place: Path, tmp_path_factory: pytest.TempPathFactory) -> SearchR
         return search(place / "small.onnx", quick(place, budget_s=PLENTY_S, output=output))
 
 
+@pytest.mark.slow
 @needs_two_cores
 def test_at_most_three_are_measured_and_losing_is_said(concurrent: SearchResult) -> None:
     tried, gain = concurrent.parallel
@@ -66,6 +69,7 @@ def test_at_most_three_are_measured_and_losing_is_said(concurrent: SearchResult)
     assert lost == (gain <= 1)
 
 
+@pytest.mark.slow
 @needs_two_cores
 def test_a_concurrent_plan_is_delivered_loaded_and_gives_the_models_outputs(
     concurrent: SearchResult, found: SearchResult
@@ -83,10 +87,19 @@ def test_a_concurrent_plan_is_delivered_loaded_and_gives_the_models_outputs(
         np.testing.assert_allclose(fallback.run(["scores"], {"images": images})[0], wanted, rtol=1e-3, atol=1e-4)
 
 
-def test_where_sharing_without_loss_would_not_gain_nothing_is_measured(found: SearchResult) -> None:
-    tried, gain = found.parallel
-    assert tried <= parallel.MOST_MEASURED
-    assert (gain is None) == (tried == 0)
+def test_where_sharing_without_loss_would_not_gain_nothing_is_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    players = [
+        parallel.Player(
+            lane=Lane.parse(f"cpu/f32/t{threads}"),
+            whole_us=whole_us,
+            kernel_us=np.array([whole_us]),
+            cost=LaneCost(call_us=0.0, per_byte_in_us=0.0, per_byte_out_us=0.0),
+        )
+        for threads, whole_us in ((1, 190.0), (2, 90.0))
+    ]
+    monkeypatch.setattr(parallel, "_players", lambda *_: players)
+    run = SimpleNamespace(place=SimpleNamespace(device=SimpleNamespace(cores=(0, 1))))
+    assert parallel.lane_teams(run, None, faster_than_us=90.0) == []  # type: ignore[arg-type]
 
 
 def test_a_plan_of_version_1_reads_the_same(found: SearchResult, tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def test_a_second_search_reuses_what_was_measured(found: SearchResult, place: Pa
         assert len(store.kernels()) == len({(r.kernel.signature, str(r.lane)) for r in store.kernels()})
 
 
+@pytest.mark.slow
 def test_offline_measures_throughput_with_callers_and_batches(found: SearchResult, place: Path) -> None:
     offline = search(place / "small.onnx", quick(place, scenario=Scenario.OFFLINE, budget_s=PLENTY_S))
     names = {baseline.name for baseline in offline.plan.baselines}

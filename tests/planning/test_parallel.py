@@ -163,3 +163,21 @@ def test_offline_a_balanced_pipeline_is_predicted_to_have_twice_the_throughput(g
     pipeline = next(proposal for proposal in found if proposal.origin == "pipeline")
     assert pipeline.candidate.callers == 3
     assert pipeline.predicted_us < 0.8 * alone_us
+
+
+def test_splits_back_to_back_wait_for_the_join_only(graph: Graph, tmp_path: Path) -> None:
+    """The second chain's parts each need the first one's whole result; neither may wait for the other."""
+    sites = {site.kernels: site for site in find_sites(graph, longest=1)}
+    splits = [SplitChoice(kernels=k, axis=sites[k].axis, shares=(0.5, 0.5)) for k in ((1,), (2,))]
+    candidate = divided_candidate(team(graph), splits, LANES)
+    written = write_stages(graph, candidate, tmp_path / "parts")
+    joins = [stage for stage in written if stage.choice.part == 2]
+    assert len(joins) == 1
+    second = [stage for stage in written if stage.choice.kernels == (2,) and stage.choice.part in (0, 1)]
+    made = {name for stage in second for name in stage.outputs}
+    assert all(not made & set(stage.inputs) for stage in second)
+    again = Candidate(stages=tuple(stage.choice for stage in written), splits=candidate.splits)
+    wanted = outputs(graph, whole(graph), tmp_path / "whole")
+    for one in (candidate, again):
+        for got, want in zip(outputs(graph, one, tmp_path / one.hash), wanted, strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)

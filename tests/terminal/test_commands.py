@@ -136,6 +136,7 @@ def test_records_leave_and_come_back(searched: dict[str, Any], shell: Shell) -> 
     assert back["refused"] == []
 
 
+@pytest.mark.slow
 def test_profile_then_retrain(searched: dict[str, Any], shell: Shell) -> None:
     assert searched["reused"]["kernels"] > 0
     done = shell(
