@@ -75,7 +75,7 @@ def one(
         inputs = {participant.name: participant.inputs for participant in chosen}
         again = bench_plans(result.folder, launches=launches, home=settings.home, inputs=inputs)
     for model in data["models"]:
-        del model["baselines"], model["verified"]
+        del model["baselines"], model["verified"], model["plan"]
     return {
         "pair": "+".join(names),
         "verdict": data["verdict"],
