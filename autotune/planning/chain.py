@@ -103,9 +103,14 @@ def exact_chain(
         all_lane = np.concatenate([np.full(len(t), lane) for lane, t in enumerate(times)])
         all_index = np.concatenate([np.arange(len(t)) for t in times])
         new_times, new_errors, new_parents = [], [], []
+        arrivals: dict[bytes, tuple[Floats, Indices]] = {}
         for lane in range(lanes):
-            arriving = all_leaving + table.change_us[all_lane, lane]
-            keep = _pareto(arriving, all_errors)
+            changes = table.change_us[:, lane]
+            key = changes.tobytes()  # the same for all lanes of a processor
+            if key not in arrivals:
+                arriving = all_leaving + changes[all_lane]
+                arrivals[key] = arriving, _pareto(arriving, all_errors)
+            arriving, keep = arrivals[key]
             time = np.concatenate([times[lane], arriving[keep] + table.entry_us[at, lane]]) + table.kernel_us[at, lane]
             spent = np.concatenate([errors[lane], all_errors[keep]]) + error[at, lane]
             from_lane = np.concatenate([np.full(len(times[lane]), lane), all_lane[keep]])
