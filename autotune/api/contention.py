@@ -14,7 +14,7 @@ from autotune.api.clock import Budget
 from autotune.api.profiling import DEFAULT_BUDGET_S, lane_here
 from autotune.api.settings import SearchSettings
 from autotune.api.task import load_model
-from autotune.api.workplace import Guarded, Workplace, open_workplace
+from autotune.api.workplace import Guarded, Workplace, hold_device, open_workplace
 from autotune.core import (
     Concurrency,
     CoRunMeasurement,
@@ -41,7 +41,6 @@ from autotune.profiler import (
     CoRunResult,
     Side,
     check_apart,
-    device_lock,
     identity,
     measure_coruns,
     noise_check,
@@ -134,13 +133,7 @@ def profile_contention(
         store = stack.enter_context(Store(place.store_url))
         pairs = pairs_of([lane_here(place, text) for text in lanes]) if lanes else lane_pairs(place)
         work = [own for at, model in enumerate(models) for own in [_load(model, settings, place, store, at)]]
-        stack.enter_context(
-            device_lock(
-                place.home,
-                wait_s=settings.wait_s,
-                on_wait=lambda pid: watcher.progress("wait", 0, 0, text=f"waiting for pid {pid}"),
-            )
-        )
+        stack.enter_context(hold_device(place, watcher, wait_s=settings.wait_s))
         noise = noise_check()
         jobs = [(lanes_of_pair, sides) for lanes_of_pair in pairs for sides in work]
         found: dict[tuple[Lane, Lane], list[_Count]] = {}

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from autotune.api.run import timing_of
-from autotune.api.workplace import Guarded, open_workplace
+from autotune.api.workplace import Guarded, hold_device, open_workplace
 from autotune.core import DEFAULT_LANE, Failure, Measurement, Observer, Plan, Ratio, Scenario, SilentObserver, Timing
 from autotune.graph import random_inputs, save_arrays
 from autotune.planning import speedup
-from autotune.profiler import Job, JobStage, decide, device_lock
+from autotune.profiler import Job, JobStage, decide
 from autotune.runtime import example_feeds, export_ort_config, load_plan, python_snippet, read_plan
 
 
@@ -88,13 +88,7 @@ def bench_plan(
     load_plan(folder).close()
     with ExitStack() as stack:
         place = stack.enter_context(open_workplace(home))
-        stack.enter_context(
-            device_lock(
-                place.home,
-                wait_s=wait_s,
-                on_wait=lambda pid: watcher.progress("wait", 0, 0, text=f"waiting for pid {pid}"),
-            )
-        )
+        stack.enter_context(hold_device(place, watcher, wait_s=wait_s))
         feeds = place.work / "feeds.npz"
         save_arrays(feeds, _sample(plan, inputs))
         jobs = _jobs(plan, folder, feeds)

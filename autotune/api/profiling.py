@@ -12,12 +12,12 @@ from autotune.api.asked import LaneProfile, profile_asked
 from autotune.api.clock import Budget
 from autotune.api.settings import SearchSettings
 from autotune.api.task import load_model
-from autotune.api.workplace import Guarded, Workplace, open_workplace
+from autotune.api.workplace import Guarded, Workplace, hold_device, open_workplace
 from autotune.core import Failure, Kernel, Lane, Observer, ProfileRecord, Protocol, SilentObserver
 from autotune.datasets import Store, synthetic_kernels
 from autotune.errors import UnknownNameError
 from autotune.processors import lanes_of
-from autotune.profiler import device_lock, identity, noise_check, profile_kernels
+from autotune.profiler import identity, noise_check, profile_kernels
 
 DEFAULT_BUDGET_S = 120.0
 
@@ -79,13 +79,7 @@ def profile(
         if synthetic:
             drawn = synthetic_kernels(list(kernels.values()), count=synthetic, seed=settings.seed)
             kernels |= {kernel.signature: kernel for kernel in drawn}
-        stack.enter_context(
-            device_lock(
-                place.home,
-                wait_s=settings.wait_s,
-                on_wait=lambda pid: watcher.progress("wait", 0, 0, text=f"waiting for pid {pid}"),
-            )
-        )
+        stack.enter_context(hold_device(place, watcher, wait_s=settings.wait_s))
         noise = noise_check()
         if settings.budget_s is None:
             found = [

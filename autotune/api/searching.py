@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -23,11 +22,11 @@ from autotune.api.run import DEFAULT, STAGES, Run
 from autotune.api.settings import DEFAULT_BUDGET_S, Metric, SearchSettings
 from autotune.api.task import prepare_task
 from autotune.api.verdict import winner_of
-from autotune.api.workplace import Guarded, Workplace, open_workplace
+from autotune.api.workplace import Guarded, Workplace, hold_device, open_workplace
 from autotune.core import Observer, Plan, SilentObserver, one_line
 from autotune.errors import StoreError
 from autotune.planning import Bench, Decision
-from autotune.profiler import Worker, device_lock, noise_check
+from autotune.profiler import Worker, noise_check
 from autotune.runtime import check_target
 
 if TYPE_CHECKING:
@@ -99,9 +98,8 @@ def _prepare(
     worker = stack.enter_context(Worker())
     task = prepare_task(model, settings, place.work, worker, budget)
     store = stack.enter_context(Store(place.store_url))
-    waiting: Callable[[int], None] = lambda pid: observers.progress("wait", 0, 0, text=f"waiting for pid {pid}")  # noqa: E731
     with budget.paused():
-        stack.enter_context(device_lock(place.home, wait_s=settings.wait_s, on_wait=waiting))
+        stack.enter_context(hold_device(place, observers, wait_s=settings.wait_s))
     bench = Bench(task.graph, work=place.work / STAGES, feeds=task.feeds, scenario=settings.scenario)
     run = Run(
         settings=settings,

@@ -17,10 +17,10 @@ from autotune.api.together_measuring import conclude_together, decide_together, 
 from autotune.api.together_result import JointSearchResult, result_together
 from autotune.api.together_run import JointRun, open_member
 from autotune.api.together_settings import Participant, check_participants
-from autotune.api.workplace import Guarded, open_workplace
+from autotune.api.workplace import Guarded, hold_device, open_workplace
 from autotune.core import Fairness, JointPlan, Observer, SilentObserver
 from autotune.planning import JointDecision
-from autotune.profiler import Worker, device_lock, noise_check
+from autotune.profiler import Worker, noise_check
 from autotune.runtime import check_target
 
 OWN_SHARE = 0.5
@@ -100,13 +100,7 @@ def _prepare(stack: ExitStack, joint: JointRun, participants: Sequence[Participa
         )
         joint.members.append(member)
     with joint.budget.paused():
-        stack.enter_context(
-            device_lock(
-                place.home,
-                wait_s=settings.wait_s,
-                on_wait=lambda pid: observers.progress("wait", 0, 0, text=f"waiting for pid {pid}"),
-            )
-        )
+        stack.enter_context(hold_device(place, observers, wait_s=settings.wait_s))
     joint.warnings += noise_check(seconds=min(1.0, 0.02 * joint.budget.total_s)).warnings
     joint.warnings += place.discovery.notes
     observers.event(

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from autotune.api.together_run import ALL_DEFAULT, SIDE_BY_SIDE, median_us
-from autotune.api.workplace import Guarded, open_workplace
+from autotune.api.workplace import Guarded, hold_device, open_workplace
 from autotune.core import DEFAULT_LANE, Failure, JointMember, JointPlan, Observer, Plan, Ratio, Scenario, Sharing
 from autotune.core import SilentObserver as Silent
 from autotune.errors import UnknownNameError
 from autotune.graph import random_inputs, save_arrays
 from autotune.planning import Objective, interval
-from autotune.profiler import Job, JobStage, JointJob, JointTimes, device_lock, measure_together
+from autotune.profiler import Job, JobStage, JointJob, JointTimes, measure_together
 from autotune.runtime import load_plans, read_joint, read_plan, whole_model
 
 SPAN_S = 1.0
@@ -85,13 +85,7 @@ def bench_plans(
     count = max(2, launches)
     with ExitStack() as stack:
         place = stack.enter_context(open_workplace(home))
-        stack.enter_context(
-            device_lock(
-                place.home,
-                wait_s=wait_s,
-                on_wait=lambda pid: watcher.progress("wait", 0, 0, text=f"waiting for pid {pid}"),
-            )
-        )
+        stack.enter_context(hold_device(place, watcher, wait_s=wait_s))
         jobs = _jobs(joint, folder, place.work, inputs or {})
         done = 0
 

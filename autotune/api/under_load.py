@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autotune.api.workplace import Guarded, open_workplace
+from autotune.api.workplace import Guarded, hold_device, open_workplace
 from autotune.core import Failure, Observer, Plan, Scenario, SilentObserver
 from autotune.errors import MeasurementError, UsageError
 from autotune.graph import random_inputs, save_arrays
-from autotune.profiler import Worker, device_lock
+from autotune.profiler import Worker
 from autotune.profiler.load import Load, LoadReport, ServerReport, default_generator, generator
 from autotune.profiler.load.serving import drive_plan, serve_plan
 from autotune.runtime import load_plan, read_plan
@@ -93,13 +93,7 @@ def bench_load(
     watcher = Guarded(observer or SilentObserver())
     with ExitStack() as stack:
         place = stack.enter_context(open_workplace(home))
-        stack.enter_context(
-            device_lock(
-                place.home,
-                wait_s=wait_s,
-                on_wait=lambda pid: watcher.progress("wait", 0, 0, text=f"waiting for pid {pid}"),
-            )
-        )
+        stack.enter_context(hold_device(place, watcher, wait_s=wait_s))
         feeds = _save_samples(plan, inputs, place.work)
         worker = stack.enter_context(Worker())
         if load is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from autotune.core import Device, Observer, Processor
 from autotune.errors import StoreError
 from autotune.processors import Discovery, discover, this_device
+from autotune.profiler import device_lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,3 +90,21 @@ class Guarded:
     def event(self, name: str, fields: Mapping[str, object]) -> None:
         """Passed on."""
         self._each(lambda observer: observer.event(name, fields))
+
+
+def hold_device(place: Workplace, observer: Observer, *, wait_s: float) -> AbstractContextManager[None]:
+    """Keeps other processes from measuring on this device; who waits for them is told.
+
+    Args:
+        place: whose home folder has the lock.
+        observer: is told which process is waited for.
+        wait_s: seconds to wait.
+
+    Raises:
+        DeviceBusyError: the other process still measures after that (when the context is entered).
+    """
+    return device_lock(
+        place.home,
+        wait_s=wait_s,
+        on_wait=lambda pid: observer.progress("wait", 0, 0, text=f"waiting for pid {pid}"),
+    )
