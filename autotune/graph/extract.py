@@ -10,7 +10,7 @@ import onnx
 
 from autotune.core import TensorSpec
 from autotune.errors import ModelError, StoreError
-from autotune.graph.files import link_or_copy
+from autotune.graph.files import copy_file, link_or_copy, subgraphs
 from autotune.graph.graph import Graph
 from autotune.graph.prepare import WEIGHTS_FILE
 from autotune.graph.values import used_names
@@ -74,7 +74,9 @@ def open_folder(graph: Graph, folder: Path) -> None:
         raise StoreError(f"{folder} cannot be made: {error}") from error
     weights = graph.path.parent / WEIGHTS_FILE
     if weights.exists() and not (folder / WEIGHTS_FILE).exists():
-        link_or_copy(weights, folder / WEIGHTS_FILE)
+        # ONNX Runtime 1.32 refuses a file with several links for the weights of an If's or a Loop's body
+        nested = any(subgraphs(node) for node in graph.model.graph.node)
+        (copy_file if nested else link_or_copy)(weights, folder / WEIGHTS_FILE)
 
 
 def write_model(model: onnx.ModelProto, path: Path) -> None:
