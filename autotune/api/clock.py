@@ -51,6 +51,10 @@ class Budget:
         finally:
             self.total_s += min(most_s, self._clock() - begin)
 
+    def make_room(self, needed_s: float, *, most_s: float) -> None:
+        """Raises the budget so that so many seconds are left, to `most_s` at most; never lowers it."""
+        self.total_s = max(self.total_s, min(most_s, self.elapsed_s + needed_s))
+
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Adds the seconds spent inside to `spent_s[name]`."""

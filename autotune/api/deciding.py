@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from autotune.api.run import DEFAULT, USER, Contender, Run
 from autotune.api.samples import Outputs
 from autotune.api.screening import sessions_that_fit
+from autotune.api.settings import DEFAULT_BUDGET_S
 from autotune.core import (
     Failure,
     Measurement,
@@ -105,6 +106,13 @@ def reserve_s(run: Run, launches: int = LAUNCHES) -> float:
     """Seconds to keep for deciding launches, whatever else the budget is spent on."""
     likely = [run.contenders[DEFAULT], *run.singles()[:FINAL_COUNT], *run.singles()[:1]]
     return min(launches * launch_s(likely), 0.5 * run.budget.total_s)
+
+
+def has_time(run: Run, needed_s: float) -> bool:
+    """Whether the budget has so many seconds left; one that nobody asked for gives way to a predicted gain."""
+    if run.settings.budget_s is None:
+        run.budget.make_room(needed_s, most_s=DEFAULT_BUDGET_S)
+    return run.budget.left_s >= needed_s
 
 
 def _affordable_launches(finalists: list[Contender], left_s: float, wanted: int) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autotune.api.contention import slowdown_predictor
-from autotune.api.deciding import reserve_s
+from autotune.api.deciding import has_time, reserve_s
 from autotune.api.knowledge import Knowledge
 from autotune.api.run import Contender, Run
 from autotune.api.verifying import measure_round, round_s
@@ -59,7 +59,7 @@ def parallel_round(run: Run, knowledge: Knowledge, number: int) -> None:
         proposals = _proposals(run, teams)
     fresh = [proposal for proposal in proposals if proposal.predicted_us < best / LEAST_GAIN][:MOST_MEASURED]
     promising = len(fresh)
-    while fresh and run.budget.left_s < reserve_s(run) + round_s(run, fresh):
+    while fresh and not has_time(run, reserve_s(run) + round_s(run, fresh)):
         fresh.pop()
     if not fresh:
         if promising:

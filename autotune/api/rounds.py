@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autotune.api.deciding import LAUNCHES, MIN_LAUNCHES, reserve_s
+from autotune.api.deciding import LAUNCHES, MIN_LAUNCHES, has_time, reserve_s
 from autotune.api.knowledge import Knowledge
 from autotune.api.parallel import parallel_round
 from autotune.api.run import SEARCH_MARGIN, Run
@@ -47,7 +47,7 @@ def search_rounds(run: Run, knowledge: Knowledge) -> None:
         if not fresh:
             break
         launches = MIN_LAUNCHES if number == 1 else LAUNCHES  # a first round is worth more than two launches
-        if run.budget.left_s < reserve_s(run, launches) + round_s(run, fresh):
+        if not has_time(run, reserve_s(run, launches) + round_s(run, fresh)):
             run.unmeasured_us = fresh[0].predicted_us
             break
         run.counters.rounds = number

@@ -47,3 +47,15 @@ def test_time_that_extends_the_budget_leaves_as_much_as_before() -> None:
     with budget.extended(1.0):
         now[0] += 4.0
     assert budget.left_s == 7.0
+
+
+def test_room_is_made_up_to_a_limit_and_never_taken_away() -> None:
+    clock = Clock()
+    budget = Budget(10.0, clock=clock)
+    clock.now_s += 8.0
+    budget.make_room(5.0, most_s=20.0)
+    assert budget.left_s == 5.0
+    budget.make_room(50.0, most_s=20.0)
+    assert budget.total_s == 20.0
+    budget.make_room(1.0, most_s=15.0)
+    assert budget.total_s == 20.0
