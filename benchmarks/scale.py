@@ -2,7 +2,7 @@
 
     python benchmarks/scale.py [--kernels 250000] [--rows FILE]
 
-Kernels come from the project's generator (`datasets.synthetic_kernels`), four lanes each. Their latencies are
+Kernels come from the project's generator (`datasets.kernels_around`), four lanes each. Their latencies are
 *invented* (a roofline with tile effects and noise, deterministic): this measures the way that records take, not a
 predictor. Some rows are spoilt on purpose, so that the check on the way in can be seen. Every step is a process.
 """
@@ -30,7 +30,7 @@ from common import write
 
 from autotune import models
 from autotune.core import Device, Identity, Kernel, Lane, Notes, Protocol
-from autotune.datasets import PARQUET_SCHEMA_VERSION, Store, import_parquet, synthetic_kernels
+from autotune.datasets import PARQUET_SCHEMA_VERSION, Store, import_parquet, kernels_around
 from autotune.datasets import rows as stored
 from autotune.datasets.parquet import COLUMNS, UNITS, card_path
 from autotune.graph import load
@@ -69,7 +69,7 @@ def drawn(kernels: list[Kernel], seed: int) -> list[tuple[str, str, int, int, in
             kernel.bytes_read + kernel.bytes_written + kernel.weight_bytes,
             (kernel.outputs[0].shape or (1,))[1 if len(kernel.outputs[0].shape or ()) > 1 else 0],
         )
-        for kernel in synthetic_kernels(kernels, count=SHARE, seed=seed)
+        for kernel in kernels_around(kernels, count=SHARE, seed=seed)
     ]
 
 

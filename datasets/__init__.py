@@ -4,6 +4,7 @@ The folder lies at the top level and `autotune/datasets` is a committed link to 
 home folder (`home()`), never here.
 """
 
+from autotune.datasets.around import kernels_around
 from autotune.datasets.columns import ProfileColumns
 from autotune.datasets.home import home
 from autotune.datasets.incoming import RefusedRow
@@ -27,5 +28,6 @@ __all__ = [
     "export_parquet",
     "home",
     "import_parquet",
+    "kernels_around",
     "synthetic_kernels",
 ]

@@ -1,58 +1,92 @@
-"""Kernels that no model has, around those that models have: so that a predictor sees the space between them."""
+"""Synthetic kernels: what no model in hand has, but real models do, so that models not seen before are covered."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
 
 from autotune.core import Kernel
-from autotune.datasets.mutate import mutate
+from autotune.datasets.around import around, measurable
+from autotune.datasets.drawn import drawn_graph
+from autotune.graph import grouped
 
-MAX_BYTES = 64 * 2**20
-MAX_FLOPS = 4 * 10**9
-_TRIES = 20
+TURNS = (
+    "convolution", "depthwise", "matmul", "convolution", "elementwise", "matmul", "grouped", "normalisation",
+    "convolution", "data_movement", "depthwise", "matmul", "pooling", "convolution", "recurrent", "elementwise",
+    "transposed", "data_movement", "convolution", "dilated",
+)  # fmt: skip
+"""Kinds in the order in which they are given: those that models spend their time in come more often."""
+WAITING = 256
+"""Kernels of a kind that are kept until its turn; what is drawn beyond is forgotten."""
+PATIENCE = 200
+"""Graphs drawn without a new kernel of a kind until the kind is given up."""
 
 
 def synthetic_kernels(kernels: Sequence[Kernel], *, count: int, seed: int) -> list[Kernel]:
-    """Mutated kernels: other channels, sizes and strides, everything else as in the kernel they come from.
-
-    Families take turns, so that few pooling kernels are not drowned by many convolutions. What can't be mutated safely
-    (constants that hold shapes, operators whose outputs can't be inferred) is skipped, as is what would take too long
-    to measure (over `MAX_BYTES` or `MAX_FLOPS`).
+    """Half from graphs of published networks at other sizes, half around given kernels; in turns.
 
     Args:
-        kernels: parents, for instance all kernels of the zoo.
-        count: how many to make; fewer come back where the parents do not give that many.
-        seed: the same parents, count and seed give the same kernels.
+        kernels: of the models in hand; without any (or where none can be changed) all are from published networks.
+        count: how many.
+        seed: the same kernels and seed give the same list; a short one is the beginning of a longer one.
 
     Returns:
-        distinct kernels, none equal to a parent.
+        distinct kernels that can be measured, none equal to one given; fewer than `count` only where neither source
+        has more.
+    """
+    seen = {kernel.signature for kernel in kernels}
+    sources = [drawn_kernels(seed=seed, seen=seen), around(kernels, seed=seed, seen=seen)]
+    return list(islice(_in_turns(sources), count))
+
+
+def _in_turns(sources: list[Iterator[Kernel]]) -> Iterator[Kernel]:
+    while sources:
+        for source in list(sources):
+            kernel = next(source, None)
+            if kernel is None:
+                sources.remove(source)
+            else:
+                yield kernel
+
+
+def drawn_kernels(*, seed: int, seen: set[str]) -> Iterator[Kernel]:
+    """Kernels of graphs drawn one after the other, kinds in turns (`TURNS`).
+
+    Args:
+        seed: of the graphs.
+        seen: signatures that are not given again; those given are added.
     """
     rng = random.Random(seed)
-    parents: dict[str, list[Kernel]] = {}
-    for kernel in kernels:
-        if kernel.buildable:
-            parents.setdefault(kernel.family, []).append(kernel)
-    seen = {kernel.signature for kernel in kernels}
-    found: list[Kernel] = []
-    families = sorted(parents)
-    misses = dict.fromkeys(families, 0)
-    while len(found) < count and families:
-        for family in list(families):
-            child = _child(parents[family], seen, rng)
-            misses[family] = 0 if child is not None else misses[family] + 1
-            if misses[family] >= _TRIES:
-                families.remove(family)
-            if child is not None and len(found) < count:
-                found.append(child)
-    return found
+    waiting: dict[str, deque[Kernel]] = {kind: deque() for kind in TURNS}
+    exhausted: set[str] = set()
+    for kind in cycle(TURNS):
+        if len(exhausted) == len(waiting):
+            return
+        tries = 0
+        while not waiting[kind] and kind not in exhausted:
+            for kernel in grouped(drawn_graph(rng.getrandbits(48))).kernels:
+                queue = waiting.get(kind_of(kernel))
+                if queue is not None and len(queue) < WAITING and measurable(kernel) and kernel.signature not in seen:
+                    seen.add(kernel.signature)
+                    queue.append(kernel)
+            tries += 1
+            if tries >= PATIENCE and not waiting[kind]:
+                exhausted.add(kind)
+        if waiting[kind]:
+            yield waiting[kind].popleft()
 
 
-def _child(parents: Sequence[Kernel], seen: set[str], rng: random.Random) -> Kernel | None:
-    child = mutate(rng.choice(parents), rng)
-    if child is None or child.flops > MAX_FLOPS:
-        return None
-    if child.bytes_read + child.bytes_written + child.weight_bytes > MAX_BYTES or child.signature in seen:
-        return None
-    seen.add(child.signature)
-    return child
+def kind_of(kernel: Kernel) -> str:
+    """The family, or what a convolution of another kind is called in `TURNS`."""
+    first = kernel.nodes[0]
+    if kernel.family != "convolution" or "Conv" not in first.op_type:
+        return kernel.family
+    attributes = dict(first.attributes)
+    if first.op_type == "ConvTranspose":
+        return "transposed"
+    if attributes.get("group", 1) != 1:
+        return "grouped"
+    dilations = attributes.get("dilations", (1,))
+    return "dilated" if isinstance(dilations, tuple) and set(dilations) != {1} else kernel.family

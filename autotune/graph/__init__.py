@@ -5,6 +5,7 @@ from autotune.graph.build import build_kernel, chainable
 from autotune.graph.cuts import Cut
 from autotune.graph.extract import StageFile, extract
 from autotune.graph.graph import Graph, KernelUse, load
+from autotune.graph.grouped import Grouped, grouped
 from autotune.graph.inputs import embedding_limits, random_inputs
 from autotune.graph.node_sets import NodeSet, NodeSetFile, extract_sets, partition
 from autotune.graph.operators import Operator
@@ -15,6 +16,7 @@ __all__ = [
     "Cut",
     "Divided",
     "Graph",
+    "Grouped",
     "KernelUse",
     "NodeSet",
     "NodeSetFile",
@@ -31,6 +33,7 @@ __all__ = [
     "extract",
     "extract_sets",
     "find_sites",
+    "grouped",
     "load",
     "load_arrays",
     "partition",

@@ -17,12 +17,11 @@ import onnxruntime as ort
 from autotune.core import Kernel, TensorSpec, one_line
 from autotune.errors import ModelError, UnsupportedModelError
 from autotune.graph.cuts import Cut, find_cuts
-from autotune.graph.fusion import group_nodes
+from autotune.graph.grouped import grouped
 from autotune.graph.inputs import embedding_limits, random_inputs
-from autotune.graph.kernels import GraphView, make_kernel
 from autotune.graph.operators import Operator, operator_of
 from autotune.graph.parts import OutputPart, output_parts
-from autotune.graph.prepare import MODEL_FILE, Prepared, digest, foreign_domains, prepare
+from autotune.graph.prepare import MODEL_FILE, Prepared, digest, prepare
 from autotune.graph.values import all_specs, consumers_of, input_specs, opset_of, required_specs, spec_of
 
 Origin = tuple[Path, Mapping[str, Sequence[int]], Mapping[str, int]]
@@ -192,30 +191,21 @@ def assemble(name: str, prepared: Prepared, work: Path, *, origin: Origin, paren
     nodes = list(model.graph.node)
     specs = all_specs(model.graph)
     specs |= {spec.name: spec for value in prepared.inputs if (spec := spec_of(value)) is not None}
-    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
     outputs = required_specs(model.graph.output, specs)
     names = {value.name for value in model.graph.output}
-    groups = group_nodes(nodes, constants=set(initializers), outputs=names)
-    view = GraphView(
-        specs=specs,
-        initializers=initializers,
-        outputs=frozenset(names),
-        consumers=consumers_of(nodes),
-        opset=opset_of(model),
-        foreign=foreign_domains(model),
-    )
+    found = grouped(model, specs)
     kernels = tuple(
-        KernelUse(kernel=make_kernel(group, nodes, view), operators=tuple(nodes[at].name for at in group))
-        for group in groups
+        KernelUse(kernel=kernel, operators=tuple(nodes[at].name for at in group))
+        for group, kernel in zip(found.groups, found.kernels, strict=True)
     )
     return Graph(
         name=name,
         path=work / MODEL_FILE,
         source=source,
         model=model,
-        groups=tuple(tuple(group) for group in groups),
+        groups=found.groups,
         kernels=kernels,
-        cuts=find_cuts(groups, nodes, specs, names),
+        cuts=find_cuts(found.groups, nodes, specs, names),
         inputs=input_specs(model.graph, specs),
         outputs=outputs,
         specs=specs,

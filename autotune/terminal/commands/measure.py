@@ -33,7 +33,13 @@ def profile(
         list[str], typer.Option("--lane", metavar="LANE", help="Such as cpu/f32/t2; repeatable.  [default: all]")
     ] = [],  # noqa: B006
     synthetic: Annotated[
-        int, typer.Option("--synthetic", metavar="NUMBER", min=0, help="Further kernels, drawn around those.")
+        int,
+        typer.Option(
+            "--synthetic",
+            metavar="NUMBER",
+            min=0,
+            help="Further kernels: half as published networks have them, half around those.",
+        ),
     ] = 0,
     contention: Annotated[
         bool, typer.Option("--contention", help="Instead: how lanes slow each other down when they run together.")
