@@ -28,7 +28,7 @@ def gather(run: Run) -> Knowledge | None:
         profile_model(run, used)
         run.speeds_us = fastest_sentinels(run)
     with run.budget.phase("train"):
-        kernel_us = kernel_costs(run, used)
+        kernel_us = run.kernel_us = kernel_costs(run, used)
     errors = ErrorModel(
         [use.kernel for use in run.task.graph.kernels], [part.name for part in run.task.graph.output_parts]
     )

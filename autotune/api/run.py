@@ -11,6 +11,7 @@ from autotune.api.workplace import Guarded, Workplace
 from autotune.core import Candidate, Failure, Lane, Measurement, OutputError, Scenario, StageChoice, Timing
 from autotune.datasets import Store
 from autotune.planning import Bench, Proposal
+from autotune.planning.costs import Floats
 from autotune.processors import SessionSpec
 from autotune.profiler import Job, Worker
 
@@ -97,6 +98,8 @@ class Run:
     user_options: SessionSpec | None = None
     speeds_us: dict[Lane, float] = field(default_factory=dict)
     """What each lane's sentinel takes at its fastest: the speed to which stored times are brought."""
+    kernel_us: dict[Lane, Floats] = field(default_factory=dict)
+    """[K] cost of each kernel by lane, measured or predicted; none where the budget left no time for it."""
     predictor_version: str = ""
     unmeasured_us: float | None = None
     """Predicted time of the best partition that the budget left no time to measure."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from autotune.api.together_contention import contention_of
 from autotune.api.together_measuring import reserve_s, screen_together
 from autotune.api.together_options import options_of
 from autotune.api.together_run import SIDE_BY_SIDE, JointContender, JointRun
@@ -26,11 +27,14 @@ def look_at_candidates(joint: JointRun) -> None:
     """
     if joint.objective is None:
         return
+    contention = contention_of(joint)
+    joint.co_runs = contention.predictor.records if contention is not None else 0
     space = JointSpace(
         options=tuple(options_of(member.run) for member in joint.members),
         cores=joint.place.device.cores,
         scenario=joint.settings.scenario,
         objective=joint.objective,
+        slowdowns=contention,
     )
     proposals, joint.compared = shortlist(space, most=SHORTLIST, seed=joint.settings.seed)
     own = tuple(member.own.candidate for member in joint.members)

@@ -37,7 +37,9 @@ class JointSearchResult:
         folder: where it lies.
         models: each model's own part: its plan in the folder, baselines, what its search cost.
         baselines: what it was compared with.
-        verified: every joint plan that was measured: hash, how it shares, predicted and measured score, feasible.
+        verified: every joint plan that was measured: hash, how it shares, predicted and measured score, what was taken
+            to slow the models down (`Slowing`), feasible.
+        co_runs: records of this device that slowdowns were predicted from; 0 where only shared cores were counted.
         score: of the winner; None where it was not measured.
         cost: seconds by phase and what was spent besides, of all searches.
         warnings: what the user should know.
@@ -54,6 +56,7 @@ class JointSearchResult:
     cost: dict[str, float]
     warnings: tuple[str, ...]
     interrupted: bool
+    co_runs: int = 0
     mlflow_run_id: str | None = None
 
     def tracked(self, run_id: str | None) -> JointSearchResult:
@@ -117,6 +120,7 @@ class JointSearchResult:
                 "over_side_by_side": ratio_json(plan.over_side_by_side),
             },
             "verified": list(self.verified),
+            "contention": {"co_runs": self.co_runs},
             "cost": self.cost,
             "warnings": list(self.warnings),
             "interrupted": self.interrupted,
@@ -178,6 +182,7 @@ def result_together(joint: JointRun, plan: JointPlan, plans: dict[str, Plan], fo
                 "sharing": str(contender.candidate.sharing),
                 "lanes": [[str(stage.lane) for stage in member.stages] for member in contender.candidate.members],
                 "predicted": contender.proposal.score,
+                "slowing": str(contender.proposal.slowing),
                 "measured": joint.score(contender.screened),
                 "feasible": contender.feasible,
             }
@@ -190,6 +195,7 @@ def result_together(joint: JointRun, plan: JointPlan, plans: dict[str, Plan], fo
             dict.fromkeys([*joint.warnings, *(f"{m.name}: {text}" for m in joint.members for text in m.run.warnings)])
         ),
         interrupted=joint.interrupted or any(member.run.interrupted for member in joint.members),
+        co_runs=joint.co_runs,
     )
 
 

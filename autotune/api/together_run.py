@@ -93,6 +93,8 @@ class JointRun:
     contenders: dict[str, JointContender] = field(default_factory=dict)
     compared: int = 0
     measurements: int = 0
+    co_runs: int = 0
+    """Records of this device that slowdowns of models beside each other are predicted from."""
     warnings: list[str] = field(default_factory=list)
     interrupted: bool = False
     unmeasured: str = ""

@@ -9,6 +9,7 @@ from autotune.core.joint import (
     JointPlan,
     Share,
     Sharing,
+    Slowing,
     check_weight,
 )
 from autotune.core.kernel import FAMILIES, AttributeValue, Constant, Kernel, KernelNode
@@ -85,6 +86,7 @@ __all__ = [
     "Share",
     "Sharing",
     "SilentObserver",
+    "Slowing",
     "SplitChoice",
     "Stage",
     "StageChoice",

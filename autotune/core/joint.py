@@ -35,6 +35,17 @@ class Sharing(StrEnum):
     """All models use all cores at the same time; the operating system divides them."""
 
 
+class Slowing(StrEnum):
+    """What a joint plan's prediction takes to slow its models down."""
+
+    CO_RUNS = "co-runs"
+    """What this device's co-runs tell of lanes that work at the same time, and cores that are shared."""
+    CORES = "shared cores"
+    """Cores and devices that are shared; models with their own do not disturb each other."""
+    NOTHING = "nothing"
+    """No two models work at the same time."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
     """What one model gets while all are served; predicted or measured, as the field it stands in says.

@@ -5,8 +5,9 @@ from autotune.planning.chain import ChainOptimum, cheapest_chain, exact_chain
 from autotune.planning.costs import CostTable, Setting, build_table
 from autotune.planning.decision import Decision, LaunchTimes, decide_winner, interval, speedup
 from autotune.planning.explore import Explorer, Proposal
-from autotune.planning.joint import JointCandidate, JointProposal, JointSpace, Objective, Option, quiet
+from autotune.planning.joint import JointCandidate, JointProposal, JointSpace, quiet
 from autotune.planning.joint_decision import JointDecision, decide_joint
+from autotune.planning.joint_parts import Objective, Option, Slowdowns
 from autotune.planning.joint_search import shortlist
 from autotune.planning.lane_team import KernelNeeds, LaneTeam, kernel_needs
 from autotune.planning.output_error import ErrorModel
@@ -32,6 +33,7 @@ __all__ = [
     "Option",
     "Proposal",
     "Setting",
+    "Slowdowns",
     "WrittenStage",
     "build_table",
     "cheapest_chain",

@@ -4,69 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from autotune.core import Candidate, Fairness, Lane, Scenario, Sharing
+from autotune.core import Candidate, Scenario, Sharing, Slowing
 from autotune.core.codec import encode
+from autotune.planning.joint_parts import Objective, Option, Slowdowns, threads_of
 
 Groups = tuple[tuple[int, ...], ...]
-Slowdowns = Callable[[Sequence[Candidate]], Sequence[float]]
-"""Members that run at the same time on cores or processors of their own -> how many times longer each takes then."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Objective:
-    """What one number says how good a joint plan is.
-
-    Args:
-        fairness: which.
-        weights: [M] one per model.
-        alone_us: [M] microseconds per sample that each takes alone at its best.
-        alone_latency_us: [M] median latency of each alone at its best.
-    """
-
-    fairness: Fairness
-    weights: tuple[float, ...]
-    alone_us: tuple[float, ...]
-    alone_latency_us: tuple[float, ...]
-
-    def throughputs(self, each_us: Sequence[float]) -> tuple[float, ...]:
-        """Normalised throughputs of microseconds per sample; 1 is as if alone."""
-        return tuple(alone / us for alone, us in zip(self.alone_us, each_us, strict=True))
-
-    def latencies(self, latency_us: Sequence[float]) -> tuple[float, ...]:
-        """Normalised latencies; 1 is as if alone."""
-        return tuple(us / alone for alone, us in zip(self.alone_latency_us, latency_us, strict=True))
-
-    def score(self, each_us: Sequence[float], latency_us: Sequence[float]) -> float:
-        """More is better: the weighted sum of throughputs, or one over the worst weighted latency."""
-        if self.fairness is Fairness.SUM:
-            return sum(w * x for w, x in zip(self.weights, self.throughputs(each_us), strict=True))
-        return 1.0 / max(w * x for w, x in zip(self.weights, self.latencies(latency_us), strict=True))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """One way to run a model, measured alone.
-
-    Args:
-        candidate: not pinned.
-        each_us: microseconds per sample.
-    """
-
-    candidate: Candidate
-    each_us: float
-
-    @property
-    def cores(self) -> int:
-        """CPU threads that it keeps busy; 0 where it runs on other devices only."""
-        return max(_threads(stage.lane, self.candidate.callers) for stage in self.candidate.stages)
-
-    @property
-    def devices(self) -> frozenset[str]:
-        """Processors that it uses besides the CPU."""
-        return frozenset(stage.lane.processor for stage in self.candidate.stages if not _threads(stage.lane, 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,12 +43,14 @@ class JointProposal:
         each_us: [M] predicted microseconds per sample.
         latency_us: [M] predicted latency.
         score: of the objective; more is better.
+        slowing: what was taken to slow the models down.
     """
 
     candidate: JointCandidate
     each_us: tuple[float, ...]
     latency_us: tuple[float, ...]
     score: float
+    slowing: Slowing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +62,8 @@ class JointSpace:
         cores: that the process may use.
         scenario: SingleStream keeps one request of each model under way.
         objective: what is best.
-        slowdowns: of members that run at the same time; None: those with cores of their own do not disturb each other.
+        slowdowns: of models that work at the same time; where they are not known, those with cores of their own do not
+            disturb each other.
     """
 
     options: tuple[tuple[Option, ...], ...]
@@ -158,17 +106,50 @@ class JointSpace:
         return 2 if self.scenario is Scenario.OFFLINE else 1
 
     def _proposal(self, candidate: JointCandidate, chosen: Sequence[Option]) -> JointProposal:
-        each = [option.each_us for option in chosen]
-        if candidate.sharing is Sharing.FREE:
-            each = [us * self._crowd(option, chosen) for us, option in zip(each, chosen, strict=True)]
-        if self.slowdowns is not None:
-            each = [us * by for us, by in zip(each, self.slowdowns(candidate.members), strict=True)]
+        by, slowing = self._slowed(candidate, chosen)
+        if candidate.sharing is Sharing.FREE:  # what shares a core waits for it; what does not disturbs by other means
+            by = [max(own, self._crowd(option, chosen)) for own, option in zip(by, chosen, strict=True)]
+        each = [option.each_us * own for option, own in zip(chosen, by, strict=True)]
         for group in candidate.turns:
             for at, us in zip(group, self._in_turns(group, candidate, each), strict=True):
                 each[at] = us
         latency = [us * m.callers * m.batch for us, m in zip(each, candidate.members, strict=True)]
         score = self.objective.score(each, latency)
-        return JointProposal(candidate=candidate, each_us=tuple(each), latency_us=tuple(latency), score=score)
+        return JointProposal(
+            candidate=candidate, each_us=tuple(each), latency_us=tuple(latency), score=score, slowing=slowing
+        )
+
+    def _slowed(self, candidate: JointCandidate, chosen: Sequence[Option]) -> tuple[list[float], Slowing]:
+        """[M] how many times longer each takes beside those that work at the same time, and what that comes from.
+
+        Slowdowns of several neighbours multiply, as in the simulation. Of a group in turns one is busy at a time, each
+        for its share.
+        """
+        alone = [(at,) for at in range(len(chosen)) if not any(at in group for group in candidate.turns)]
+        groups = [*candidate.turns, *alone]
+        by = [1.0] * len(chosen)
+        known, asked = 0, 0
+        for victims in groups:
+            for besides in (group for group in groups if group is not victims):
+                shares = self._time_shares(besides, chosen)
+                for at in victims:
+                    mean = 0.0
+                    for other, share in zip(besides, shares, strict=True):
+                        found = self.slowdowns(at, chosen[at], other, chosen[other]) if self.slowdowns else None
+                        known, asked = known + (found is not None), asked + 1
+                        mean += share * (found or 1.0)
+                    by[at] *= mean
+        if not asked:
+            return by, Slowing.NOTHING
+        return by, Slowing.CO_RUNS if known else Slowing.CORES
+
+    def _time_shares(self, group: Sequence[int], chosen: Sequence[Option]) -> list[float]:
+        """How much of the time each model of a group in turns is the one that runs."""
+        if self._callers_in_turns > 1:
+            busy = [self.objective.weights[at] for at in group]
+        else:
+            busy = [chosen[at].each_us * chosen[at].candidate.batch for at in group]
+        return [own / sum(busy) for own in busy]
 
     def _crowd(self, option: Option, chosen: Sequence[Option]) -> float:
         """How many times longer it takes where cores and devices are shared fairly and nothing else is lost."""
@@ -202,7 +183,7 @@ def _pinned(candidate: Candidate, cores: tuple[int, ...]) -> Candidate:
     stages = []
     for stage in candidate.stages:
         lane, setting = stage.lane, stage.lane.concurrency
-        if cores and _threads(lane, 1):
+        if cores and threads_of(lane, 1):
             streams = max(setting.streams, candidate.callers if len(cores) % candidate.callers == 0 else 1)
             threads = setting.threads
             if lane.processor != "cpu" and streams > setting.streams:  # OpenVINO is told the threads of all streams
@@ -210,14 +191,6 @@ def _pinned(candidate: Candidate, cores: tuple[int, ...]) -> Candidate:
             lane = replace(lane, concurrency=replace(setting, threads=threads, cores=cores, streams=streams))
         stages.append(replace(stage, lane=lane))
     return replace(candidate, stages=tuple(stages))
-
-
-def _threads(lane: Lane, callers: int) -> int:
-    """CPU threads that a lane keeps busy; OpenVINO's streams share the threads that it is told."""
-    if not lane.on_cpu:
-        return 0
-    threads = max(1, lane.concurrency.threads)
-    return threads if lane.concurrency.streams > 1 and lane.processor != "cpu" else threads * callers
 
 
 def _own_devices(groups: Groups, chosen: Sequence[Option]) -> bool:

@@ -91,6 +91,10 @@ class SlowdownPredictor:
         found: Vector = self._slowdown(self._table(*rows, victim_lane, beside_lane)).reshape(len(one), len(two))
         return found
 
+    def knows(self, victim: Lane, beside: Lane) -> bool:
+        """Whether co-runs of these two processors, at whatever precision, were among the records."""
+        return self.prior.knows(victim.processor, beside.processor)
+
     def predict(self, victim: Load, victim_lane: Lane, beside: Load, beside_lane: Lane) -> float:
         """Slowdown of one load while another one runs beside it; at least 1."""
         return float(self.table([victim], victim_lane, [beside], beside_lane)[0, 0])

@@ -45,6 +45,10 @@ class SharingPrior:
         """The level of a kind of pair."""
         return dict(self.levels).get(kind, self.level)
 
+    def knows(self, victim: str, beside: str) -> bool:
+        """Whether a kind of these processors has a level of its own."""
+        return any(kind.startswith(f"{victim}/") and f" beside {beside}/" in kind for kind, _ in self.levels)
+
     def slowdown(self, victim_rate: Vector, beside_rate: Vector, level: float | Vector) -> Vector:
         """Slowdowns from bytes per µs of both sides."""
         one, two = (rate / (rate + self.bandwidth) for rate in (victim_rate, beside_rate))

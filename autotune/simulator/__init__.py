@@ -1,6 +1,6 @@
 """What a whole plan costs: tasks on processors that work at the same time, and requests that arrive in a scenario."""
 
-from autotune.simulator.contention import SlowdownTable, slowdowns
+from autotune.simulator.contention import SlowdownTable, mean_slowdown, slowdowns
 from autotune.simulator.lockstep import Door, Times, simulate_requests
 from autotune.simulator.scenarios import (
     SimulatedLoad,
@@ -27,6 +27,7 @@ __all__ = [
     "TaskGraph",
     "Times",
     "arrivals",
+    "mean_slowdown",
     "multi_stream",
     "offline",
     "pack",

@@ -81,8 +81,19 @@ class SlowdownTable:
     def between(self, victim: Floats, victim_lane: Lane, beside: Floats, beside_lane: Lane) -> float:
         """As `slowdown`, of kernels by their `counts`."""
         own_us, other_us = victim * self._of_lane(victim_lane), beside * self._of_lane(beside_lane)
-        total = own_us.sum() * other_us.sum()
-        return max(1.0, float(own_us @ self.of(victim_lane, beside_lane) @ other_us / total)) if total else 1.0
+        return mean_slowdown(self.of(victim_lane, beside_lane), own_us, other_us)
+
+
+def mean_slowdown(table: Floats, victim_us: Floats, beside_us: Floats) -> float:
+    """How many times longer work takes beside other work of which any kernel may run meanwhile: weighted by time.
+
+    Args:
+        table: [V, B] slowdown of each kernel beside each other one.
+        victim_us: [V] time that each kernel of the work takes in all while nothing else runs.
+        beside_us: [B] likewise of the other work.
+    """
+    total = victim_us.sum() * beside_us.sum()
+    return max(1.0, float(victim_us @ table @ beside_us / total)) if total else 1.0
 
 
 def _finite(us: Floats) -> Floats:

@@ -55,11 +55,18 @@ def print_together(result: JointSearchResult) -> None:
     ]
     out.print(rows_table("compared with", ("", "p50 ms", "per s", "of alone", "latency"), compared))
     out.print("of alone: throughput over what the model reaches alone with its own best plan; latency likewise")
-    measured = [(found["sharing"], found["predicted"], found["measured"]) for found in result.verified]
+    measured = [
+        (found["sharing"], found["predicted"], found["slowing"], found["measured"]) for found in result.verified
+    ]
     if measured:
         what = "sum of normalised throughputs" if plan.fairness is Fairness.SUM else "1 / worst normalised latency"
-        shown = [(way, _number(predicted), _number(found)) for way, predicted, found in measured]
-        out.print(rows_table(f"joint plans measured, {what}", ("", "predicted", "measured"), shown))
+        shown = [(way, _number(predicted), slowing, _number(found)) for way, predicted, slowing, found in measured]
+        out.print(rows_table(f"joint plans measured, {what}", ("", "predicted", "slowed by", "measured"), shown))
+        out.print(
+            f"co-runs: slowdowns predicted from {result.co_runs} co-runs of this device"
+            if result.co_runs
+            else "shared cores: no co-runs of this device are known (autotune profile --contention measures some)"
+        )
     cost = result.cost
     out.print(
         f"{cost['total_s']:.0f} s, {cost['device_measurements']:.0f} measurements on the device, "

@@ -177,6 +177,8 @@ def _keeps_the_contract(result: JointSearchResult) -> None:
         assert model["tuned"]["error"]["relative_rms"] <= 1e-3
     assert {baseline["name"] for baseline in data["baselines"]} == {"side_by_side", "default"}
     assert all(found["predicted"] and found["measured"] for found in data["verified"])
+    assert {found["slowing"] for found in data["verified"]} <= {"shared cores", "nothing"}
+    assert data["contention"] == {"co_runs": 0}
     assert set(data["cost"]) >= {"profile_s", "total_s", "device_measurements", "joint_candidates"}
     assert set(result.metrics()) == {"small", "wide"}
 

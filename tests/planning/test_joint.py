@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from autotune.core import Candidate, Fairness, Lane, Scenario, Sharing, StageChoice
+from autotune.core import Candidate, Fairness, Lane, Scenario, Sharing, Slowing, StageChoice
 from autotune.planning import JointSpace, Objective, Option, decide_joint, joint_search, quiet, shortlist
 from autotune.planning.joint_search import partitions
 
@@ -97,16 +98,47 @@ def test_callers_on_pinned_cores_become_streams() -> None:
     assert lanes(pinned.candidate.members[1]) == ["cpu/f32/t1/c2"]
 
 
-def test_a_slowdown_that_is_known_is_used() -> None:
-    known = JointSpace(
-        options=(A[1:], B[1:]),
-        cores=(0, 1),
-        scenario=Scenario.SINGLE_STREAM,
-        objective=space(A, B).objective,
-        slowdowns=lambda members: [1.5 for _ in members],
-    )
-    pinned = next(p for p in shortlist(known, most=9)[0] if p.candidate.sharing is Sharing.SPACE)
-    assert pinned.each_us == (240.0, 720.0)
+def slowed(victim: int, _: Option, beside: int, __: Option) -> float | None:
+    """Model 0 suffers beside model 1 and not the other way round; model 2 disturbs all by a tenth."""
+    return {(0, 1): 1.5, (1, 0): 1.0, (0, 2): 1.1, (1, 2): 1.1}.get((victim, beside))
+
+
+def test_slowdowns_that_are_known_count_for_models_with_their_own_cores() -> None:
+    known = replace(space(A[1:], B[1:]), slowdowns=slowed)
+    found = shortlist(known, most=9)[0]
+    pinned = next(p for p in found if p.candidate.sharing is Sharing.SPACE)
+    assert pinned.each_us == pytest.approx((240.0, 480.0))
+    assert pinned.slowing is Slowing.CO_RUNS
+    turns = next(p for p in found if p.candidate.sharing is Sharing.TURNS)
+    assert turns.each_us == (640.0, 640.0)
+    assert turns.slowing is Slowing.NOTHING
+    plain = shortlist(space(A[1:], B[1:]), most=9)[0]
+    assert {p.slowing for p in plain if p.candidate.sharing is not Sharing.TURNS} == {Slowing.CORES}
+
+
+def test_where_cores_are_shared_the_greater_of_both_slowdowns_counts() -> None:
+    crowded = replace(space(A[:1], B[:1]), slowdowns=slowed).free([A[0], B[0]])
+    assert crowded.each_us == (200.0, 600.0)  # two cores for four threads
+    apart = replace(space(A[1:], B[1:]), slowdowns=slowed).free([A[1], B[1]])
+    assert apart.each_us == (240.0, 480.0)
+
+
+def test_slowdowns_of_several_neighbours_multiply_and_those_in_turns_count_by_time() -> None:
+    three = (option("cpu/f32/t1", 100.0), option("cpu/f32/t1", 300.0), option("cpu/f32/t1", 100.0))
+    whole = replace(space(*((own,) for own in three), cores=3), slowdowns=slowed)
+    apart = whole.arranged(((0,), (1,), (2,)), three)
+    assert apart is not None
+    assert apart.each_us == pytest.approx((165.0, 330.0, 100.0))
+    turns = whole.arranged(((0,), (1, 2)), three)
+    assert turns is not None
+    assert turns.each_us[0] == pytest.approx(100.0 * (0.75 * 1.5 + 0.25 * 1.1))
+
+
+def test_what_nobody_measured_together_does_not_disturb() -> None:
+    unknown = replace(space(A[1:], B[1:]), slowdowns=lambda *_: None)
+    pinned = next(p for p in shortlist(unknown, most=9)[0] if p.candidate.sharing is Sharing.SPACE)
+    assert pinned.each_us == (160.0, 480.0)
+    assert pinned.slowing is Slowing.CORES
 
 
 def test_a_study_finds_what_enumerating_finds(monkeypatch: pytest.MonkeyPatch) -> None:
