@@ -32,7 +32,7 @@ from autotune import models
 from autotune.core import Device, Identity, Kernel, Lane, Notes, Protocol
 from autotune.datasets import PARQUET_SCHEMA_VERSION, Store, import_parquet, kernels_around
 from autotune.datasets import rows as stored
-from autotune.datasets.parquet import COLUMNS, UNITS, card_path
+from autotune.datasets.cards import COLUMNS, UNITS, card_path
 from autotune.graph import load
 from autotune.predictor import KernelPredictor, training_columns
 

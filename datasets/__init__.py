@@ -5,15 +5,11 @@ home folder (`home()`), never here.
 """
 
 from autotune.datasets.around import kernels_around
+from autotune.datasets.cards import PARQUET_SCHEMA_VERSION
 from autotune.datasets.columns import ProfileColumns
 from autotune.datasets.home import home
 from autotune.datasets.incoming import RefusedRow
-from autotune.datasets.parquet import (
-    PARQUET_SCHEMA_VERSION,
-    ImportReport,
-    export_parquet,
-    import_parquet,
-)
+from autotune.datasets.parquet import ImportReport, export_parquet, import_parquet
 from autotune.datasets.schema import STORE_SCHEMA_VERSION
 from autotune.datasets.store import Store
 from autotune.datasets.synthetic import synthetic_kernels

@@ -1,4 +1,4 @@
-"""Many profile records at once, into the store and out of it, without an object for each."""
+"""Many records at once, into the store and out of it, without an object for each."""
 
 from __future__ import annotations
 
@@ -15,47 +15,56 @@ from autotune.datasets.columns import Codes, Coding, Vector, segment_medians
 
 _BATCH = 20_000
 """Rows that are handed to the data base at once."""
-_ITSELF = ("signature", "lane", "identity", "notes", "samples_us", "failure_message")
+_ITSELF = {
+    schema.profiles: ("signature", "lane", "identity", "notes", "samples_us", "failure_message"),
+    schema.coruns: (
+        "victim", "victim_lane", "beside", "beside_lane", "identity", "notes", "alone_us", "beside_us",
+        "failure_message",
+    ),
+}  # fmt: skip
 """Columns in which two different records differ."""
 
 
+def insert_kernels(connection: sa.Connection, kernels: Mapping[str, str]) -> None:
+    """Insert kernels (signature -> JSON), none of which is there, in the caller's transaction."""
+    for part in _batches({"signature": signature, "json": text} for signature, text in kernels.items()):
+        connection.execute(schema.kernels.insert(), part)
+
+
 def insert(
-    connection: sa.Connection,
-    kernels: Mapping[str, str],
-    values: Iterable[Mapping[str, Any]],
-    *,
-    devices: Collection[str],
+    connection: sa.Connection, table: sa.Table, values: Iterable[Mapping[str, Any]], *, devices: Collection[str]
 ) -> int:
-    """Insert new kernels (signature -> JSON) and those rows that are not there yet; returns how many.
+    """Insert those rows that are not there yet; returns how many.
 
     Args:
         connection: in the caller's transaction.
-        kernels: none of which is there.
-        values: rows of the table `profiles`.
+        table: `profiles` or `coruns`.
+        values: rows of it.
         devices: all devices that they name.
     """
-    for part in _batches({"signature": signature, "json": text} for signature, text in kernels.items()):
-        connection.execute(schema.kernels.insert(), part)
-    held = _held(connection, devices)
+    held = _held(connection, table, devices)
     added = 0
-    for part in _batches(value for value in values if _unseen(held, value)):
-        connection.execute(schema.profiles.insert(), part)
+    for part in _batches(value for value in values if _unseen(held, _itself(table, value))):
+        connection.execute(table.insert(), part)
         added += len(part)
     return added
 
 
-def _held(connection: sa.Connection, devices: Collection[str]) -> set[tuple[Any, ...]]:
+def _held(connection: sa.Connection, table: sa.Table, devices: Collection[str]) -> set[tuple[Any, ...]]:
     """What makes a record itself, of all records of these devices."""
-    table = schema.profiles
-    query = sa.select(*(table.c[name] for name in _ITSELF)).where(table.c.device.in_(sorted(devices)))
+    query = sa.select(*(table.c[name] for name in _ITSELF[table])).where(table.c.device.in_(sorted(devices)))
     same: dict[Any, Any] = {}  # one object for each text: a lane stands in thousands of rows
     return {tuple(same.setdefault(cell, cell) for cell in row) for row in connection.execute(query)}
 
 
-def _unseen(held: set[tuple[Any, ...]], value: Mapping[str, Any]) -> bool:
-    """Whether a row is not among those held; it is from now on."""
+def _itself(table: sa.Table, value: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(value[name] for name in _ITSELF[table])
+
+
+def _unseen(held: set[tuple[Any, ...]], value: tuple[Any, ...]) -> bool:
+    """Whether a record is not among those held; it is from now on."""
     before = len(held)
-    held.add(tuple(value[name] for name in _ITSELF))
+    held.add(value)
     return len(held) > before
 
 

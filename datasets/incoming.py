@@ -40,7 +40,7 @@ class Incoming:
 
     Args:
         kernels: signature -> canonical JSON.
-        rows: of the store's table `profiles`, made as they are taken.
+        rows: of the store's table `profiles` or `coruns`, made as they are taken.
         devices: all devices in these rows.
         count: how many rows there are.
         refused: in the order of the file.
@@ -91,7 +91,7 @@ def check_rows(table: pa.Table, place: str) -> Incoming:
     kernels = _texts(table, "kernel", _kernel)
     checks = {
         "kernel": kernels,
-        "lane": _texts(table, "lane", _lane),
+        "lane": _texts(table, "lane", canonical_lane),
         "identity": _texts(table, "identity", lambda text: rows.identity_json(rows.identity_of(text))),
         "notes": _texts(table, "notes", lambda text: rows.to_json(decode(Notes, json.loads(text)))),
     }
@@ -226,7 +226,8 @@ def _kernel(text: str) -> str:
     return rows.to_json(rows.kernel_of(text))
 
 
-def _lane(text: str) -> str:
+def canonical_lane(text: str) -> str:
+    """The lane in canonical JSON; ValueError where it is none, or of no processor."""
     lane: Lane = rows.lane_of(text)
     problem = processor_problem(lane.processor)
     if problem:

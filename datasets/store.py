@@ -77,22 +77,32 @@ class Store:
         self._kernels.update(new)
 
     def add_rows(
-        self, kernels: Mapping[str, str], values: Iterable[Mapping[str, Any]], *, devices: Collection[str]
-    ) -> int:
-        """Store checked rows of the table `profiles` that are not there yet, in one transaction; returns how many.
+        self,
+        kernels: Mapping[str, str],
+        values: Iterable[Mapping[str, Any]],
+        *,
+        devices: Collection[str],
+        coruns: Iterable[Mapping[str, Any]] = (),
+    ) -> tuple[int, int]:
+        """Store checked rows of the tables `profiles` and `coruns` that are not there yet, in one transaction.
 
         Args:
             kernels: signature -> canonical JSON of every kernel that the rows name.
             values: rows as `rows.profile_row` makes them.
-            devices: all devices that they name.
+            devices: all devices that the rows of both tables name.
+            coruns: rows as `rows.corun_row` makes them.
+
+        Returns:
+            How many rows of each were added.
 
         Raises:
             StoreError: as of `add`.
         """
         with writing(self._engine) as connection:
             known = self._known_kernels(connection, kernels)
-            new = {signature: text for signature, text in kernels.items() if signature not in known}
-            return bulk.insert(connection, new, values, devices=devices)
+            bulk.insert_kernels(connection, {s: text for s, text in kernels.items() if s not in known})
+            added = bulk.insert(connection, schema.profiles, values, devices=devices)
+            return added, bulk.insert(connection, schema.coruns, coruns, devices=devices)
 
     def add_coruns(self, records: Iterable[CoRunRecord]) -> None:
         """Store co-run records in one transaction.
@@ -217,14 +227,20 @@ class Store:
         return self._decoded(self._select(table, conditions, "", None), rows.stage_of)
 
     def coruns(
-        self, *, device: str | None = None, lanes: tuple[Lane, Lane] | None = None, identity: Identity | None = None
+        self,
+        *,
+        device: str | None = None,
+        lanes: tuple[Lane, Lane] | None = None,
+        identity: Identity | None = None,
+        latest: bool = True,
     ) -> list[CoRunRecord]:
-        """Co-run records in the order they were made; of several of the same work on the same lanes the last counts.
+        """Co-run records in the order they were made.
 
         Args:
             device: `Device.id`.
             lanes: only this victim's lane beside this other one.
             identity: only exactly this one.
+            latest: of several of the same work on the same lanes only the last; False gives them all.
         """
         table = schema.coruns
         conditions = [] if device is None else [table.c.device == device]
@@ -233,9 +249,11 @@ class Store:
             conditions += [table.c.victim_lane == one, table.c.beside_lane == two]
         if identity is not None:
             conditions.append(table.c.identity == rows.identity_json(identity))
-        same = ("victim", "victim_lane", "beside", "beside_lane", "identity")
-        last = {tuple(row[name] for name in same): row for row in self._select(table, conditions, "", None)}
-        found = sorted(last.values(), key=lambda row: int(row["id"]))
+        found = self._select(table, conditions, "", None)
+        if latest:
+            same = ("victim", "victim_lane", "beside", "beside_lane", "identity")
+            last = {tuple(row[name] for name in same): row for row in found}
+            found = sorted(last.values(), key=lambda row: int(row["id"]))
         sides = {side for row in found for side in (row["victim"], row["beside"])}
         self._load_kernels({signature for side in sides for signature in rows.signatures_of(side)})
         return self._decoded(found, lambda row: rows.corun_of(row, self._kernels))

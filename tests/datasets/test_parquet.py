@@ -1,4 +1,4 @@
-"""Export and import of profile records."""
+"""Export and import of profile and co-run records."""
 
 from __future__ import annotations
 
@@ -213,5 +213,5 @@ def test_missing_files_and_foreign_columns_are_named(exported: Path, empty: Stor
         with pytest.raises(StoreError, match="lacks the columns signature"):
             import_parquet(empty, exported)
         exported.unlink()
-        with pytest.raises(StoreError, match="not a Parquet file"):
+        with pytest.raises(StoreError, match=r"records\.parquet is missing"):
             import_parquet(empty, exported)

@@ -39,12 +39,19 @@ def datasets_show(
 
 @datasets.command("export")
 def datasets_export(path: Annotated[str, typer.Argument(help="Parquet file to write.")], as_json: Json = False) -> None:
-    """Export all profile records as Parquet, with a card beside it."""
+    """Export all profile and co-run records as Parquet, with a card beside it."""
+    import json
+
     from autotune.datasets import Store, export_parquet, home
 
     with Store(f"sqlite:///{home() / 'profiles.db'}") as store:
         card = export_parquet(store, Path(path))
-    print_json({"schema_version": 1, "path": path, "card": str(card)}) if as_json else typer.echo(f"written: {path}")
+    held = json.loads(card.read_text(encoding="utf-8"))
+    counts = {"records": held["records"], "coruns": held.get("coruns", {}).get("records", 0)}
+    if as_json:
+        print_json({"schema_version": 1, "path": path, "card": str(card)} | counts)
+    else:
+        typer.echo(f"written: {path}, {counts['records']} records, {counts['coruns']} co-runs")
 
 
 @datasets.command("import")
@@ -53,10 +60,10 @@ def datasets_import(
     name: Annotated[str, typer.Option("--as", help="Which public table it is, if its name does not say.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Import profile records that `export` wrote, or a public table; what is refused is counted with its reasons."""
+    """Import records that `export` wrote, or a public table; what is refused is counted with its reasons."""
     from autotune.core.codec import encode
     from autotune.datasets import Store, home, import_parquet
-    from autotune.datasets.parquet import card_path
+    from autotune.datasets.cards import card_path
     from autotune.datasets.public import import_public
 
     if name or not card_path(Path(path)).exists():
