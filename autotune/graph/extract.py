@@ -10,9 +10,9 @@ import onnx
 
 from autotune.core import TensorSpec
 from autotune.errors import ModelError, StoreError
-from autotune.graph.files import copy_file, link_or_copy, subgraphs
+from autotune.graph.files import copy_file, link_or_copy
 from autotune.graph.graph import Graph
-from autotune.graph.prepare import WEIGHTS_FILE
+from autotune.graph.prepare import WEIGHTS_FILE, has_bodies
 from autotune.graph.values import used_names
 
 SubModel = tuple[onnx.ModelProto, tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
@@ -75,8 +75,7 @@ def open_folder(graph: Graph, folder: Path) -> None:
     weights = graph.path.parent / WEIGHTS_FILE
     if weights.exists() and not (folder / WEIGHTS_FILE).exists():
         # ONNX Runtime 1.32 refuses a file with several links for the weights of an If's or a Loop's body
-        nested = any(subgraphs(node) for node in graph.model.graph.node)
-        (copy_file if nested else link_or_copy)(weights, folder / WEIGHTS_FILE)
+        (copy_file if has_bodies(graph.model) else link_or_copy)(weights, folder / WEIGHTS_FILE)
 
 
 def write_model(model: onnx.ModelProto, path: Path) -> None:

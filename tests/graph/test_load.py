@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from autotune.core import TensorSpec
 from autotune.errors import ModelError, ModelFileError, UnresolvedDimensionError, UnsupportedModelError, UsageError
 from autotune.graph import embedding_limits, extract, load, random_inputs
+from autotune.graph.prepare import WEIGHTS_FILE
 
 from .conftest import Net, session
 
@@ -214,6 +215,34 @@ def test_control_flow_with_captured_tensors_stays_in_one_stage_and_can_be_cut_ar
         got = stage.run(names, {item.name: tensors[item.name] for item in stage.get_inputs()})
         tensors |= dict(zip(names, got, strict=True))
     np.testing.assert_array_equal(tensors["y"], session(path).run(None, feeds)[0])
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_stages_share_their_weights_unless_a_body_has_some(tmp_path: Path, nested: bool) -> None:
+    """ONNX Runtime 1.32 refuses a file with several hard links for the weights of an If's or a Loop's body."""
+    heavy = numpy_helper.from_array(np.full((64, 64), 0.5, np.float32), "heavy")
+    product = helper.make_node("MatMul", ["x", "heavy"], ["r"])
+    if nested:
+        same = helper.make_graph([helper.make_node("Neg", ["x"], ["r"])], "same", [], [value("r", [1, 64])])
+        body = helper.make_graph([product], "body", [], [value("r", [1, 64])], [heavy])
+        nodes = [
+            helper.make_node("ReduceSum", ["x"], ["total"], keepdims=0),
+            helper.make_node("Less", ["total", "zero"], ["cond"]),
+            helper.make_node("If", ["cond"], ["chosen"], then_branch=same, else_branch=body),
+            helper.make_node("Exp", ["chosen"], ["y"]),
+        ]
+        weights = [numpy_helper.from_array(np.float32(0), "zero")]
+    else:
+        nodes, weights = [product, helper.make_node("Exp", ["r"], ["y"])], [heavy]
+    path = save(tmp_path / "m.onnx", nodes, [value("x", [1, 64])], [value("y", [1, 64])], weights)
+    graph = load(path)
+    (file,) = extract(graph, [(0, len(graph.kernels))], tmp_path / "stages")
+    stored = tmp_path / "stages" / WEIGHTS_FILE
+    assert stored.stat().st_size >= heavy.ByteSize() // 2
+    assert (stored.stat().st_nlink == 1) == nested
+    for sign in (1, -1):  # either branch
+        feeds = {"x": np.full((1, 64), sign * 0.01, np.float32)}
+        np.testing.assert_array_equal(session(file.path).run(None, feeds)[0], session(path).run(None, feeds)[0])
 
 
 def test_shapes_that_depend_on_data_are_unknown_but_load(tmp_path: Path) -> None:
