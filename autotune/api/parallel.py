@@ -14,8 +14,8 @@ from autotune.api.deciding import has_time, reserve_s
 from autotune.api.knowledge import Knowledge
 from autotune.api.run import Contender, Run
 from autotune.api.verifying import measure_round, round_s
-from autotune.core import Concurrency, Lane, Measurement, Precision, Scenario
-from autotune.graph import find_sites
+from autotune.core import Concurrency, Lane, Measurement, Precision, Scenario, SplitChoice
+from autotune.graph import Split, can_divide, find_sites
 from autotune.planning import KernelNeeds, LaneTeam, Proposal, kernel_needs, parallel_proposals
 from autotune.planning.costs import Floats, LaneCost
 from autotune.predictor import SlowdownPredictor
@@ -24,6 +24,8 @@ from autotune.simulator import CoRun, SlowdownTable, slowdowns
 MOST_MEASURED = 3
 """Measurements after which plans that work at the same time are given up."""
 MOST_TEAMS = 3
+MOST_LANES = 4
+"""Of a team: each further lane has less to do, and one more to wait for."""
 PLACING_S = 1.0
 LEAST_GAIN = 1.015
 """Predicted gain under which a plan is not worth a measurement."""
@@ -87,6 +89,11 @@ def parallel_round(run: Run, knowledge: Knowledge, number: int) -> None:
 def _proposals(run: Run, teams: Sequence[LaneTeam]) -> list[Proposal]:
     graph = run.task.graph
     sites = find_sites(graph, longest=LONGEST_CHAIN)
+
+    def fits(split: SplitChoice) -> bool:
+        names = tuple(name for kernel in split.kernels for name in graph.kernels[kernel].operators)
+        return can_divide(graph, Split(operators=names, axis=split.axis, shares=split.shares))
+
     found: dict[str, Proposal] = {}
     for team in teams:
         for proposal in parallel_proposals(
@@ -96,26 +103,31 @@ def _proposals(run: Run, teams: Sequence[LaneTeam]) -> list[Proposal]:
             sites=sites,
             seconds=PLACING_S,
             seed=run.settings.seed,
+            fits=fits,
         ):
             found.setdefault(proposal.candidate.hash, proposal)
     return sorted(found.values(), key=lambda proposal: proposal.predicted_us)
 
 
 def lane_teams(run: Run, knowledge: Knowledge, *, faster_than_us: float) -> list[LaneTeam]:
-    """Pairs of lanes that could beat that time if they shared the work without any loss; the most promising first."""
+    """Lanes that could beat that time if they shared the work without any loss; the most promising first.
+
+    The more lanes, the better they would be without loss, so the best of each number of lanes comes before all others.
+    """
     players = _players(run, knowledge)
-    cores = run.place.device.cores
-    ranked = sorted(_pairs(players, cores), key=_without_loss_us)
-    good = [pair for pair in ranked if _without_loss_us(pair) < faster_than_us][:MOST_TEAMS]
+    ranked = sorted(_groups(players, run.place.device.cores), key=_without_loss_us)
+    good = [group for group in ranked if _without_loss_us(group) < faster_than_us]
     if not good:
         return []
+    first = list({len(group): group for group in reversed(good)}.values())
+    chosen = [*first, *(group for group in good if all(group is not own for own in first))][:MOST_TEAMS]
     needs = kernel_needs(run.task.graph)
     predictor = slowdown_predictor(run.place, run.store)
-    return [_team(run, pair, needs, predictor) for pair in good]
+    return [_team(run, group, needs, predictor) for group in sorted(chosen, key=_without_loss_us)]
 
 
-def _without_loss_us(pair: Sequence[Player]) -> float:
-    return 1 / sum(1 / player.whole_us for player in pair)
+def _without_loss_us(group: Sequence[Player]) -> float:
+    return 1 / sum(1 / player.whole_us for player in group)
 
 
 def _players(run: Run, knowledge: Knowledge) -> list[Player]:
@@ -128,7 +140,7 @@ def _players(run: Run, knowledge: Knowledge) -> list[Player]:
             continue
         key = (lane.processor, lane.precision, lane.concurrency.threads)
         whole_us = _alone_us(contender)
-        if not lane.concurrency.threads or (key in found and found[key].whole_us <= whole_us):
+        if (lane.on_cpu and not lane.concurrency.threads) or (key in found and found[key].whole_us <= whole_us):
             continue
         own, kernel_us = kernels
         cost = knowledge.stage_cost.get(own, LaneCost(call_us=0.0, per_byte_in_us=0.0, per_byte_out_us=0.0))
@@ -155,19 +167,26 @@ def _kernels_like(knowledge: Knowledge, lane: Lane) -> tuple[Lane, Floats] | Non
     return nearest, knowledge.kernel_us[nearest]
 
 
-def _pairs(players: Sequence[Player], cores: Sequence[int]) -> Iterator[tuple[Player, Player]]:
-    """Two processors with memory and cores of their own, or two shares of the cores, pinned."""
-    for first, second in itertools.combinations_with_replacement(players, 2):
-        if not (first.lane.on_cpu and second.lane.on_cpu):
-            if first.lane.processor != second.lane.processor:
-                yield first, second
-            continue
-        threads = first.lane.concurrency.threads, second.lane.concurrency.threads
-        if sum(threads) <= len(cores):
-            yield (
-                replace(first, lane=_pinned(first.lane, cores[: threads[0]])),
-                replace(second, lane=_pinned(second.lane, cores[threads[0] : sum(threads)])),
-            )
+def _groups(players: Sequence[Player], cores: Sequence[int]) -> Iterator[tuple[Player, ...]]:
+    """Two or more lanes: processors with memory and cores of their own, and shares of the cores, pinned."""
+    devices = {player.lane.processor for player in players if not player.lane.on_cpu}
+    for size in range(2, min(MOST_LANES, len(cores) + len(devices)) + 1):
+        for group in itertools.combinations_with_replacement(players, size):
+            others = [player.lane.processor for player in group if not player.lane.on_cpu]
+            threads = sum(player.lane.concurrency.threads for player in group if player.lane.on_cpu)
+            if len(set(others)) == len(others) and threads <= len(cores):
+                yield _apart(group, cores) if size - len(others) > 1 else group
+
+
+def _apart(group: Sequence[Player], cores: Sequence[int]) -> tuple[Player, ...]:
+    """Those on the CPU pinned to cores of their own."""
+    found, first = [], 0
+    for player in group:
+        threads = player.lane.concurrency.threads if player.lane.on_cpu else 0
+        own = cores[first : first + threads]
+        first += threads
+        found.append(replace(player, lane=_pinned(player.lane, own)) if own else player)
+    return tuple(found)
 
 
 def _pinned(lane: Lane, cores: Sequence[int]) -> Lane:
@@ -175,18 +194,18 @@ def _pinned(lane: Lane, cores: Sequence[int]) -> Lane:
     return replace(lane, concurrency=Concurrency(threads=len(cores), cores=tuple(cores), spinning=spinning))
 
 
-def _team(run: Run, pair: Sequence[Player], needs: KernelNeeds, predictor: SlowdownPredictor) -> LaneTeam:
-    lanes = tuple(player.lane for player in pair)
+def _team(run: Run, group: Sequence[Player], needs: KernelNeeds, predictor: SlowdownPredictor) -> LaneTeam:
+    lanes = tuple(player.lane for player in group)
     corun: CoRun = {}
     if run.settings.scenario is Scenario.SINGLE_STREAM:  # with several callers each was measured beside the others
         kernels = [use.kernel for use in run.task.graph.kernels]
-        table = SlowdownTable(kernels, {player.lane: player.kernel_us for player in pair}, predictor)
+        table = SlowdownTable(kernels, {player.lane: player.kernel_us for player in group}, predictor)
         everything = tuple(range(len(kernels)))
         corun = slowdowns(table, [everything] * len(lanes), range(len(lanes)), lanes)
     return LaneTeam(
         lanes=lanes,
-        kernel_us=np.stack([player.kernel_us for player in pair], axis=1),
-        costs=tuple(player.cost for player in pair),
+        kernel_us=np.stack([player.kernel_us for player in group], axis=1),
+        costs=tuple(player.cost for player in group),
         needs=needs,
         corun=corun,
     )

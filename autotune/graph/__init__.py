@@ -10,7 +10,7 @@ from autotune.graph.inputs import embedding_limits, random_inputs
 from autotune.graph.node_sets import NodeSet, NodeSetFile, extract_sets, partition
 from autotune.graph.operators import Operator
 from autotune.graph.parts import OutputPart
-from autotune.graph.splits import Divided, Split, SplitKind, SplitSite, divide, find_sites
+from autotune.graph.splits import Divided, Split, SplitKind, SplitSite, can_divide, divide, find_sites
 
 __all__ = [
     "Cut",
@@ -27,6 +27,7 @@ __all__ = [
     "SplitSite",
     "StageFile",
     "build_kernel",
+    "can_divide",
     "chainable",
     "divide",
     "embedding_limits",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -64,6 +65,31 @@ class LaneTeam:
     costs: tuple[LaneCost, ...]
     needs: KernelNeeds
     corun: Mapping[tuple[int, int], float] = field(default_factory=dict)
+
+    def unlike(self, lanes: Sequence[int]) -> list[int]:
+        """Lanes of which no two are alike: the same costs, processor and slowdowns, on other cores."""
+        return [group[0] for group in self.unlike_groups((lane,) for lane in lanes)]
+
+    def unlike_groups(self, groups: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        """Groups of lanes, in order, without those that would be the same with lanes that are alike."""
+        kinds = [
+            (
+                lane.processor,
+                lane.precision,
+                self.kernel_us[:, at].tobytes(),
+                self.costs[at],
+                tuple(sorted(by for pair, by in self.corun.items() if pair[0] == at)),
+            )
+            for at, lane in enumerate(self.lanes)
+        ]
+        found: dict[tuple[object, ...], tuple[int, ...]] = {}
+        for group in groups:
+            found.setdefault(tuple(kinds[lane] for lane in group), group)
+        return list(found.values())
+
+    def beside(self, lane: int, others: Iterable[int]) -> float:
+        """How many times longer a lane takes while the others are busy."""
+        return math.prod(self.corun.get((lane, other), 1.0) for other in others if other != lane)
 
     def estimate_us(self, candidate: Candidate, scenario: Scenario) -> float:
         """Predicted time of one request (SingleStream) or per sample (Offline), by simulation."""

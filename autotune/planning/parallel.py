@@ -11,18 +11,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from autotune.core import Candidate, Lane, Scenario, SplitChoice, StageChoice
+from autotune.core import Candidate, Scenario, StageChoice
 from autotune.graph import Cut, SplitSite
+from autotune.planning.costs import Floats
+from autotune.planning.divided import Fits, split_candidates
 from autotune.planning.explore import Proposal
 from autotune.planning.lane_team import HANDOVER_US, LaneTeam
 from autotune.planning.placement import place
-from autotune.planning.sharing import Sharing, share_between
 from autotune.simulator import TaskGraph
-
-SHARES = tuple(step / 8 for step in range(1, 8))
-SPLIT_GAIN = 1.05
-"""A chain is divided only if it is predicted to be this many times faster."""
 
 
 def parallel_proposals(
@@ -33,6 +31,7 @@ def parallel_proposals(
     sites: Sequence[SplitSite],
     seconds: float,
     seed: int,
+    fits: Fits | None = None,
 ) -> list[Proposal]:
     """What the lanes of a team could do together, predicted; fastest first.
 
@@ -43,12 +42,13 @@ def parallel_proposals(
         sites: chains that can be divided.
         seconds: most time for placing branches.
         seed: of it.
+        fits: whether a chain can be divided into more than two parts; None: all can.
     """
     found: list[tuple[str, Candidate]] = []
     branches = branch_candidate(team, seconds=seconds, seed=seed)
     if branches is not None:
         found.append(("branches", branches))
-    found += [("splits", candidate) for candidate in split_candidates(team, sites)]
+    found += [("splits", candidate) for candidate in split_candidates(team, sites, fits=fits)]
     if scenario is Scenario.OFFLINE:
         found += [("pipeline", candidate) for candidate in pipeline_candidates(team, cuts)]
     if scenario is Scenario.OFFLINE:
@@ -129,78 +129,39 @@ def stages_of(team: LaneTeam, processor: Sequence[int], order: Sequence[int], *,
 def pipeline_candidates(team: LaneTeam, cuts: Sequence[Cut]) -> Iterator[Candidate]:
     """Each order of the lanes, cut where the slowest of them has least to do."""
     count = len(cuts) - 1
-    legal = [cut.position for cut in cuts if cut.legal]
-    prefix = np.concatenate([np.zeros((1, len(team.lanes))), np.cumsum(team.kernel_us, axis=0)])
-    for order in itertools.permutations(range(len(team.lanes))):
-        best: dict[int, tuple[float, tuple[int, ...]]] = {0: (0.0, (0,))}
-        for depth, lane in enumerate(order):
-            stops = [count] if depth == len(order) - 1 else legal
-            reached: dict[int, tuple[float, tuple[int, ...]]] = {}
-            for (start, (load, path)), stop in itertools.product(best.items(), stops):
-                if stop > start:
-                    heaviest = max(load, float(prefix[stop, lane] - prefix[start, lane]) + team.costs[lane].call_us)
-                    if heaviest < reached.get(stop, (np.inf, ()))[0]:
-                        reached[stop] = (heaviest, (*path, stop))
-            best = reached
-        if count in best and np.isfinite(best[count][0]):
-            spans = itertools.pairwise(best[count][1])
+    inner = [cut.position for cut in cuts if cut.legal and 0 < cut.position < count]
+    positions = np.array([0, *inner, count])
+    for order in team.unlike_groups(itertools.permutations(range(len(team.lanes)))):
+        path = _evenly_cut([_between(team, lane, positions) for lane in order])
+        if path is not None:
+            spans = itertools.pairwise(int(positions[at]) for at in path)
             stages = [
                 StageChoice(start=a, stop=b, lane=team.lanes[lane]) for (a, b), lane in zip(spans, order, strict=True)
             ]
             yield Candidate(stages=tuple(stages))
 
 
-def split_candidates(team: LaneTeam, sites: Sequence[SplitSite]) -> Iterator[Candidate]:
-    """One lane runs the model, another takes a share of the chains that are predicted to gain by it."""
-    for first, second in itertools.permutations(range(len(team.lanes)), 2):
-        chosen: list[tuple[float, SplitSite, float]] = []
-        for site in sites:
-            sharing = _share(team, site, first, second)
-            if sharing.is_split:
-                chosen.append((sharing.solo_us - sharing.latency_us, site, sharing.share))
-        taken: set[int] = set()
-        splits: list[SplitChoice] = []
-        for _, site, share in sorted(chosen, key=lambda item: -item[0]):
-            if not taken & set(site.kernels):
-                taken |= set(site.kernels)
-                splits.append(SplitChoice(kernels=site.kernels, axis=site.axis, shares=(share, 1 - share)))
-        if splits:
-            yield divided_candidate(team, splits, (team.lanes[first], team.lanes[second]))
+def _between(team: LaneTeam, lane: int, positions: NDArray[np.int64]) -> Floats:
+    """[P, P] what a stage of the lane takes from one position to a later one, inf where it cannot be."""
+    us = team.kernel_us[:, lane]
+    able = np.isfinite(us)
+    done, blocked = (np.concatenate([[0.0], np.cumsum(own)])[positions] for own in (np.where(able, us, 0.0), ~able))
+    found: Floats = done[None, :] - done[:, None] + team.costs[lane].call_us
+    found[(blocked[None, :] > blocked[:, None]) | (positions[None, :] <= positions[:, None])] = np.inf
+    return found
 
 
-def _share(team: LaneTeam, site: SplitSite, first: int, second: int) -> Sharing:
-    """How much of a chain the first lane keeps; the whole chain never goes to the second."""
-    times = team.kernel_us[list(site.kernels)].sum(axis=0)
-
-    def first_us(share: float) -> float:
-        return share * float(times[first]) * (team.corun.get((first, second), 1.0) if share < 1 else 1.0)
-
-    def second_us(share: float) -> float:
-        return share * float(times[second]) * team.corun.get((second, first), 1.0) if share < 1 else float("inf")
-
-    sync_us = 2 * HANDOVER_US + team.costs[first].call_us + team.costs[second].call_us
-    return share_between(first_us, second_us, shares=SHARES, sync_us=sync_us, least_gain=SPLIT_GAIN)
-
-
-def divided_candidate(team: LaneTeam, splits: Sequence[SplitChoice], lanes: tuple[Lane, Lane]) -> Candidate:
-    """The first lane runs the model, the second its parts of the divided chains.
-
-    A kernel outside the splits runs as early as it can: after the last split that it needs.
-    """
-    split_of = {kernel: split for split in splits for kernel in split.kernels}
-    ordered = sorted(splits, key=lambda split: max(split.kernels))
-    rank = {split.kernels: at + 1 for at, split in enumerate(ordered)}
-    level: dict[int, int] = {}
-    rest: list[list[int]] = [[] for _ in range(len(ordered) + 1)]
-    for kernel, before in enumerate(team.needs.before):
-        level[kernel] = max((level[k] for k in before), default=0)
-        if kernel in split_of:
-            level[kernel] = rank[split_of[kernel].kernels]
-        else:
-            rest[level[kernel]].append(kernel)
-    stages = [StageChoice.of(rest[0], lanes[0])] if rest[0] else []
-    for at, split in enumerate(ordered):
-        stages += [StageChoice.of(split.kernels, lane, part=part) for part, lane in enumerate(lanes)]
-        if rest[at + 1]:
-            stages.append(StageChoice.of(rest[at + 1], lanes[0]))
-    return Candidate(stages=tuple(stages), splits=tuple(ordered))
+def _evenly_cut(stages_us: Sequence[Floats]) -> list[int] | None:
+    """Where each stage begins, and the end, so that the heaviest is lightest; None where the stages cannot be."""
+    heaviest = stages_us[0][0]
+    came: list[NDArray[np.int64]] = []
+    for stage_us in stages_us[1:]:
+        both = np.maximum(heaviest[:, None], stage_us)
+        came.append(both.argmin(axis=0))
+        heaviest = both.min(axis=0)
+    if not np.isfinite(heaviest[-1]):
+        return None
+    path = [len(heaviest) - 1]
+    for sources in reversed(came):
+        path.append(int(sources[path[-1]]))
+    return [0, *reversed(path)]

@@ -7,7 +7,7 @@ and keeps chains divided, HeteroLLM (arXiv 2501.14794) divides matrix products b
 """
 
 from autotune.graph.splits.divide import Divided, divide
-from autotune.graph.splits.rewrite import Split
+from autotune.graph.splits.rewrite import Split, can_divide
 from autotune.graph.splits.sites import SplitKind, SplitSite, find_sites
 
-__all__ = ["Divided", "Split", "SplitKind", "SplitSite", "divide", "find_sites"]
+__all__ = ["Divided", "Split", "SplitKind", "SplitSite", "can_divide", "divide", "find_sites"]

@@ -99,6 +99,17 @@ def rewrite(graph: Graph, splits: Sequence[Split], weights: WeightsWriter) -> Re
     return result
 
 
+def can_divide(graph: Graph, split: Split) -> bool:
+    """Whether a chain can be divided so: each part, between its neighbours' ends, and not only in two."""
+    try:
+        chain = chain_of(graph, split.operators)
+        for region in _regions(chain, split):
+            chain.share(region)
+    except SplitError:
+        return False
+    return True
+
+
 def _regions(chain: Chain, split: Split) -> list[Region]:
     rank = len(chain.shape)
     if not -rank <= split.axis < rank:
