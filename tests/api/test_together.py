@@ -26,6 +26,7 @@ from autotune.api import (
     search_together,
     searching,
     together_bench,
+    together_looking,
     together_measuring,
 )
 from autotune.api import together as orchestration
@@ -196,6 +197,26 @@ def _runs_and_benches(result: JointSearchResult, pair: Path) -> None:
     gain = bench.rows[1].plan_gain
     assert gain is not None
     assert gain.ratio == pytest.approx(1.4)
+
+
+def test_what_co_runs_tell_is_in_the_predictions_and_in_the_result(pair: Path, hasty: object) -> None:
+    class Slowing:
+        predictor = SimpleNamespace(records=7)
+
+        def __call__(self, *_: object) -> float:
+            return 1.25
+
+    plain = search_pair(pair)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(together_looking, "contention_of", lambda _: Slowing())
+        told = search_pair(pair)
+    predicted = []
+    for result, slowing in ((plain, "shared cores"), (told, "co-runs")):
+        (space,) = [found for found in result.verified if found["sharing"] == "space"]
+        assert space["slowing"] == slowing
+        predicted.append(cast("float", space["predicted"]))
+    assert predicted[1] == pytest.approx(predicted[0] / 1.25)
+    assert told.to_json()["contention"] == {"co_runs": 7}
 
 
 def test_one_run_is_tracked_with_metrics_of_each_model(pair: Path, hasty: object) -> None:
