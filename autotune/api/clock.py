@@ -51,9 +51,15 @@ class Budget:
         finally:
             self.total_s += min(most_s, self._clock() - begin)
 
-    def make_room(self, needed_s: float, *, most_s: float) -> None:
-        """Raises the budget so that so many seconds are left, to `most_s` at most; never lowers it."""
-        self.total_s = max(self.total_s, min(most_s, self.elapsed_s + needed_s))
+    def make_room(self, needed_s: float, *, most_s: float) -> bool:
+        """Raises the budget so that so many seconds are left, to `most_s` at most; never lowers it.
+
+        Returns:
+            Whether they are left now.
+        """
+        needed_s += self.elapsed_s
+        self.total_s = max(self.total_s, min(most_s, needed_s))
+        return self.total_s >= needed_s
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

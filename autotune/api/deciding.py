@@ -13,7 +13,7 @@ from autotune.core import (
     Failure,
     Measurement,
 )
-from autotune.planning import Decision, decide_winner
+from autotune.planning import Decision, decide_winner, undisturbed
 from autotune.profiler import decide, run_outputs
 from autotune.profiler.decide import BLOCKS
 
@@ -39,6 +39,7 @@ def decide_run(run: Run) -> Decision | None:
     launches = _affordable_launches(finalists, run.budget.left_s, LAUNCHES)
     if launches:
         _launch(run, finalists, launches)
+        _repeat_disturbed(run, finalists)
     decision = conclude(run)
     if decision is None:
         run.warnings.append("no time was left for enough deciding launches: the figures are from screening.")
@@ -49,12 +50,13 @@ def decide_run(run: Run) -> Decision | None:
     more = _affordable_launches(finalists, run.budget.left_s, MORE_LAUNCHES - launches)
     if more:
         _launch(run, finalists, more)
+        _repeat_disturbed(run, finalists)
     return conclude(run)
 
 
 def _launch(run: Run, finalists: Sequence[Contender], launches: int) -> None:
-    """Adds deciding launches of the finalists, an even number so that both halves stay equal."""
-    before = len(next(iter(run.launches.values()), ()))
+    """Adds deciding launches of the finalists."""
+    before = _count(run)
     total = before + launches
     run.observer.progress("decide", before, total, text=", ".join(c.name for c in finalists))
 
@@ -76,6 +78,23 @@ def _launch(run: Run, finalists: Sequence[Contender], launches: int) -> None:
         stop=lambda: run.budget.left_s < 0,
         on_launch=keep,
     )
+
+
+def _repeat_disturbed(run: Run, finalists: Sequence[Contender]) -> None:
+    """Makes launches again in which the whole machine was slowed, if there is time, and forgets those."""
+    lost = _count(run) - len(undisturbed(run.launches))
+    if lost and has_time(run, lost * launch_s(finalists)):
+        _launch(run, finalists, lost)
+    made, good = _count(run), undisturbed(run.launches)
+    if len(good) < made and len(good) >= MIN_LAUNCHES:
+        run.launches = {name: [results[at] for at in good] for name, results in run.launches.items()}
+        run.warnings.append(
+            f"{made - len(good)} of {made} deciding launches do not count: something else slowed the whole machine."
+        )
+
+
+def _count(run: Run) -> int:
+    return len(next(iter(run.launches.values()), ()))
 
 
 def conclude(run: Run) -> Decision | None:
@@ -109,10 +128,9 @@ def reserve_s(run: Run, launches: int = LAUNCHES) -> float:
 
 
 def has_time(run: Run, needed_s: float) -> bool:
-    """Whether the budget has so many seconds left; one that nobody asked for gives way to a predicted gain."""
-    if run.settings.budget_s is None:
-        run.budget.make_room(needed_s, most_s=DEFAULT_BUDGET_S)
-    return run.budget.left_s >= needed_s
+    """Whether the budget has so many seconds left; one that nobody asked for gives way to what is promising."""
+    most_s = DEFAULT_BUDGET_S if run.settings.budget_s is None else run.budget.total_s
+    return run.budget.make_room(needed_s, most_s=most_s)
 
 
 def _affordable_launches(finalists: list[Contender], left_s: float, wanted: int) -> int:

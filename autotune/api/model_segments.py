@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from autotune.api.calibration import SegmentTimes
-from autotune.api.deciding import reserve_s
+from autotune.api.deciding import has_time, reserve_s
 from autotune.api.knowledge import Knowledge
 from autotune.api.known_costs import lane_identity
 from autotune.api.run import DEFAULT, Contender, Run
@@ -32,12 +32,12 @@ def measure_segments(run: Run, knowledge: Knowledge) -> None:
     graph = run.task.graph
     weight = np.mean([np.where(np.isfinite(us), us, 0.0) for us in knowledge.kernel_us.values()], axis=0)
     ranges = segment_ranges(graph.cuts, weight, count=SEGMENTS)
-    if len(ranges) < 2 or run.budget.left_s < reserve_s(run):
+    if len(ranges) < 2 or not has_time(run, reserve_s(run)):
         return
     files = run.bench.files(ranges)
     for setting in knowledge.settings:
         for lane in knowledge.lanes[setting]:
-            if run.budget.left_s > reserve_s(run):
+            if has_time(run, reserve_s(run)):
                 _time_segments(run, knowledge, setting, lane, files)
         _time_changes(run, knowledge, setting, files)
     _measure_errors(run, knowledge, weight)
@@ -108,7 +108,7 @@ def _time_changes(run: Run, knowledge: Knowledge, setting: Setting, files: Seque
             best.setdefault(lane.processor, lane)
     for first, second in combinations(best.values(), 2):
         whole = _whole(run, setting, first)
-        if whole is None or run.budget.left_s < reserve_s(run):
+        if whole is None or not has_time(run, reserve_s(run)):
             continue
         run.observer.progress("segments", 0, 0, text=f"{first} and {second} in turns")
         found = time_chain(

@@ -14,6 +14,8 @@ LaunchTimes = Mapping[str, Sequence[Measurement | Failure]]
 """Job name -> one result per launch; launch i of every job is the same launch."""
 
 CONFIDENCE = 0.95
+DISTURBED = 1.2
+"""Times its own fastest launch from where on a job counts as slowed; launches as such differ by 2–7 %."""
 EVEN = 1.01
 """Speedup under which two single sessions count as even."""
 
@@ -61,6 +63,23 @@ def interval(logs: Sequence[float]) -> Ratio | None:
 
     reach = float(stdtrit(len(logs) - 1, 0.5 + CONFIDENCE / 2)) * float(np.std(logs, ddof=1)) / len(logs) ** 0.5
     return Ratio(ratio=math.exp(mean), low=math.exp(mean - reach), high=math.exp(mean + reach))
+
+
+def undisturbed(times: LaunchTimes) -> list[int]:
+    """Launches in which the machine was not slower as a whole: positions, all of them where nothing was disturbed.
+
+    What else a machine does slows all jobs of a launch, since they are interleaved; a job that is slow on its own
+    says something about itself. So a launch is disturbed where at least half of its jobs took `DISTURBED` times their
+    own fastest launch, whichever jobs those are.
+    """
+    levels = [
+        [result.median_us if isinstance(result, Measurement) else math.nan for result in results]
+        for results in times.values()
+    ]
+    slowed = [np.asarray(row) > DISTURBED * np.nanmin(row) for row in levels if not np.isnan(row).all()]
+    if not slowed:
+        return list(range(max((len(row) for row in levels), default=0)))
+    return [at for at, share in enumerate(np.mean(slowed, axis=0)) if share < 0.5]
 
 
 def _half(times: LaunchTimes, which: int) -> dict[str, list[Measurement | Failure]]:

@@ -13,6 +13,10 @@ from autotune.profiler.worker import Worker
 
 LIVE_JOBS = 5
 MOST_RUNS = 200
+MOST_TIMES = 3
+"""Rounds go on up to so many times their number while a job's fastest ones disagree."""
+SETTLED = 1.1
+"""Slowest over fastest of the rounds that count, from where on they disagree: something disturbed them."""
 
 
 def screen(
@@ -29,7 +33,7 @@ def screen(
 
     Args:
         jobs: what to time.
-        rounds: samples of each job; a sample is the median of a round's runs.
+        rounds: samples of each job; a sample is the median of a round's runs. More are made while they disagree.
         round_s: seconds of a round, at least one run.
         drain_s: seconds that a session runs undisturbed before each of its rounds.
         seed: of the order.
@@ -37,7 +41,8 @@ def screen(
         on_result: is told of each result as it comes.
 
     Returns:
-        One result per job, in order, with the faster half of its rounds: what else goes on in a machine only adds.
+        One result per job, in order, with the fastest rounds, half as many as asked for: what else goes on in a
+        machine only adds.
     """
     results: dict[int, Measurement | Failure] = {}
     with Worker() as worker:
@@ -82,7 +87,9 @@ def screen_here(jobs: Sequence[Job], rounds: int, round_s: float, drain_s: float
         except Exception as error:  # noqa: BLE001 - the edge of a worker process
             yield ("result", at, failure_of(error))
     samples: dict[int, list[float]] = {at: [] for at in open_jobs}
-    for _ in range(rounds):
+    for done in range(MOST_TIMES * rounds):
+        if done >= rounds and all(settled(fastest(samples[at], rounds)) for at in open_jobs):
+            break
         for at in order.sample(sorted(open_jobs), len(open_jobs)):
             yield ("running", at)
             try:
@@ -93,12 +100,17 @@ def screen_here(jobs: Sequence[Job], rounds: int, round_s: float, drain_s: float
                 open_jobs.pop(at).close()
                 yield ("result", at, failure_of(error))
     for at, opened in open_jobs.items():
-        kept = faster_half(samples[at])
+        kept = fastest(samples[at], rounds)
         result = Measurement(samples_us=kept, load_s=opened.load_s, peak_bytes=opened.peak_bytes)
         opened.close()
         yield ("result", at, result)
 
 
-def faster_half(rounds: Sequence[float]) -> tuple[float, ...]:
-    """The faster half of the rounds, the middle one included."""
-    return tuple(sorted(rounds)[: (len(rounds) + 1) // 2])
+def fastest(samples: Sequence[float], rounds: int) -> tuple[float, ...]:
+    """The fastest of the rounds, half as many as were asked for, the middle one included."""
+    return tuple(sorted(samples)[: (rounds + 1) // 2])
+
+
+def settled(kept: Sequence[float]) -> bool:
+    """Whether rounds agree."""
+    return not kept or kept[-1] <= SETTLED * kept[0]

@@ -53,9 +53,15 @@ def test_room_is_made_up_to_a_limit_and_never_taken_away() -> None:
     clock = Clock()
     budget = Budget(10.0, clock=clock)
     clock.now_s += 8.0
-    budget.make_room(5.0, most_s=20.0)
+    assert budget.make_room(5.0, most_s=20.0)
     assert budget.left_s == 5.0
-    budget.make_room(50.0, most_s=20.0)
+    assert not budget.make_room(50.0, most_s=20.0)
     assert budget.total_s == 20.0
-    budget.make_room(1.0, most_s=15.0)
+    assert budget.make_room(1.0, most_s=15.0)
     assert budget.total_s == 20.0
+
+
+def test_room_is_there_however_time_goes_on_while_it_is_made() -> None:
+    ticks = iter(range(1000))
+    budget = Budget(10.0, clock=lambda: float(next(ticks)))
+    assert budget.make_room(50.0, most_s=100.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autotune.core import Failure, FailureKind, Measurement
-from autotune.planning import decide_winner, speedup
+from autotune.planning import decide_winner, speedup, undisturbed
 
 
 def launches(level: float, *, count: int = 8, spread: float = 0.002, seed: int = 0) -> list[Measurement | Failure]:
@@ -97,3 +97,24 @@ def test_speedup_needs_two_launches_with_both() -> None:
     failed: list[Measurement | Failure] = [Failure(kind=FailureKind.HANG, message="deadline")]
     assert speedup(failed, launches(10, count=1)) is None
     assert speedup(launches(10, count=1), launches(10, count=1)) is None
+
+
+def test_launches_in_which_everything_was_slow_are_found() -> None:
+    slow = [1.0, 1.02, 1.9, 1.0, 1.5, 1.0]
+    times: dict[str, list[Measurement | Failure]] = {
+        "default": [Measurement(samples_us=(100 * f,)) for f in slow],
+        "single:a": [Measurement(samples_us=(80 * f,)) for f in slow],
+        "plan:1": [Measurement(samples_us=(60.0,)) for _ in slow],
+    }
+    assert undisturbed(times) == [0, 1, 3, 5]
+
+
+def test_a_job_that_is_slow_on_its_own_disturbs_nothing() -> None:
+    failed = Failure(kind=FailureKind.CRASH, message="killed by signal 11")
+    times: dict[str, list[Measurement | Failure]] = {
+        "default": launches(100),
+        "single:a": launches(80, seed=1),
+        "plan:1": [Measurement(samples_us=(60.0 if at % 2 else 200.0,)) for at in range(8)],
+        "plan:2": [failed] * 8,
+    }
+    assert undisturbed(times) == list(range(8))

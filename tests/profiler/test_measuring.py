@@ -13,7 +13,7 @@ from autotune.core import DEFAULT_LANE, Failure, FailureKind, Lane, Measurement,
 from autotune.graph import OutputPart, extract, load
 from autotune.profiler import Job, JobStage, decide, run_outputs, screen, stage_errors
 from autotune.profiler import screen as screening
-from autotune.profiler.screen import faster_half
+from autotune.profiler.screen import fastest, screen_here, settled
 
 
 def broken(job: Job) -> Job:
@@ -29,9 +29,51 @@ def test_screening_gives_one_result_per_job_in_order(job: Job) -> None:
     assert all(isinstance(r, Measurement) and r.load_s > 0 and r.peak_bytes > 0 for r in found)
 
 
-def test_the_faster_half_of_the_rounds_counts() -> None:
-    assert faster_half([5.0, 1.0, 9.0, 2.0, 7.0]) == (1.0, 2.0, 5.0)
-    assert faster_half([3.0]) == (3.0,)
+def test_the_fastest_rounds_count_half_as_many_as_were_asked_for() -> None:
+    assert fastest([5.0, 1.0, 9.0, 2.0, 7.0], 5) == (1.0, 2.0, 5.0)
+    assert fastest([5.0, 1.0, 9.0, 2.0, 7.0], 3) == (1.0, 2.0)
+    assert fastest([3.0], 1) == (3.0,)
+    assert settled((100.0, 104.0))
+    assert not settled((100.0, 104.0, 130.0))
+
+
+class Scripted:
+    """An opened job whose rounds take what the script says, the last one for ever."""
+
+    load_s, peak_bytes = 0.1, 1
+
+    def __init__(self, script: list[float]) -> None:
+        self.script, self.rounds = script, 0
+
+    def drain(self, seconds: float) -> None:
+        pass
+
+    def samples_us(self, **_: object) -> list[float]:
+        self.rounds += 1
+        return [self.script[min(self.rounds, len(self.script)) - 1]]
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("script", "rounds", "kept"),
+    [
+        ([100.0], 4, (100.0, 100.0)),
+        ([300.0, 260.0, 220.0, 180.0, 140.0, 100.0, 101.0], 7, (100.0, 101.0)),
+        ([float(100 * 2**at) for at in range(20, 0, -1)], 12, (51200.0, 102400.0)),
+    ],
+    ids=["quiet", "disturbed at first", "never settles"],
+)
+def test_rounds_go_on_while_something_disturbs_them(
+    job: Job, monkeypatch: pytest.MonkeyPatch, script: list[float], rounds: int, kept: tuple[float, ...]
+) -> None:
+    opened = {"quiet": Scripted([50.0]), "disturbed": Scripted(script)}
+    monkeypatch.setitem(screen_here.__globals__, "OpenJob", lambda job: opened[job.name])
+    jobs = [replace(job, name=name) for name in opened]
+    found = [item for item in screen_here(jobs, 4, 0.0, 0.0, 0) if item[0] == "result"]
+    assert [opened[name].rounds for name in opened] == [rounds, rounds]
+    assert found[1][2].samples_us == kept
 
 
 def test_a_job_that_cannot_be_opened_costs_itself_only(job: Job) -> None:
