@@ -13,13 +13,25 @@ from typing import TYPE_CHECKING, Any
 from autotune.core import CoRunMeasurement, CoRunRecord, Kernel, Measurement, ProfileRecord
 from autotune.datasets import rows
 from autotune.datasets.cards import COLUMNS, LICENCE, card_path, coruns_path, make_card, read_card
-from autotune.datasets.incoming import Incoming, RefusedRow, check_rows
+from autotune.datasets.incoming import RefusedRow, check_rows
 from autotune.datasets.incoming_coruns import CORUN_COLUMNS, LISTS, TIMES, check_coruns
 from autotune.datasets.store import Store
 from autotune.errors import StoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoRunReport:
+    """What an import did with co-run records, whose rows are in a file of their own; see `ImportReport`."""
+
+    added: int
+    known: int
+    refused: tuple[RefusedRow, ...]
+
+    def __str__(self) -> str:
+        return _counts(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,19 +42,22 @@ class ImportReport:
         added: profile records.
         known: likewise.
         refused: rows of the file.
-        coruns: the same of co-run records, rows of the file beside it; None where the export has none.
+        coruns: the same of co-run records; None where the export has none.
     """
 
     added: int
     known: int
     refused: tuple[RefusedRow, ...]
-    coruns: ImportReport | None = None
+    coruns: CoRunReport | None = None
 
     def __str__(self) -> str:
-        text = f"{self.added} records added, {self.known} known already, {len(self.refused)} refused"
-        first = self.refused[0] if self.refused else None
-        text = text if first is None else f"{text}, the first in row {first.row}: {first.reason}"
-        return text if self.coruns is None else f"{text}\nco-runs: {self.coruns}"
+        return _counts(self) if self.coruns is None else f"{_counts(self)}\nco-runs: {self.coruns}"
+
+
+def _counts(report: ImportReport | CoRunReport) -> str:
+    text = f"{report.added} records added, {report.known} known already, {len(report.refused)} refused"
+    first = report.refused[0] if report.refused else None
+    return text if first is None else f"{text}, the first in row {first.row}: {first.reason}"
 
 
 def export_parquet(
@@ -104,14 +119,12 @@ def import_parquet(store: Store, path: str | Path) -> ImportReport:
         devices={*incoming.devices, *(coruns.devices if coruns else ())},
         coruns=coruns.rows if coruns else (),
     )
-    report = _report(incoming, own)
-    if coruns is None:
-        return report
-    return ImportReport(added=report.added, known=report.known, refused=report.refused, coruns=_report(coruns, others))
-
-
-def _report(incoming: Incoming, added: int) -> ImportReport:
-    return ImportReport(added=added, known=incoming.count - added, refused=incoming.refused)
+    return ImportReport(
+        added=own,
+        known=incoming.count - own,
+        refused=incoming.refused,
+        coruns=CoRunReport(added=others, known=coruns.count - others, refused=coruns.refused) if coruns else None,
+    )
 
 
 def _write(tables: dict[Path, pa.Table]) -> None:
