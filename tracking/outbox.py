@@ -72,11 +72,15 @@ class Outbox:
             self._settled.set()
             self._warn(unusable(self._destination, error))
 
-    def finish(self, status: str, *, time_ms: int) -> None:
-        """Delivers the rest, ends a run left open with `status`; forgets the spool if all is written."""
+    def finish(self, status: str, *, time_ms: int) -> bool:
+        """Delivers the rest, ends a run left open with `status`; forgets the spool if all is written.
+
+        Returns:
+            Whether MLflow took what it was given.
+        """
         self.deliver(now=True)
         if self._waiting:
-            return
+            return False
         try:
             if self._writer is not None:
                 self._writer.end(status, time_ms=time_ms)
@@ -84,6 +88,8 @@ class Outbox:
                 self._spool.remove()
         except Exception as error:  # noqa: BLE001 - as above
             self._warn(f"the run could not be ended: {one_line(error)}")
+            return False
+        return True
 
     def run_id(self, wait_s: float) -> str | None:
         """The run's id, waiting for it up to `wait_s` seconds unless it is known that there will be none."""

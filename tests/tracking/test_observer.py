@@ -138,13 +138,55 @@ def test_a_server_that_hangs_is_waited_for_once_and_gets_everything_later(
     observer.event("search_finished", {"seconds": {}})
     assert observer.run_id(wait_s=60) is None
     observer.close(timeout_s=60)
-    assert hanging_server.hung == 2  # the earlier search and this one, each once
+    assert hanging_server.hung == 1  # by this search; the earlier one is not even tried
     assert [hanging_server.address in text for text in warnings_in(caplog)] == [True]
     monkeypatch.delenv("MLFLOW_TRACKING_URI")  # SQLite in place of the server that is well again
     assert replay_spool(home) == 2
     client = connect(destination_of(home))
     runs = client.search_runs([client.get_experiment_by_name("autotune").experiment_id])
     assert sorted(run.info.run_name for run in runs) == ["unet", "yolo"]
+
+
+class SlowWriter:
+    """Writes the first event at once, and none after it until it is released."""
+
+    def __init__(self) -> None:
+        self.run_id = ""
+        self.released = threading.Event()
+
+    def write(self, event: Event) -> None:
+        if self.run_id:
+            self.released.wait(60)
+        self.run_id = "r1"
+
+    def end(self, status: str, *, time_ms: int) -> None:
+        """Nothing is open."""
+
+
+def test_a_slow_server_is_waited_for_so_long_in_all_and_the_rest_is_kept(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow = SlowWriter()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    monkeypatch.setattr("autotune.tracking.observer.SERVER_S", 0.5)
+    monkeypatch.setattr("autotune.tracking.outbox.connect", lambda _: None)
+    monkeypatch.setattr("autotune.tracking.outbox.check_reachable", lambda _: None)
+    monkeypatch.setattr("autotune.tracking.outbox.RunWriter", lambda *_: slow)
+    observer = MlflowObserver(home)
+    observer.event("search_started", {"model": "yolo"})
+    observer.event("metrics", {"step": 1})
+    observer.event("search_finished", {"seconds": {}})
+    assert observer.run_id(wait_s=60) == "r1"
+    observer.close(timeout_s=60)
+    assert observer.run_id(wait_s=60) == "r1"
+    assert observer._thread.is_alive()
+    assert any("longer than 0.5 s" in text for text in warnings_in(caplog))
+    (path,) = spool_folder(home).glob("*.jsonl")
+    content = read_spool(path)
+    assert [event.name for event in content.events] == ["search_started", "metrics", "search_finished"]
+    assert (content.delivered, content.run_id) == (1, "r1")
+    slow.released.set()
+    observer._thread.join(60)
 
 
 def test_nothing_is_written_while_something_is_measured(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
