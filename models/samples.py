@@ -175,7 +175,8 @@ def _checked(path: Path, spec: TensorSpec, array: Array) -> Array:
         several = ", ".join(map(str, ("N", *shape)))
         raise InputError(
             f"{path}: {spec.name} has shape {list(array.shape)}, it should be {list(shape)}, or [{several}] for N "
-            f"samples. If the model leaves these dimensions open: --shape {spec.name}={','.join(map(str, array.shape))}"
+            "samples. If the model leaves these dimensions open, `autotune search` makes a plan for them with "
+            f"--shape {spec.name}={','.join(map(str, array.shape))}"
         )
     return array
 

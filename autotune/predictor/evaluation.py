@@ -145,7 +145,8 @@ def evaluate(
     if not trained:
         raise PredictorError(
             f"{data.count} records of {len(folds)} models are too few: with one of them left out, nothing can be "
-            "learnt from the rest. Profile more models, or synthetic kernels (`autotune profile --synthetic 200`)."
+            "learnt from the rest. Profile more models, or synthetic kernels: `autotune profile --model yolo "
+            "--synthetic 200`."
         )
     found |= _retest(records)
     names = (*(one.name for one in chosen), RETEST)

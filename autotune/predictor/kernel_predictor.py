@@ -110,7 +110,7 @@ class KernelPredictor:
             known = ", ".join(map(str, self._models)) or "nothing (fit first)"
             raise PredictorError(
                 f"nothing is known of the lane {lane}; learnt: {known}. "
-                f"Run `autotune profile --processors {lane.processor}`."
+                f"Run `autotune profile --model yolo --processors {lane.processor}`, or with your own model."
             )
         wanted = (lane.processor, lane.precision)
         similar = [model for known, model in self._models.items() if (known.processor, known.precision) == wanted]

@@ -69,7 +69,7 @@ def evaluate_slowdowns(
     if not errors[NONE]:
         raise PredictorError(
             f"{len(pairs)} co-runs are too few to leave a model out: "
-            "run `autotune profile --contention` with two models."
+            "run `autotune profile --contention --model yolo --model resnet50`, or with your own models."
         )
     return tuple(_accuracy(name, np.array(found)) for name, found in errors.items())
 

@@ -44,7 +44,7 @@ def _explained(error: OSError) -> str:
     text = f"{error.strerror or error}{place}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
-            f"{text}: free some space where results are kept (AUTOTUNE_HOME, --output) or where temporary files are "
-            f"({tempfile.gettempdir()}; set TMPDIR to another folder). What was measured is kept."
+            f"{text}: free some space where results are kept (AUTOTUNE_HOME, or --output where you gave one) or where "
+            f"temporary files are ({tempfile.gettempdir()}; set TMPDIR to another folder). What was measured is kept."
         )
     return f"{text}. Make it readable and writable, or set AUTOTUNE_HOME to another folder."

@@ -65,7 +65,8 @@ def print_together(result: JointSearchResult) -> None:
         out.print(
             f"co-runs: slowdowns predicted from {result.co_runs} co-runs of this device"
             if result.co_runs
-            else "shared cores: no co-runs of this device are known (autotune profile --contention measures some)"
+            else "shared cores: no co-runs of this device are known; autotune profile --contention --model NAME "
+            "measures some"
         )
     cost = result.cost
     out.print(
