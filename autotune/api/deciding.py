@@ -98,8 +98,12 @@ def _count(run: Run) -> int:
 
 
 def conclude(run: Run) -> Decision | None:
-    """The decision from the launches that were made; None when they are too few for an interval of each half."""
+    """The decision from the launches that were made; None when they are too few for an interval of each half.
+
+    Launches that decide nothing are dropped: the figures shown are then those of the screening that chose the winner.
+    """
     if min((len(launches) for launches in run.launches.values()), default=0) < MIN_LAUNCHES:
+        run.launches.clear()
         return None
     names = [name for name in run.launches if run.feasible(run.contenders[name])]
     partitions = [name for name in names if name.startswith("plan:")]
@@ -107,6 +111,7 @@ def conclude(run: Run) -> Decision | None:
     try:
         return decide_winner(run.launches, ranks=[[DEFAULT], singles, partitions], against=list(run.launches))
     except ValueError:
+        run.launches.clear()
         return None
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from autotune import profiler
-from autotune.api import SearchSettings, deciding, search, searching
+from autotune.api import SearchSettings, baselines, deciding, screening, search, searching
 from autotune.api.interrupts import Interrupts
+from autotune.core import Measurement
 from autotune.profiler import Job
 from autotune.runtime import read_plan
 
@@ -75,10 +76,18 @@ def pressed_before(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(searching, name, pressing)
 
 
+def timed(jobs: Sequence[Job], *, one_us: float, all_us: float, **_: Any) -> list[Measurement]:
+    """Stands in for a measurement: of one thread, and of all."""
+    single = [job.name.startswith("single:") and job.stages[0].lane.concurrency.threads == 1 for job in jobs]
+    return [Measurement(samples_us=(one_us if alone else all_us,) * 3) for alone in single]
+
+
 @pytest.fixture
 def hasty(place: Path, monkeypatch: pytest.MonkeyPatch) -> SearchSettings:
-    """A search of single processors only, that has all the time it needs."""
+    """A search of single processors only, that has all the time it needs; on a first look one thread is the fastest."""
     monkeypatch.setattr(searching, "gather", lambda _: None)
+    for module in (baselines, screening):
+        monkeypatch.setattr(module, "screen", partial(timed, one_us=100.0, all_us=150.0))
     return quick(place, budget_s=PLENTY_S)
 
 
@@ -106,17 +115,28 @@ def test_pressed_after_measuring_it_costs_nothing(
     assert read_plan(result.folder).measured is not None
 
 
-@pytest.mark.parametrize(("launches", "decided"), [(4, True), (1, False)])
+@pytest.mark.parametrize(("launches", "decided"), [(4, True), (2, False)])
 def test_launches_that_ended_count_where_they_are_enough(
     place: Path, hasty: SearchSettings, monkeypatch: pytest.MonkeyPatch, launches: int, decided: bool
 ) -> None:
-    def interrupted(jobs: Sequence[Job], **options: Any) -> None:
-        profiler.decide(jobs, **options | {"launches": launches})
+    """The winner and the figures beside it come from the same data: launches, in which one thread is slower, or not."""
+
+    def interrupted(jobs: Sequence[Job], *, on_launch: Callable[[int, list[Measurement]], None], **_: Any) -> None:
+        for done in range(launches):
+            on_launch(done + 1, timed(jobs, one_us=250.0, all_us=200.0))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(deciding, "decide", interrupted)
     result = search(place / "small.onnx", hasty)
+    plan = result.plan
     assert result.interrupted
-    assert (result.plan.over_default is not None) == decided
-    assert result.plan.verdict is not None
-    assert ("screened only" in result.plan.verdict.reason) == (not decided)
+    assert (plan.over_default is not None) == decided
+    assert bool(result.launched) == decided
+    assert plan.verdict is not None
+    assert plan.measured is not None
+    assert ("screened only" in plan.verdict.reason) == (not decided)
+    assert plan.verdict.winner.startswith("single:cpu/f32/t1") == (not decided)
+    assert plan.measured.p50_us == (200.0 if decided else 100.0)
+    shown = {baseline.name: baseline.measured.p50_us for baseline in plan.baselines if baseline.measured}
+    assert {shown[name] for name in result.launched} == ({200.0, 250.0} if decided else set())
+    assert {shown[name] for name in set(shown) - result.launched} <= {100.0, 150.0}
