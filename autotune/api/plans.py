@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from autotune.api.plan_inputs import inputs_of
 from autotune.api.run import timing_of
-from autotune.api.workplace import Guarded, hold_device, open_workplace
+from autotune.api.workplace import Guarded, measuring_workplace
 from autotune.core import DEFAULT_LANE, Failure, Measurement, Observer, Plan, Ratio, Scenario, SilentObserver, Timing
-from autotune.graph import random_inputs, save_arrays
+from autotune.graph import save_arrays
 from autotune.planning import speedup
 from autotune.profiler import Job, JobStage, decide
 from autotune.runtime import example_feeds, export_ort_config, load_plan, python_snippet, read_plan
@@ -86,11 +86,9 @@ def bench_plan(
     watcher = Guarded(observer or SilentObserver())
     plan = read_plan(folder)
     load_plan(folder).close()
-    with ExitStack() as stack:
-        place = stack.enter_context(open_workplace(home))
-        stack.enter_context(hold_device(place, watcher, wait_s=wait_s))
+    with measuring_workplace(home, watcher, wait_s=wait_s) as place:
         feeds = place.work / "feeds.npz"
-        save_arrays(feeds, _sample(plan, inputs))
+        save_arrays(feeds, inputs_of(plan, inputs)[0])
         jobs = _jobs(plan, folder, feeds)
         results = decide(
             jobs,
@@ -100,14 +98,6 @@ def bench_plan(
         )
     rows = [_row(plan, job, found, results[0]) for job, found in zip(jobs, results, strict=True)]
     return BenchResult(plan=plan, launches=max(2, launches), rows=tuple(rows))
-
-
-def _sample(plan: Plan, inputs: Sequence[Path]) -> Mapping[str, np.ndarray]:
-    from autotune import models
-
-    if inputs:
-        return models.load_inputs(inputs, plan.model.inputs)[0]
-    return random_inputs(plan.model.inputs, seed=0)
 
 
 def _jobs(plan: Plan, folder: Path, feeds: Path) -> list[Job]:

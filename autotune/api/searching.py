@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,31 +15,23 @@ from autotune.api.deciding import conclude, decide_run
 from autotune.api.delivery import build_plan
 from autotune.api.gathering import gather
 from autotune.api.interrupts import Interrupts
+from autotune.api.opening import Opened, open_search
 from autotune.api.result import SearchResult, result_of
 from autotune.api.rounds import search_rounds
 from autotune.api.run import DEFAULT, STAGES, Run
 from autotune.api.settings import DEFAULT_BUDGET_S, Metric, SearchSettings
 from autotune.api.task import prepare_task
 from autotune.api.verdict import winner_of
-from autotune.api.workplace import Guarded, Workplace, hold_device, open_workplace
-from autotune.core import Observer, Plan, SilentObserver, one_line
+from autotune.api.workplace import hold_device
+from autotune.core import Observer, Plan, one_line
 from autotune.errors import StoreError
 from autotune.planning import Bench, Decision
 from autotune.profiler import Worker, noise_check
-from autotune.runtime import check_target
-
-if TYPE_CHECKING:
-    from autotune.tracking import MlflowObserver
 
 USUAL_S = 52.0
 """Budget of a search where none is asked for and all kernels are known; with loading and tracking under a minute."""
 USUAL_RUNS = 500
 """Runs of the model that the same budget has time for, where that is more."""
-RUN_ID_WAIT_S = 20.0
-"""MLflow takes seconds to load; nothing is measured any more when it is asked."""
-CLOSE_WAIT_S = 15.0
-HURRIED_WAIT_S = 5.0
-"""The same where the user pressed Ctrl-C: what MLflow has not taken by then is logged by the next search."""
 
 
 def search(
@@ -67,33 +58,23 @@ def search(
         settings = replace(settings, metric=metric)
     budget = Budget(settings.budget_s or DEFAULT_BUDGET_S)
     user_options = read_user_options(settings.baseline) if settings.baseline is not None else None
-    if settings.output is not None:
-        check_target(settings.output)
-    with ExitStack() as stack:
-        interrupts = stack.enter_context(Interrupts())
-        with budget.phase("processors"):
-            place = stack.enter_context(open_workplace(settings.home, settings.processors))
-        tracker = open_tracker(stack, place, settings, interrupts)
-        observers = Guarded(observer or SilentObserver(), *([tracker] if tracker is not None else []))
-        run = _prepare(stack, place, model, settings, budget, observers)
+    with open_search(settings, budget, observer) as opened, ExitStack() as stack:
+        run = _prepare(stack, opened, model, settings, budget)
         run.user_options = user_options
-        decision = find_best(run, interrupts)
+        decision = find_best(run, opened.interrupts)
         with budget.phase("write"):
             plan, folder = _finish(run, decision)
-        if tracker is not None:
-            observers.progress("track", 0, 0, text="MLflow")
-            with budget.phase("track"):
-                run.mlflow_run_id = wait_for_run_id(tracker, interrupts)
+        with budget.phase("track"):
+            run.mlflow_run_id = opened.run_id()
         if settings.budget_s is not None and budget.overdraft:
             run.warnings.append(budget.overdraft)
         return result_of(run, plan, folder, decision)
 
 
-def _prepare(
-    stack: ExitStack, place: Workplace, model: str | Path, settings: SearchSettings, budget: Budget, observers: Guarded
-) -> Run:
+def _prepare(stack: ExitStack, opened: Opened, model: str | Path, settings: SearchSettings, budget: Budget) -> Run:
     from autotune.datasets import Store
 
+    place, observers = opened.place, opened.observer
     observers.progress("load", 0, 0, text=str(model))
     worker = stack.enter_context(Worker())
     task = prepare_task(model, settings, place.work, worker, budget)
@@ -116,30 +97,6 @@ def _prepare(
     run.warnings += place.discovery.notes
     announce_search(run)
     return run
-
-
-def open_tracker(
-    stack: ExitStack, place: Workplace, settings: SearchSettings, interrupts: Interrupts
-) -> MlflowObserver | None:
-    """What follows the search in MLflow, closed with the stack; None where it shall not be tracked."""
-    if not settings.track:
-        return None
-    from autotune.tracking import MlflowObserver
-
-    tracker = MlflowObserver(place.home)
-    stack.callback(lambda: tracker.close(timeout_s=HURRIED_WAIT_S if interrupts.pressed else CLOSE_WAIT_S))
-    return tracker
-
-
-def wait_for_run_id(tracker: MlflowObserver, interrupts: Interrupts) -> str | None:
-    """The run's id, unless Ctrl-C says not to wait for it: the plan is written, nothing can be lost any more."""
-    try:
-        interrupts.release()
-        return tracker.run_id(wait_s=HURRIED_WAIT_S if interrupts.pressed else RUN_ID_WAIT_S)
-    except KeyboardInterrupt:
-        return None
-    finally:
-        interrupts.hold()
 
 
 def find_best(run: Run, interrupts: Interrupts) -> Decision | None:

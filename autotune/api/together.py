@@ -9,7 +9,8 @@ from autotune.api.announcing import announce_baselines
 from autotune.api.baselines import first_look, read_user_options
 from autotune.api.clock import Budget
 from autotune.api.interrupts import Interrupts
-from autotune.api.searching import find_best, open_tracker, wait_for_run_id
+from autotune.api.opening import open_search
+from autotune.api.searching import find_best
 from autotune.api.settings import DEFAULT_BUDGET_S, SearchSettings
 from autotune.api.together_delivery import deliver_together
 from autotune.api.together_looking import look_at_candidates
@@ -17,11 +18,10 @@ from autotune.api.together_measuring import conclude_together, decide_together, 
 from autotune.api.together_result import JointSearchResult, result_together
 from autotune.api.together_run import JointRun, open_member
 from autotune.api.together_settings import Participant, check_participants
-from autotune.api.workplace import Guarded, hold_device, open_workplace
-from autotune.core import Fairness, JointPlan, Observer, SilentObserver
+from autotune.api.workplace import hold_device
+from autotune.core import Fairness, JointPlan, Observer
 from autotune.planning import JointDecision
 from autotune.profiler import Worker, noise_check
-from autotune.runtime import check_target
 
 OWN_SHARE = 0.5
 """Share of a given budget for all models' own searches; the rest is for joint plans."""
@@ -56,30 +56,25 @@ def search_together(
     participants = [Participant(model=model) if isinstance(model, str) else model for model in models]
     check_participants(participants, settings)
     budget = Budget(settings.budget_s or len(participants) * DEFAULT_BUDGET_S + JOINT_S)
-    if settings.output is not None:
-        check_target(settings.output)
-    with ExitStack() as stack:
-        interrupts = stack.enter_context(Interrupts())
-        with budget.phase("processors"):
-            place = stack.enter_context(open_workplace(settings.home, settings.processors))
-        tracker = open_tracker(stack, place, settings, interrupts)
-        observers = Guarded(observer or SilentObserver(), *([tracker] if tracker is not None else []))
+    with open_search(settings, budget, observer) as opened, ExitStack() as stack:
         joint = JointRun(
-            settings=settings, fairness=fairness, place=place, budget=budget, observer=observers, members=[]
+            settings=settings,
+            fairness=fairness,
+            place=opened.place,
+            budget=budget,
+            observer=opened.observer,
+            members=[],
         )
         _prepare(stack, joint, participants)
-        decision = _work(joint, interrupts)
-        observers.progress("write", 0, 0, text="the joint plan")
+        decision = _work(joint, opened.interrupts)
+        joint.observer.progress("write", 0, 0, text="the joint plan")
         with budget.phase("write"):
             plan, plans, folder = deliver_together(joint, decision)
         if settings.budget_s is not None and budget.overdraft:
             joint.warnings.append(budget.overdraft)
         result = result_together(joint, plan, plans, folder)
         _finish(joint, plan, result)
-        if tracker is not None:
-            observers.progress("track", 0, 0, text="MLflow")
-            result = result.tracked(wait_for_run_id(tracker, interrupts))
-        return result
+        return result.tracked(opened.run_id())
 
 
 def _prepare(stack: ExitStack, joint: JointRun, participants: Sequence[Participant]) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from autotune.api.plan_inputs import inputs_of
 from autotune.api.together_run import ALL_DEFAULT, SIDE_BY_SIDE, median_us
-from autotune.api.workplace import Guarded, hold_device, open_workplace
+from autotune.api.workplace import Guarded, measuring_workplace
 from autotune.core import DEFAULT_LANE, Failure, JointMember, JointPlan, Observer, Plan, Ratio, Scenario, Sharing
 from autotune.core import SilentObserver as Silent
 from autotune.errors import UnknownNameError
-from autotune.graph import random_inputs, save_arrays
+from autotune.graph import save_arrays
 from autotune.planning import Objective, interval
 from autotune.profiler import Job, JobStage, JointJob, JointTimes, measure_together
 from autotune.runtime import load_plans, read_joint, read_plan, whole_model
@@ -83,9 +83,7 @@ def bench_plans(
         if name not in joint.names:
             raise UnknownNameError("model", name, known=joint.names)
     count = max(2, launches)
-    with ExitStack() as stack:
-        place = stack.enter_context(open_workplace(home))
-        stack.enter_context(hold_device(place, watcher, wait_s=wait_s))
+    with measuring_workplace(home, watcher, wait_s=wait_s) as place:
         jobs = _jobs(joint, folder, place.work, inputs or {})
         done = 0
 
@@ -108,7 +106,7 @@ def bench_plans(
 def _jobs(joint: JointPlan, folder: Path, work: Path, inputs: Mapping[str, Sequence[Path]]) -> list[JointJob]:
     plans = {name: read_plan(folder / name) for name in joint.names}
     for name, plan in plans.items():
-        save_arrays(work / f"{name}.npz", _sample(plan, inputs.get(name, ())))
+        save_arrays(work / f"{name}.npz", inputs_of(plan, inputs.get(name, ()))[0])
     weights = tuple((member.name, member.weight) for member in joint.members)
 
     def job(name: str, stages: Mapping[str, tuple[JobStage, ...]], callers: Mapping[str, int]) -> JointJob:
@@ -146,14 +144,6 @@ def _file(folder: Path, name: str) -> str:
 def _whole(member: JointMember, plan: Plan) -> bool:
     """Whether the model's own best plan can be run from this folder: it is no partition, and of the same batch."""
     return member.own.is_single_lane and member.own.batch == plan.batch
-
-
-def _sample(plan: Plan, inputs: Sequence[Path]) -> Mapping[str, np.ndarray]:
-    from autotune import models
-
-    if inputs:
-        return models.load_inputs(inputs, plan.model.inputs)[0]
-    return random_inputs(plan.model.inputs, seed=0)
 
 
 def _row(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autotune.api.workplace import Guarded, hold_device, open_workplace
+from autotune.api.plan_inputs import inputs_of
+from autotune.api.workplace import Guarded, measuring_workplace
 from autotune.core import Failure, Observer, Plan, Scenario, SilentObserver
 from autotune.errors import MeasurementError, UsageError
-from autotune.graph import random_inputs, save_arrays
+from autotune.graph import save_arrays
 from autotune.profiler import Worker
 from autotune.profiler.load import Load, LoadReport, ServerReport, default_generator, generator
 from autotune.profiler.load.serving import drive_plan, serve_plan
@@ -91,11 +91,8 @@ def bench_load(
     plan = read_plan(folder)
     load_plan(folder).close()
     watcher = Guarded(observer or SilentObserver())
-    with ExitStack() as stack:
-        place = stack.enter_context(open_workplace(home))
-        stack.enter_context(hold_device(place, watcher, wait_s=wait_s))
+    with measuring_workplace(home, watcher, wait_s=wait_s) as place, Worker() as worker:
         feeds = _save_samples(plan, inputs, place.work)
-        worker = stack.enter_context(Worker())
         if load is not None:
             found = _answer(worker, drive_plan, str(folder), feeds, load, generator_name=name)
             return LoadResult(plan=plan, scenario=scenario, report=_per_sample(found, plan))
@@ -119,12 +116,8 @@ def _bound(scenario: Scenario, bound_us: float | None) -> float:
 
 
 def _save_samples(plan: Plan, inputs: Sequence[Path], work: Path) -> list[str]:
-    from autotune import models
-
-    known = plan.model.inputs
-    samples = models.load_inputs(inputs, known) if inputs else [random_inputs(known, seed=0)]
     paths = []
-    for at, sample in enumerate(samples):
+    for at, sample in enumerate(inputs_of(plan, inputs)):
         path = work / f"load-{at}.npz"
         save_arrays(path, sample)
         paths.append(str(path))

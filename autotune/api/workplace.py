@@ -68,6 +68,18 @@ def open_workplace(home: Path | None, processors: Sequence[str] = ()) -> Iterato
         yield Workplace(home=place, work=Path(work), device=this_device(), discovery=discovery, processors=chosen)
 
 
+@contextmanager
+def measuring_workplace(home: Path | None, observer: Observer, *, wait_s: float) -> Iterator[Workplace]:
+    """The same, with the device held: no other process of this home measures meanwhile.
+
+    Raises:
+        StoreError: the home folder cannot be written.
+        DeviceBusyError: another process still measures after `wait_s` seconds.
+    """
+    with open_workplace(home) as place, hold_device(place, observer, wait_s=wait_s):
+        yield place
+
+
 class Guarded:
     """An observer that cannot stop the work: what it raises is dropped.
 

@@ -13,7 +13,7 @@ from autotune.api.together_result import JointSearchResult
 from autotune.core import Fairness, JointPlan, Share, Sharing
 from autotune.core.codec import encode
 from autotune.errors import UsageError
-from autotune.terminal.tables import console, error_text, figure, ratio_text, rows_table
+from autotune.terminal.tables import console, error_text, figure, print_ending, ratio_text, rows_table
 
 Samples = Mapping[str, Sequence[Mapping[str, np.ndarray]]]
 NAMES = {"side_by_side": "own best plans side by side", "default": "ONNX Runtime's default side by side"}
@@ -73,13 +73,8 @@ def print_together(result: JointSearchResult) -> None:
         f"{cost['total_s']:.0f} s, {cost['device_measurements']:.0f} measurements on the device, "
         f"{cost['joint_candidates']:.0f} joint plans compared"
     )
-    for warning in result.warnings:
-        out.print(f"note: {warning}", soft_wrap=True)
-    out.print()
-    out.print(f"plan: {result.folder}", soft_wrap=True)
-    name = plan.names[0]
-    out.print(f"use:  autotune.load_plans({str(result.folder)!r}).run({name!r}, None, inputs)", soft_wrap=True)
-    out.print(f"      autotune bench {result.folder}", soft_wrap=True)
+    use = f"autotune.load_plans({str(result.folder)!r}).run({plan.names[0]!r}, None, inputs)"
+    print_ending(out, result.warnings, result.folder, use)
 
 
 def _figures(share: Share | None) -> tuple[str, str, str, str]:

@@ -8,6 +8,7 @@ from autotune.terminal.tables import (
     console,
     curve_line,
     milliseconds,
+    print_ending,
     ratio_text,
     stage_table,
     table_notes,
@@ -55,9 +56,5 @@ def print_search(result: SearchResult) -> None:
         f"{cost['total_s']:.0f} s, {cost['device_measurements']:.0f} measurements on the device, "
         f"{cost['table_candidates']:.0f} stages priced, {cost['trials']:.0f} trials"
     )
-    for warning in result.warnings:
-        out.print(f"note: {warning}", soft_wrap=True)
-    out.print()
-    out.print(f"plan: {result.folder}", soft_wrap=True)
-    out.print(f"use:  autotune.load_plan({str(result.folder)!r}).run(None, inputs)", soft_wrap=True)
-    out.print(f"      autotune bench {result.folder}", soft_wrap=True)
+    use = f"autotune.load_plan({str(result.folder)!r}).run(None, inputs)"
+    print_ending(out, result.warnings, result.folder, use)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -126,6 +127,23 @@ def stage_table(plan: Plan) -> Table:
             kernels = f"{len(stage.kernels)} of {kernels}"
         table.add_row(kernels, str(stage.operators), str(stage.lane))
     return table
+
+
+def print_ending(out: Console, warnings: Sequence[str], folder: Path, use: str) -> None:
+    """The end of a search's report: warnings, where the plan lies, what is done with it.
+
+    Args:
+        out: where it is printed.
+        warnings: what the user should know.
+        folder: the plan.
+        use: a line of Python that runs it.
+    """
+    for warning in warnings:
+        out.print(f"note: {warning}", soft_wrap=True)
+    out.print()
+    out.print(f"plan: {folder}", soft_wrap=True)
+    out.print(f"use:  {use}", soft_wrap=True)
+    out.print(f"      autotune bench {folder}", soft_wrap=True)
 
 
 def rows_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
