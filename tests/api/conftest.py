@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from autotune.api import SearchResult, SearchSettings, search
+from autotune.api import SearchResult, SearchSettings, search, searching
 
 PLENTY_S = 600.0
 """Never spent: a search ends by itself, so that what it reaches does not depend on how fast the machine is."""
@@ -67,3 +68,16 @@ def quick(place: Path, **changes: object) -> SearchSettings:
 def found(place: Path) -> SearchResult:
     """A finished search in SingleStream."""
     return search(place / "small.onnx", quick(place, budget_s=PLENTY_S, output=place / "plan"))
+
+
+@pytest.fixture(autouse=True)
+def _calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How noisy this machine is takes a second to say, of every search."""
+    monkeypatch.setattr(searching, "noise_check", lambda **_: SimpleNamespace(warnings=()))
+
+
+@pytest.fixture
+def singles_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches that end with the baselines, as screened."""
+    monkeypatch.setattr(searching, "gather", lambda _: None)
+    monkeypatch.setattr(searching, "decide_run", lambda _: None)

@@ -77,7 +77,10 @@ def test_the_json_keeps_the_contract(found: SearchResult) -> None:
         assert set(baseline) >= {"name", "latency_ms", "throughput_per_s", "error", "feasible"}
 
 
-def test_a_second_search_reuses_what_was_measured(found: SearchResult, place: Path) -> None:
+def test_a_second_search_reuses_what_was_measured(
+    found: SearchResult, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autotune.api.searching.decide_run", lambda _: None)
     again = search(place / "small.onnx", quick(place, budget_s=PLENTY_S))
     known, needed, _ = again.reused
     assert 0 < known <= needed  # a noisy machine may make another lane worth a look
@@ -142,6 +145,7 @@ def test_a_tolerance_that_nothing_meets_returns_the_reference(place: Path) -> No
     assert exact.plan.error.relative_rms == 0.0
 
 
+@pytest.mark.usefixtures("singles_only")
 def test_a_programs_own_metric_decides_what_is_near_enough(place: Path) -> None:
     seen: list[float] = []
 
@@ -149,7 +153,7 @@ def test_a_programs_own_metric_decides_what_is_near_enough(place: Path) -> None:
         seen.append(1.0)
         return 0.0
 
-    result = search(place / "small.onnx", quick(place, budget_s=6.0), metric=metric)
+    result = search(place / "small.onnx", quick(place, budget_s=PLENTY_S), metric=metric)
     assert seen
     assert result.plan.error is not None
     assert result.plan.error.relative_rms == 0.0
@@ -177,6 +181,7 @@ def test_an_observer_that_raises_cannot_stop_the_search(place: Path) -> None:
     assert search(place / "small.onnx", quick(place, budget_s=0.05), observer=Broken()).folder.exists()
 
 
+@pytest.mark.usefixtures("singles_only")
 def test_the_users_own_options_are_a_baseline(place: Path) -> None:
     options = place / "options.json"
     options.write_text(
@@ -196,6 +201,14 @@ def test_running_benching_and_exporting_a_plan(found: SearchResult, place: Path)
     exported = export_plan(found.folder, place / "exported")
     assert exported.path.exists()
     assert "onnxruntime" in exported.snippet
+
+
+def test_inputs_of_another_shape_are_refused_with_the_command_that_has_the_flag(
+    found: SearchResult, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "wide.npz", images=np.zeros((1, 3, 32, 32), np.float32))
+    with pytest.raises(InputError, match=r"`autotune search` .* --shape images=1,3,32,32"):
+        run_plan(found.folder, [tmp_path / "wide.npz"])
 
 
 def test_profiling_alone_knows_what_the_search_measured(found: SearchResult, place: Path) -> None:
@@ -219,6 +232,7 @@ def test_profiling_says_what_it_left_out(place: Path, tmp_path: Path) -> None:
     assert any("larger --budget" in warning for warning in result.warnings)
 
 
+@pytest.mark.usefixtures("singles_only")
 @pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="no such folder here")
 def test_the_users_options_are_read_once(place: Path) -> None:
     """A shell's `--baseline <(echo …)` can be read only once."""
