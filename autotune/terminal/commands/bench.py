@@ -16,12 +16,16 @@ def bench(
     launches: Annotated[int, typer.Option("--launches", metavar="NUMBER", min=2, help="Fresh processes.")] = 6,
     inputs: Inputs = [],  # noqa: B006
     scenario: Annotated[
-        str, typer.Option("--scenario", help="Under load instead: SingleStream, MultiStream, Server or Offline.")
+        str,
+        typer.Option(
+            "--scenario", metavar="NAME", help="Under load instead: SingleStream, MultiStream, Server or Offline."
+        ),
     ] = "",
-    latency_bound: Annotated[str, typer.Option("--latency-bound", help="Of Server's p99: 50ms.")] = "",
-    queries: Annotated[int, typer.Option("--queries", help="Of each run under load.")] = 200,
+    latency_bound: Annotated[str, typer.Option("--latency-bound", metavar="TIME", help="Of Server's p99: 50ms.")] = "",
+    queries: Annotated[int, typer.Option("--queries", metavar="NUMBER", min=1, help="Of each run under load.")] = 200,
     generator: Annotated[
-        str, typer.Option("--generator", help="own or loadgen; default: LoadGen where it is installed.")
+        str,
+        typer.Option("--generator", metavar="NAME", help="own or loadgen.  [default: LoadGen where it is installed]"),
     ] = "",
     seed: Seed = 0,
     as_json: Json = False,

@@ -23,7 +23,9 @@ def datasets_list(as_json: Json = False) -> None:
 
 @datasets.command("show")
 def datasets_show(
-    name: Annotated[str, typer.Argument(help="A public table; without one: the records of this device.")] = "",
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A public table; without one: the records of this device.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Show how many records there are by device and lane, or the card of a public table."""
@@ -38,7 +40,9 @@ def datasets_show(
 
 
 @datasets.command("export")
-def datasets_export(path: Annotated[str, typer.Argument(help="Parquet file to write.")], as_json: Json = False) -> None:
+def datasets_export(
+    path: Annotated[str, typer.Argument(metavar="FILE", help="Parquet file to write.")], as_json: Json = False
+) -> None:
     """Export all profile and co-run records as Parquet, with a card beside it."""
     import json
 
@@ -56,8 +60,10 @@ def datasets_export(path: Annotated[str, typer.Argument(help="Parquet file to wr
 
 @datasets.command("import")
 def datasets_import(
-    path: Annotated[str, typer.Argument(help="Parquet (or CSV) file to read.")],
-    name: Annotated[str, typer.Option("--as", help="Which public table it is, if its name does not say.")] = "",
+    path: Annotated[str, typer.Argument(metavar="FILE", help="Parquet (or CSV) file to read.")],
+    name: Annotated[
+        str, typer.Option("--as", metavar="NAME", help="Which public table it is, if its name does not say.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Import records that `export` wrote, or a public table; what is refused is counted with its reasons."""
@@ -77,7 +83,9 @@ def datasets_import(
 
 @datasets.command("verify")
 def datasets_verify(
-    names: Annotated[list[str], typer.Argument(help="Public tables; default: all that are imported.")] = [],  # noqa: B006
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME", help="Public tables; without one: all that are imported.")
+    ] = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
     """Check imported public tables against their cards; exit code 1 if anything is wrong."""
@@ -92,9 +100,9 @@ def datasets_verify(
 
 @datasets.command("import-hope")
 def datasets_import_hope(
-    ops: Annotated[str, typer.Argument(help="hope_ops.parquet")],
-    transfers: Annotated[str, typer.Argument(help="hope_transfer.parquet")],
-    output: Annotated[str, typer.Option("--output", "-o", help="Folder for the recorded devices.")],
+    ops: Annotated[str, typer.Argument(metavar="OPS", help="hope_ops.parquet.")],
+    transfers: Annotated[str, typer.Argument(metavar="TRANSFERS", help="hope_transfer.parquet.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FOLDER", help="For the recorded devices.")],
     as_json: Json = False,
 ) -> None:
     """Make recorded devices of HOPE's tables of phones, for `search --device recorded:FOLDER`."""
