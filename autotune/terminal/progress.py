@@ -7,7 +7,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Column
 
 
 class ProgressBars:
@@ -27,7 +36,7 @@ class ProgressBars:
             for task in self._tasks.values():
                 self._progress.update(task, total=1, completed=1)
             self._tasks[phase] = self._progress.add_task(phase, total=total or None, text=text)
-        self._progress.update(self._tasks[phase], completed=done, total=total or None, text=text[:60])
+        self._progress.update(self._tasks[phase], completed=done, total=total or None, text=text)
 
     def event(self, name: str, fields: Mapping[str, object]) -> None:
         """Notes appear above the bars."""
@@ -53,6 +62,18 @@ class ProgressLines:
             print(fields.get("text", ""), file=sys.stderr, flush=True)
 
 
+def bar_columns() -> tuple[ProgressColumn, ...]:
+    """The text comes last and is cut where the terminal ends: a bar of two characters says nothing."""
+    rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    return (
+        SpinnerColumn(),
+        TextColumn("{task.description:<10}", markup=False),
+        BarColumn(bar_width=20),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[text]}", markup=False, table_column=rest),
+    )
+
+
 @contextmanager
 def show_progress() -> Iterator[ProgressBars | ProgressLines]:
     """An observer for as long as the work goes on."""
@@ -60,12 +81,5 @@ def show_progress() -> Iterator[ProgressBars | ProgressLines]:
     if not console.is_terminal:
         yield ProgressLines()
         return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description:<10}"),
-        BarColumn(),
-        TextColumn("{task.fields[text]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*bar_columns(), console=console, transient=True, expand=True) as progress:
         yield ProgressBars(progress)
