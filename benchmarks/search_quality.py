@@ -6,14 +6,16 @@ python benchmarks/search_quality.py [--models yolo] [--scenarios Offline] [--tol
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import write
+from common import RESULTS, write
 
 from autotune import models
 from autotune.api import SearchSettings, parse_duration, search
@@ -47,6 +49,7 @@ def one(model: str, scenario: Scenario, tolerance: float, *, budget_s: float | N
         "cost": found["cost"],
         "reused": found["reused"],
         "wall_s": time.monotonic() - begin,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
@@ -102,6 +105,19 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return summary
 
 
+def earlier(flags: argparse.Namespace) -> list[dict[str, Any]]:
+    """Rows of the results file, but for those that are measured now."""
+    path = RESULTS / f"{flags.name}.json"
+    rows = json.loads(path.read_text())["results"] if path.exists() else []
+    asked = [set(values.split(",")) for values in (flags.models, flags.scenarios, flags.tolerances)]
+    tolerances = {float(tolerance) for tolerance in asked[2]}
+    return [
+        row
+        for row in rows
+        if not (row["model"] in asked[0] and row["scenario"] in asked[1] and row["tolerance"] in tolerances)
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", default=",".join(models.names()))
@@ -110,8 +126,9 @@ def main() -> None:
     parser.add_argument("--budget", default="", help="of each search; without it what the search itself takes")
     parser.add_argument("--home", default="")
     parser.add_argument("--name", default="search_quality")
+    parser.add_argument("--keep", action="store_true", help="rows of the results file that are not measured again")
     flags = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    rows = earlier(flags) if flags.keep else []
     with tempfile.TemporaryDirectory() as folder:
         home = Path(flags.home or folder)
         for model in flags.models.split(","):
