@@ -83,6 +83,17 @@ def crews_of(lanes: Sequence[Hashable], *, threads: int = 1) -> tuple[Crew, ...]
     return tuple(found)
 
 
+def outside_of_mask(lanes: Sequence[Hashable]) -> str:
+    """Which lane is pinned to a core that this process may not use, in words; empty where none is."""
+    allowed = allowed_cores()
+    for lane in lanes:
+        forbidden = sorted(_cores(lane).difference(allowed))
+        if forbidden:
+            here = ", ".join(map(str, allowed))
+            return f"the lane {lane} is pinned to core {forbidden[0]}, this process may use {here}"
+    return ""
+
+
 def apart(crews: Sequence[Crew]) -> bool:
     """Whether two of the crews have processors or cores of their own, so that working at the same time can pay.
 
@@ -111,13 +122,9 @@ def _seats(lane: Hashable, threads: int) -> tuple[Seat, ...]:
     copies = len(copies_of(lane))
     if not setting.cores:
         return tuple(Seat(copy=at % copies) for at in range(max(threads, setting.streams)))
-    forbidden = sorted(set(setting.cores) - set(allowed_cores()))
-    if forbidden:
-        here = ", ".join(map(str, allowed_cores()))
-        raise PlanError(
-            f"the lane {lane} is pinned to core {forbidden[0]}, this process may use {here}: "
-            "search again here, or start it with another affinity"
-        )
+    outside = outside_of_mask([lane])
+    if outside:
+        raise PlanError(f"{outside}: search again here, or start it with another affinity")
     return tuple(Seat(cores=_caller(lane, group), copy=at % copies) for at, group in enumerate(_groups(lane)))
 
 

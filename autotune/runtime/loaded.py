@@ -14,6 +14,7 @@ import numpy as np
 from autotune.core import DEFAULT_LANE, STAND_INS, Lane, Plan, TensorSpec
 from autotune.errors import MissingProcessorError, PlanError, SessionError
 from autotune.processors import discover, resolve, this_device
+from autotune.runtime.crew import outside_of_mask
 from autotune.runtime.folder import check_hashes, plan_of, read_data
 from autotune.runtime.stages import StageRunner
 
@@ -29,12 +30,13 @@ def load_plan(
     Args:
         folder: the plan.
         fallback: whether the whole model in one session of the CPU provider may stand in where a processor is missing,
-            or does not work, and for inputs of other shapes.
+            or does not work, where cores may not be used, and for inputs of other shapes.
         verify: whether every file is compared with its hash first; None: where that costs little (below 50 MB).
         cache: folder for compiled models, so that a plan loads fast the second time.
 
     Raises:
-        PlanError: the plan is damaged, or this machine lacks a processor or precision of it.
+        PlanError: the plan is damaged, this machine lacks a processor or precision of it, or it is pinned to cores that
+            this process may not use.
         SchemaVersionError: a newer autotune wrote it.
         SessionError: a session could not be created.
     """
@@ -52,7 +54,13 @@ def load_plan(
             "Search again here, or load it with fallback=True (on the command line --fallback): the whole model "
             "then runs on the CPU provider."
         )
-    if not missing:
+    outside = outside_of_mask([lane for _, lane in stages])
+    if outside and not missing and not fallback:
+        raise PlanError(
+            f"{outside} (the plan {place}). Search again here, start it with another affinity, or load it with "
+            "fallback=True (on the command line --fallback): the whole model then runs on the CPU provider."
+        )
+    if not missing and not outside:
         try:
             return LoadedPlan(plan, stages, whole=whole if fallback else None, cache=cache)
         except SessionError as error:
@@ -60,7 +68,7 @@ def load_plan(
                 raise
             reason = str(error)
     else:
-        reason = f"this machine does not have {missing}"
+        reason = f"this machine does not have {missing}" if missing else outside
     return LoadedPlan(plan, [(whole, DEFAULT_LANE)], whole=whole, cache=cache, fallback_reason=reason)
 
 

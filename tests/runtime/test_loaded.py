@@ -13,7 +13,7 @@ import pytest
 import autotune
 from autotune.core import Lane, Plan, Precision, Processor
 from autotune.errors import MissingProcessorError, PlanError, SessionError
-from autotune.processors import Discovery, discover
+from autotune.processors import Discovery, allowed_cores, discover
 from autotune.runtime import StageRunner, load_plan, read_plan, write_plan
 from autotune.runtime import loaded as module
 
@@ -93,6 +93,19 @@ def test_a_missing_processor_is_refused_or_replaced(
     with load_plan(folder, fallback=True) as loaded:
         assert loaded.fallback_reason == "this machine does not have qnn:npu"
         np.testing.assert_allclose(loaded.run(None, feeds)[0], expected[0], rtol=1e-4, atol=1e-5)
+
+
+def test_cores_that_may_not_be_used_are_refused_or_the_whole_model_stands_in(
+    written: Callable[[Plan], Path], plan: Plan, feeds: dict[str, np.ndarray], expected: list[np.ndarray]
+) -> None:
+    far = max(allowed_cores()) + 1000
+    folder = written(_on(plan, f"cpu/f32/t1/c{far}"))
+    with pytest.raises(PlanError, match=rf"pinned to core {far}, this process may use .* --fallback"):
+        load_plan(folder)
+    with load_plan(folder, fallback=True) as loaded:
+        assert f"core {far}" in loaded.fallback_reason
+        np.testing.assert_allclose(loaded.run(None, feeds)[0], expected[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(loaded.submit(None, feeds).result(20)[0], expected[0], rtol=1e-4, atol=1e-5)
 
 
 def test_a_missing_precision_on_another_machine_is_refused_or_replaced(

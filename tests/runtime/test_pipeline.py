@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+from autotune.core import Lane
 from autotune.errors import PlanError
-from autotune.runtime import load_plan
+from autotune.runtime import StageRunner, load_plan
 from autotune.runtime.pipeline import Pipeline
 from autotune.runtime.request import Step
 
@@ -191,3 +194,31 @@ def test_intermediate_tensors_are_let_go() -> None:
 def test_two_makers_of_one_tensor_are_refused() -> None:
     with pytest.raises(PlanError, match="'a'"):
         Pipeline([step(lambda x: x, "x", "a"), step(lambda x: x, "x", "a")], ["one", "one"], ["a"])
+
+
+def test_a_real_stage_that_fails_in_the_middle_fails_its_request_only(tmp_path: Path) -> None:
+    table = numpy_helper.from_array(np.arange(8, dtype=np.float32), "table")
+    parts = [
+        (helper.make_node("Identity", ["at"], ["index"]), TensorProto.INT64, TensorProto.INT64, []),
+        (helper.make_node("Gather", ["table", "index"], ["value"]), TensorProto.INT64, TensorProto.FLOAT, [table]),
+        (helper.make_node("Neg", ["value"], ["y"]), TensorProto.FLOAT, TensorProto.FLOAT, []),
+    ]
+    files = []
+    for number, (node, takes, gives, weights) in enumerate(parts):
+        ends = [helper.make_tensor_value_info(node.input[-1], takes, [1])]
+        graph = helper.make_graph(
+            [node], "part", ends, [helper.make_tensor_value_info(node.output[0], gives, [1])], weights
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        onnx.save(model, str(tmp_path / f"{number}.onnx"))
+        files.append((tmp_path / f"{number}.onnx", Lane.parse(f"cpu/f32/t{1 + number % 2}")))
+    before = set(threading.enumerate())
+    runner = StageRunner(files, ["y"])
+    futures = [runner.shared_pipeline().submit(None, {"at": np.array([at])}) for at in (3, 99, 5)]
+    assert [float(futures[at].result(WAIT_S)[0][0]) for at in (0, 2)] == [-3.0, -5.0]
+    with pytest.raises(Exception, match="99"):
+        futures[1].result(WAIT_S)
+    with pytest.raises(Exception, match="99"):
+        runner.run(None, {"at": np.array([99])})
+    runner.close()
+    assert set(threading.enumerate()) == before
