@@ -20,6 +20,7 @@ PROCESSORS = {"cpu": "cpu_big4_us", "gpu": "gpu_us"}
 """Processor -> column: the big cores with four threads, and OpenCL."""
 TINY_US = 5.0
 """Operators such as Const and Shape, near 0 µs in the tables, run wherever their consumer does."""
+LEAST_US = 0.1
 FLOAT_BYTES = 4
 SOURCE = "HOPE, github.com/summerspringwei/DAG-Scheduler; no licence stated"
 
@@ -107,45 +108,57 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 def _kernels(model: str, rows: pd.DataFrame) -> tuple[list[dict[str, Any]], int]:
     """Rows of kernels.csv and the edges that were guessed.
 
-    An edge to an operator that the table does not hold leads to the last one before it that it does; one to a tiny
-    operator leads on to that one's predecessors.
+    An operator that the table does not hold is taken to need those before it that nothing in the table needs: of
+    several it is a join (which takes no time), of one that one takes its place, of none the last one before it. An
+    edge to a tiny operator leads on to that one's predecessors.
     """
-    rows = rows.sort_values("graph_index").drop_duplicates("graph_index")
-    index = [int(at) for at in rows["graph_index"]]
-    listed = {
-        at: [int(p) for p in str(text).split(",") if p.strip().isdigit()]
-        for at, text in zip(index, rows["preds"], strict=True)
-    }
-    latest = {name: [float(us) for us in rows[column]] for name, column in PROCESSORS.items()}
-    big = {at: max(latest[name][row] for name in PROCESSORS) > TINY_US for row, at in enumerate(index)}
+    ordered = rows.sort_values("graph_index").drop_duplicates("graph_index")
+    table = {int(row["graph_index"]): row for row in ordered.to_dict("records")}
+    listed = {at: [int(p) for p in str(row["preds"]).split(",") if p.strip().isdigit()] for at, row in table.items()}
+    latest = {at: [float(row[column]) for column in PROCESSORS.values()] for at, row in table.items()}
+    sizes = {at: FLOAT_BYTES * _elements(row["out_shape"]) for at, row in table.items()}
+    names = {at: f"{at} {row['op_name']}".replace(";", ",") for at, row in table.items()}
+    big = {at for at in listed if max(latest[at]) > TINY_US}
+    feeds = _feeds_of_missing(listed)
     resolved: dict[int, set[int]] = {}
-    guessed = 0
-    for at in index:
+    written: list[dict[str, Any]] = []
+    for at in sorted({*listed, *feeds}):
+        before = listed[at] if at in listed else feeds[at]
         found: set[int] = set()
-        for before in listed[at]:
-            if before not in listed:
-                earlier = [other for other in index if other < min(before, at)]
-                guessed += 1
-                if not earlier:
-                    continue
-                before = earlier[-1]
-            if before >= at:
-                continue
-            found |= {before} if big[before] else resolved[before]
+        for one in (one for one in before if one < at):
+            found |= {one} if one in big else resolved.get(one, set())
         resolved[at] = found
-    names = {at: f"{at} {name}" for at, name in zip(index, rows["op_name"], strict=True)}
-    written = [
-        {
-            "model": model,
-            "kernel": names[at].replace(";", ","),
-            "predecessors": ";".join(names[before].replace(";", ",") for before in sorted(resolved[at])),
-            "output_bytes": FLOAT_BYTES * math.prod(int(size) for size in str(shape).split(",") if size.strip()),
-        }
-        | {LATENCY + name: max(latest[name][row], 0.1) for name in PROCESSORS}
-        for row, (at, shape) in enumerate(zip(index, rows["out_shape"], strict=True))
-        if big[at]
-    ]
-    return written, guessed
+        if at not in listed and len(found) > 1:
+            big.add(at)
+            names[at], sizes[at], latest[at] = f"{at} not in the table", sum(sizes[one] for one in found), [0.0, 0.0]
+        if at in big:
+            written.append(
+                {
+                    "model": model,
+                    "kernel": names[at],
+                    "predecessors": ";".join(names[one] for one in sorted(found)),
+                    "output_bytes": sizes[at],
+                }
+                | {LATENCY + name: max(us, LEAST_US) for name, us in zip(PROCESSORS, latest[at], strict=True)}
+            )
+    return written, sum(one not in listed for before in listed.values() for one in before)
+
+
+def _feeds_of_missing(listed: dict[int, list[int]]) -> dict[int, list[int]]:
+    """What each operator that something needs, but the table does not hold, is taken to need."""
+    missing = sorted({one for before in listed.values() for one in before} - listed.keys())
+    needed = {one for before in listed.values() for one in before}
+    ends = [at for at in listed if at not in needed]
+    found: dict[int, list[int]] = {}
+    for at in missing:
+        last = max((other for other in missing if other < at), default=-1)
+        earlier = [other for other in listed if other < at]
+        found[at] = [end for end in ends if last < end < at] or earlier[-1:]
+    return found
+
+
+def _elements(shape: Any) -> int:
+    return math.prod(int(size) for size in str(shape).split(",") if size.strip())
 
 
 def _write(folder: Path, device: str, kernels: list[dict[str, Any]], copies: pd.DataFrame) -> None:

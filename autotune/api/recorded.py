@@ -13,7 +13,7 @@ import numpy as np
 
 from autotune.datasets.recorded import RecordedDevice, RecordedModel, read_recorded
 from autotune.errors import InputError, UsageError
-from autotune.planning.exact_schedule import exact_schedule
+from autotune.planning.exact_parts import exact_by_parts
 from autotune.planning.placement import Placement, place
 from autotune.simulator import TaskGraph
 
@@ -132,7 +132,7 @@ def search_recorded(
     placement = place(graph, corun=corun, seed=seed, seconds=seconds)
     optimum, bound = None, lower_bound_us(graph)
     if prove_s > 0 and not corun:
-        exact = exact_schedule(graph, known=placement.schedule, seconds=prove_s)
+        exact = exact_by_parts(graph, known=placement.schedule, seconds=prove_s)
         bound = max(bound, exact.bound_us)
         if exact.proven and exact.schedule is not None:
             optimum = min(exact.schedule.makespan_us, placement.schedule.makespan_us)

@@ -110,7 +110,7 @@ class _Program:
         return found
 
 
-def exact_schedule(graph: TaskGraph, *, known: Schedule, seconds: float = 60.0) -> ExactSchedule:
+def solve(graph: TaskGraph, *, known: Schedule, seconds: float = 60.0) -> ExactSchedule:
     """Solves with HiGHS (`scipy.optimize.milp`): where, when, and in which order tasks that could meet.
 
     Args:

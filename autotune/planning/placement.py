@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autotune.planning.exact_parts import exact_by_parts
 from autotune.planning.heft import heft, upward_rank
 from autotune.simulator import CoRun, Schedule, TaskGraph, play, simulate
 
@@ -17,6 +18,8 @@ HISTORY = 60
 """Length of late acceptance: a step is taken if it is no worse than the one so many steps ago."""
 IDLE_STEPS = 4000
 RANK_NOISE = 0.15
+PARTS_SHARE = 0.5
+"""Of the time, for solving parts exactly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +40,10 @@ class Placement:
 
 
 def place(graph: TaskGraph, *, corun: CoRun | None = None, seed: int = 0, seconds: float = 10.0) -> Placement:
-    """Late-acceptance hill climbing (Burke and Bykov 2017) from every single processor, each task's best, and HEFT.
+    """The optimum where it can be had part by part (`exact_parts`), else late-acceptance hill climbing.
 
-    Steps move one task, or a run of tasks of the order, to a processor, or change the order.
+    It climbs (Burke and Bykov 2017) from every single processor, each task's best, HEFT, and what the parts give. Steps
+    move one task, or a run of tasks of the order, to a processor, or change the order.
 
     Args:
         graph: the tasks.
@@ -58,10 +62,17 @@ def place(graph: TaskGraph, *, corun: CoRun | None = None, seed: int = 0, second
     schedules = [evaluate(start, first) for start in starts]
     schedules += [evaluate(listed.processor, listed.order), evaluate(graph.cost_us.argmin(axis=1).tolist(), first)]
     evaluations = 2 * len(starts) + 2
-    best = min(schedules, key=lambda schedule: schedule.makespan_us)
     until = time.monotonic() + seconds
+    proven = False
+    if not corun:  # which work of one part would do to that of another is not known before both are placed
+        parted = exact_by_parts(graph, known=listed, seconds=PARTS_SHARE * seconds, prove=False)
+        schedules += [parted.schedule] if parted.schedule is not None else []
+        proven = parted.proven
+    best = min(schedules, key=lambda schedule: schedule.makespan_us)
     share = seconds / len(schedules)
     for at, schedule in enumerate(sorted(schedules, key=lambda schedule: schedule.makespan_us)):
+        if proven:
+            break
         found, steps = _climb(graph, schedule, rank, evaluate, rng, min(until, until - seconds + (at + 1) * share))
         evaluations += steps
         if found.makespan_us < best.makespan_us:

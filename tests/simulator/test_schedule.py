@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.errors import UsageError
-from autotune.planning.exact_schedule import exact_schedule
+from autotune.planning.exact_parts import exact_by_parts
+from autotune.planning.exact_schedule import solve
 from autotune.planning.heft import heft
 from autotune.planning.placement import place
 from autotune.simulator import Schedule, TaskGraph, play, simulate
@@ -108,7 +109,7 @@ def test_a_slowdown_is_weighed_by_the_search() -> None:
 @given(graphs())
 def test_the_search_reaches_the_proven_optimum(graph: TaskGraph) -> None:
     found = place(graph, seconds=2.0)
-    exact = exact_schedule(graph, known=found.schedule, seconds=20.0)
+    exact = exact_by_parts(graph, known=found.schedule, seconds=20.0)
     assert exact.schedule is not None
     check(graph, exact.schedule)
     if exact.proven:
@@ -131,7 +132,7 @@ def test_a_program_that_the_solver_once_called_infeasible() -> None:
         cost_us=np.array(cost),
         transfer_us=np.array(moved),
     )
-    exact = exact_schedule(graph, known=place(graph, seconds=0.15).schedule, seconds=20.0)
+    exact = solve(graph, known=place(graph, seconds=0.15).schedule, seconds=20.0)
     assert exact.schedule is not None
     assert exact.schedule.makespan_us == pytest.approx(13.68847424)
 
