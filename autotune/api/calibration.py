@@ -11,6 +11,9 @@ from autotune.graph import Cut
 from autotune.planning.costs import Floats, LaneCost
 
 FACTOR_RANGE = (0.1, 10.0)
+CUT_LEVEL_RANGE = (0.3, 5.0)
+"""What cuts cost in this model over what they cost in all that was measured: both sides of a cut always copy and change
+layouts, so segments that took hardly more than the whole say that something disturbed the whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +81,7 @@ def _cut_level(cost: LaneCost, segments: SegmentTimes, cuts: Sequence[Cut]) -> f
         cost.call_us + (cost.per_byte_in_us + cost.per_byte_out_us) * cuts[position].bytes for position in inner
     )
     surplus = sum(segments.times_us) - segments.whole_us
-    return float(np.clip(surplus / expected, 0.1, 10.0)) if expected > 0 else 1.0
+    return float(np.clip(surplus / expected, *CUT_LEVEL_RANGE)) if expected > 0 else 1.0
 
 
 def _scaled(cost: LaneCost, factor: float) -> LaneCost:

@@ -41,3 +41,10 @@ def test_a_kernel_that_cannot_run_stays_impossible() -> None:
     fitted_us, _ = calibrate(kernel_us, cost, segments, cuts=cuts(2), model_bytes=(0, 0), overhead=1.0)
     assert np.isinf(fitted_us[1])
     assert np.isfinite(fitted_us[0])
+
+
+def test_cuts_cost_something_even_where_the_whole_was_measured_too_slow() -> None:
+    segments = SegmentTimes(spans=((0, 1), (1, 2)), times_us=(50.0, 50.0), whole_us=120.0)
+    cost = LaneCost(call_us=10.0, per_byte_in_us=0.0, per_byte_out_us=0.0)
+    _, fitted = calibrate(np.array([40.0, 40.0]), cost, segments, cuts=cuts(2), model_bytes=(0, 0), overhead=1.0)
+    assert fitted.call_us == pytest.approx(3.0)
