@@ -13,7 +13,7 @@ from autotune.core import (
     Failure,
     Measurement,
 )
-from autotune.planning import Decision, decide_winner, undisturbed
+from autotune.planning import Decision, calm, decide_winner, undisturbed
 from autotune.profiler import decide, run_outputs
 from autotune.profiler.decide import BLOCKS
 
@@ -85,11 +85,11 @@ def _repeat_disturbed(run: Run, finalists: Sequence[Contender]) -> None:
     lost = _count(run) - len(undisturbed(run.launches))
     if lost and has_time(run, lost * launch_s(finalists)):
         _launch(run, finalists, lost)
-    made, good = _count(run), undisturbed(run.launches)
-    if len(good) < made and len(good) >= MIN_LAUNCHES:
-        run.launches = {name: [results[at] for at in good] for name, results in run.launches.items()}
+    made = _count(run)
+    run.launches = calm(run.launches, least=MIN_LAUNCHES)
+    if _count(run) < made:
         run.warnings.append(
-            f"{made - len(good)} of {made} deciding launches do not count: something else slowed the whole machine."
+            f"{made - _count(run)} of {made} deciding launches do not count: something else slowed the whole machine."
         )
 
 

@@ -3,7 +3,7 @@
 from autotune.planning.bench import Bench
 from autotune.planning.chain import ChainOptimum, cheapest_chain, exact_chain
 from autotune.planning.costs import CostTable, Setting, build_table
-from autotune.planning.decision import Decision, LaunchTimes, decide_winner, interval, speedup, undisturbed
+from autotune.planning.decision import Decision, LaunchTimes, calm, decide_winner, interval, speedup, undisturbed
 from autotune.planning.explore import Explorer, Proposal
 from autotune.planning.joint import JointCandidate, JointProposal, JointSpace, quiet
 from autotune.planning.joint_decision import JointDecision, decide_joint
@@ -36,6 +36,7 @@ __all__ = [
     "Slowdowns",
     "WrittenStage",
     "build_table",
+    "calm",
     "cheapest_chain",
     "decide_joint",
     "decide_winner",

@@ -82,6 +82,14 @@ def undisturbed(times: LaunchTimes) -> list[int]:
     return [at for at, share in enumerate(np.mean(slowed, axis=0)) if share < 0.5]
 
 
+def calm(times: LaunchTimes, *, least: int) -> dict[str, list[Measurement | Failure]]:
+    """The launches that were not disturbed; all of them where fewer than `least` would be left."""
+    good = undisturbed(times)
+    return {
+        name: [results[at] for at in good] if len(good) >= least else list(results) for name, results in times.items()
+    }
+
+
 def _half(times: LaunchTimes, which: int) -> dict[str, list[Measurement | Failure]]:
     return {name: list(results)[which::2] for name, results in times.items()}
 
