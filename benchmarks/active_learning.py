@@ -1,11 +1,15 @@
 """Active learning beside random and grid sampling (replayed), and measuring while the committee learns (live).
 
-python benchmarks/active_learning.py --home FOLDER [--part replay|overlap] [--seeds 5] [--lanes cpu/f32/t1,cpu/f32/t2]
+python benchmarks/active_learning.py --home FOLDER [--part replay|search|overlap] [--seeds 5] [--lanes cpu/f32/t1,…]
 
-Replay: each measured kernel of the store is revealed when asked for and costs the time that its measuring takes by the
-protocol. A quarter of the kernels is never revealed. Error: mean |log(predicted / measured)| of those (`held_out`), and
-of the others weighted by their share of their models' time, measured ones counting as known (`costs`: what a search
-would believe of the models in hand).
+Replay: each measured kernel of the store's models is revealed when asked for and costs the time that its measuring
+takes by the protocol. A quarter of the kernels is never revealed. Error: mean |log(predicted / measured)| of those
+(`held_out`), and of the others weighted by their share of their models' time, measured ones counting as known (`costs`:
+what a search would believe of the models in hand).
+
+Search: a model is searched for the first time, the kernels of the others are known. Its own are revealed in the order
+in which the search would measure them (`learning.ranked`), the largest first, or at random. Error: of its kernels
+weighted by their share of its time, measured ones counting as known, over the share of the time that all of them take.
 """
 
 from __future__ import annotations
@@ -23,13 +27,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from common import RESULTS, write
 
 from autotune.api import SearchSettings, profile
 from autotune.core import Kernel, Lane, Measurement, ProfileRecord, Protocol
 from autotune.core.codec import encode
 from autotune.datasets import Store
-from autotune.learning import Belief, DeviceMeasurer, Queue, believe, free_core
+from autotune.learning import Belief, DeviceMeasurer, Queue, believe, free_core, ranked
 from autotune.predictor.features import KernelRows
 from autotune.processors import discover, this_device
 from autotune.processors.cores import pin_thread
@@ -88,12 +93,16 @@ def load_pool(home: Path, lanes: Sequence[str], seed: int) -> Pool:
     with Store(f"sqlite:///{home / 'profiles.db'}") as store:
         found = store.kernels(lanes=[Lane.parse(text) for text in lanes] or None)
         models = store.models()
-    measured = [record for record in found if isinstance(record.result, Measurement)]
+    named = [signatures for name, signatures in models.values() if not name.startswith("drawn from ")]
+    asked = set().union(*named)
+    measured = [
+        record for record in found if isinstance(record.result, Measurement) and record.kernel.signature in asked
+    ]
     records = {(record.kernel.signature, record.lane): record for record in measured}
     if not records:
         raise SystemExit(f"{home} holds no measured kernels: run `autotune profile` with AUTOTUNE_HOME={home}")
     kernels = {signature: record.kernel for (signature, _), record in records.items()}
-    uses = [Counter(s for s in signatures if s in kernels) for _, signatures in models.values()]
+    uses = [Counter(s for s in signatures if s in kernels) for signatures in named]
     hidden = random.Random(seed).sample(sorted(kernels), len(kernels) // 4)
     return Pool(records=records, kernels=kernels, uses=uses, hidden=frozenset(hidden))
 
@@ -173,6 +182,52 @@ def replay(pool: Pool, strategy: str, seed: int) -> list[dict[str, float]]:
         belief = believe([pool.records[key] for key in known], belief, seed=seed)
         curve.append({"seconds": spent_s, "kernels": float(len(known))} | pool.errors(belief, known))
     return curve
+
+
+SHARES = np.linspace(0.0, 1.0, 41)
+
+
+def first_search(pool: Pool, seed: int) -> dict[str, npt.NDArray[np.float64]]:
+    """By order: error at `SHARES` of each model's measuring time, mean over models and lanes."""
+    curves: dict[str, list[npt.NDArray[np.float64]]] = {}
+    cores = len(this_device().cores)
+    for use in pool.uses:
+        others = [record for (signature, _), record in pool.records.items() if signature not in use]
+        belief = believe(others, Belief(cores=cores), seed=seed)
+        for lane in pool.lanes:
+            own = [pool.kernels[s] for s in use if (s, lane) in pool.records]
+            orders = {
+                "random": random.Random(seed).sample(own, len(own)),
+                "largest": sorted(own, key=lambda kernel: -kernel.flops),
+                "ranked": ranked({lane: own}, use, others, cores=cores, seed=seed)[lane],
+            }
+            keys = {id(kernel): (kernel.signature, lane) for kernel in own}
+            truth = {at: pool.truth_us(key) for at, key in keys.items()}
+            logs = belief.predict(own, lane, pool.rows)[0]
+            off = {id(kernel): abs(log - np.log(truth[id(kernel)])) for kernel, log in zip(own, logs, strict=True)}
+            weight = {id(kernel): use[kernel.signature] * truth[id(kernel)] for kernel in own}
+            for name, order in orders.items():
+                seconds = np.cumsum([0.0, *(pool.seconds(keys[id(kernel)]) for kernel in order)])
+                gains = np.cumsum([0.0, *(weight[id(kernel)] * off[id(kernel)] for kernel in order)])
+                error = (gains[-1] - gains) / sum(weight.values())
+                at = np.searchsorted(seconds / seconds[-1], SHARES + 1e-9, side="right") - 1
+                curves.setdefault(name, []).append(error[at])
+    return {name: np.mean(own, axis=0) for name, own in curves.items()}
+
+
+def search_all(home: Path, lanes: Sequence[str], seeds: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    shares: dict[str, list[float]] = {}
+    for seed in range(seeds):
+        curves = first_search(load_pool(home, lanes, seed), seed)
+        final = curves["random"][int(FINAL_SHARE * (len(SHARES) - 1))]
+        for name, curve in curves.items():
+            shares.setdefault(name, []).append(float(SHARES[np.argmax(curve <= final)]) / FINAL_SHARE)
+            reached = f"random's {final:.1%} after {shares[name][-1]:.0%} of its time"
+            print(f"seed {seed} {name:8} from {curve[0]:.1%} to {reached}", flush=True)
+        rows.append({"seed": seed, "curves": {name: curve.tolist() for name, curve in curves.items()}})
+    medians = {name: {"median": statistics.median(own), "all": own} for name, own in shares.items()}
+    return rows, {f"search, {name}: share of random's time": found for name, found in medians.items()}
 
 
 def time_to(curve: Sequence[dict[str, float]], metric: str, error: float) -> float:
@@ -264,7 +319,7 @@ def overlap(lane: Lane, pairs: int, budget_s: float, model: str) -> tuple[list[d
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--home", default="", help="its records are replayed")
-    parser.add_argument("--part", choices=("replay", "overlap"), default="replay")
+    parser.add_argument("--part", choices=("replay", "search", "overlap"), default="replay")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--lanes", default="", help="separated by commas; default: all of the store; cpu/f32/t1 live")
     parser.add_argument("--pairs", type=int, default=6, help="of runs without and with training")
@@ -272,13 +327,15 @@ def main() -> None:
     parser.add_argument("--model", default="yolo", help="whose kernels are measured live")
     flags = parser.parse_args()
     lanes = [text for text in flags.lanes.split(",") if text]
-    if flags.part == "replay":
-        rows, summary = replay_all(Path(flags.home), lanes, flags.seeds)
+    if flags.part in ("replay", "search"):
+        part = replay_all if flags.part == "replay" else search_all
+        rows, summary = part(Path(flags.home), lanes, flags.seeds)
     else:
         rows, summary = overlap(Lane.parse((lanes or ["cpu/f32/t1"])[0]), flags.pairs, flags.budget, flags.model)
     path = RESULTS / "active_learning.json"
-    before = json.loads(path.read_text())["results"] if path.exists() else {}
-    print(write("active_learning", before | {flags.part: {"rows": encode(rows), "summary": summary}}, **summary))
+    before = json.loads(path.read_text()) if path.exists() else {"results": {}, "summary": {}}
+    results = before["results"] | {flags.part: {"rows": encode(rows), "summary": summary}}
+    print(write("active_learning", results, **(before["summary"] | summary)))
 
 
 if __name__ == "__main__":

@@ -51,8 +51,9 @@ def write(name: str, results: Any, **summary: Any) -> Path:
     """Writes `results/<name>.json`."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
+    given = ["FOLDER" if Path(text).is_absolute() else text for text in sys.argv[1:]]
     data = {
-        "command": "python " + " ".join([f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        "command": "python " + " ".join([f"benchmarks/{Path(sys.argv[0]).name}", *given]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": environment(),
         "summary": summary,

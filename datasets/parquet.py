@@ -60,6 +60,19 @@ def _counts(report: ImportReport | CoRunReport) -> str:
     return text if first is None else f"{text}, the first in row {first.row}: {first.reason}"
 
 
+def is_export(path: Path) -> bool:
+    """Whether a file holds profile records, no public table: by its card, or by its columns if that is lost."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if card_path(path).exists():
+        return True
+    try:
+        return set(COLUMNS) <= set(pq.read_schema(path).names)
+    except (OSError, pa.ArrowException):
+        return False
+
+
 def export_parquet(
     store: Store, path: str | Path, *, time: str | None = None, device: str | None = None, licence: str = LICENCE
 ) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -24,10 +25,11 @@ from autotune.core import (
     StageRecord,
 )
 from autotune.errors import PredictorError
-from autotune.learning import device_predictor, records_for
+from autotune.learning import device_predictor, ranked, records_for
 from autotune.planning import Proposal
 from autotune.planning.costs import Floats, LaneCost
-from autotune.predictor import KernelPredictor, StagePredictor, load_champion
+from autotune.predictor import KernelPredictor, StagePredictor, champion_problem, load_champion
+from autotune.predictor.training import PROFILE_S
 from autotune.profiler import identity, profile_kernels
 
 AFTER_PROFILE_SHARE = 0.15
@@ -51,14 +53,16 @@ def profile_model(run: Run, lanes: Sequence[Lane]) -> None:
     for lane in lanes:
         known = run.store.known(list(kernels), lane, lane_identity(run, lane, Protocol.MARGINAL))
         unknown = [kernel for signature, kernel in kernels.items() if signature not in known]
-        missing[lane] = sorted(unknown, key=lambda kernel: -kernel.flops)  # the heavy ones, should time run out
+        missing[lane] = sorted(unknown, key=lambda kernel: -kernel.flops)
         run.counters.kernels_needed += len(kernels)
         run.counters.kernels_known += len(known)
     total = sum(len(kernels) for kernels in missing.values())
     done = 0
     extra_s = DEFAULT_BUDGET_S - run.budget.total_s if run.settings.budget_s is None else 0.0
     spare_s = extra_s or run.budget.left_s - reserve_s(run) - AFTER_PROFILE_SHARE * run.budget.total_s
-    until = time.monotonic() + max(spare_s, LEAST_PROFILE_SHARE * run.budget.left_s)
+    spare_s = max(spare_s, LEAST_PROFILE_SHARE * run.budget.left_s)
+    until = time.monotonic() + spare_s
+    missing |= _in_order(run, missing, spare_s)
 
     def keep(record: ProfileRecord) -> None:
         nonlocal done
@@ -83,6 +87,20 @@ def profile_model(run: Run, lanes: Sequence[Lane]) -> None:
         run.warnings.append(
             f"the budget allowed {done} of {total} unknown kernels to be profiled; the rest is predicted."
         )
+
+
+def _in_order(run: Run, missing: dict[Lane, list[Kernel]], spare_s: float) -> dict[Lane, list[Kernel]]:
+    """What a second is worth most first, should time run out; lanes without records to judge by stay as they are."""
+    waiting = {lane: kernels for lane, kernels in missing.items() if kernels}
+    if PROFILE_S * sum(map(len, waiting.values())) <= spare_s:
+        return missing  # there is time for all of them
+    known = [
+        record
+        for lane in waiting
+        for record in run.store.kernels(lanes=[lane], identity=lane_identity(run, lane, Protocol.MARGINAL))
+    ]
+    uses = Counter(use.kernel.signature for use in run.task.graph.kernels)
+    return ranked(waiting, uses, known, cores=len(run.place.device.cores), seed=run.settings.seed)
 
 
 def fastest_sentinels(run: Run) -> dict[Lane, float]:
@@ -135,6 +153,9 @@ def _predictor(run: Run, lane: Lane) -> KernelPredictor | None:
     if champion is not None and champion.predictor.knows(lane):
         run.predictor_version = champion.version
         return champion.predictor
+    problem = champion_problem(run.place.home, run.place.device) if champion is None else ""
+    if problem and problem not in run.warnings:
+        run.warnings.append(problem)
     device = run.place.device
     try:
         predictor = device_predictor(records_for(run.store, device), device, seed=run.settings.seed, calibrate=False)

@@ -21,6 +21,9 @@ class PredictorVersion:
         in_use: whether searches on that device use it.
         records: kernels × lanes it was trained on.
         hash: of them.
+        learner: what it learnt with; `adapted`: with the help of other devices' records where that was better.
+        lanes: how many it knows of its own records.
+        helped: how many of them are known devices' predictions, corrected by what was measured here.
         within_10: share of kernels of models left out that it predicts within ±10 %; None where it was not evaluated.
         problem: why it cannot be read; empty where it can.
     """
@@ -31,6 +34,9 @@ class PredictorVersion:
     records: int
     hash: str
     within_10: float | None
+    learner: str = ""
+    lanes: int = 0
+    helped: int = 0
     problem: str = ""
 
 
@@ -56,6 +62,9 @@ def predictor_versions(home: Path) -> tuple[PredictorVersion, ...]:
                 records=int(card["records"]),
                 hash=str(card["data_hash"]),
                 within_10=float(shares[0]) if shares else None,
+                learner=str(card["learner"]),
+                lanes=len(card["lanes"]),
+                helped=sum("columns" in lane["state"] for lane in card["lanes"]),
             )
         )
     return tuple(found)

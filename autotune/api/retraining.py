@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autotune.api.workplace import Guarded, Workplace, open_workplace
-from autotune.core import Device, Observer, SilentObserver
+from autotune.core import Device, Measurement, Observer, ProfileRecord, SilentObserver
 from autotune.datasets import Store
 from autotune.datasets.public import read_card, records_of
-from autotune.errors import UnknownNameError
-from autotune.predictor import Duel, Evaluation, KernelPredictor, duel, evaluate, load_champion, register
+from autotune.errors import PredictorError, UnknownNameError
+from autotune.learning import learner_with, records_of_others
+from autotune.predictor import (
+    Duel,
+    Evaluation,
+    KernelPredictor,
+    champion_problem,
+    duel,
+    evaluate,
+    load_champion,
+    register,
+)
 from autotune.predictor import learner as learner_named
+from autotune.predictor.adapted import LEAST
 from autotune.predictor.evaluation import COMPARED
-from autotune.predictor.training import training_set
+from autotune.predictor.learner import Learner
+from autotune.predictor.training import PROFILE_S, training_set
 from autotune.predictor.tuning import Tuning
 from autotune.predictor.tuning import tune as tune_learner
 
 DEFAULT, *BASELINES = COMPARED
 """What learns where nothing is in use yet, and what an evaluation sets beside it."""
+ADAPTED, HELPED = "adapted", "boosted"
+"""What learns with the help of other devices, and which learner can be helped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +47,15 @@ class RetrainResult:
         version: the new predictor's version.
         folder: where it lies.
         records: kernels × lanes that it was trained on.
-        previous: version in use before, empty where there was none.
+        previous: version in use before, empty where there was none that could be read.
+        problem: why the one in use before could not be read; empty where it could, or there was none.
         before: rows of the accuracy of the one before, as it was registered.
         after: accuracy of the new one by model left out, beside the baselines and the noise ceiling.
         duel: the new one against the one in use before; None where there was none.
         promoted: whether it is in use now: it is better beyond noise, or there was none.
-        learner: what it learns with.
+        learner: what it learns with; `adapted`: records of other devices help.
+        helpers: identifiers of the other devices whose records were at hand; empty where they are not needed.
+        helped: learning with them against learning without; None where there was no choice.
         tuning: how its settings were chosen; None where they were not.
         seconds: time spent.
     """
@@ -46,11 +64,14 @@ class RetrainResult:
     folder: Path
     records: int
     previous: str
+    problem: str
     before: tuple[Mapping[str, Any], ...]
     after: Evaluation
     duel: Duel | None
     promoted: bool
     learner: str
+    helpers: tuple[str, ...]
+    helped: Duel | None
     tuning: Tuning | None
     seconds: float
 
@@ -67,11 +88,14 @@ def retrain(
 ) -> RetrainResult:
     """Trains on all records of this device and registers the result; it is used if it beats the one in use.
 
-    Both are judged on the same models left out: the one in use by what it learns from the records that it had.
+    Both are judged on the same models left out: the one in use by what it learns from the records that it had. While a
+    lane has few records, those of other devices in the store help (`autotune.learning.learner_with`) if that is better
+    beyond noise on the same models left out, or where there are too few records to tell, in cross-validation.
 
     Args:
         home: folder for records and predictors; None uses AUTOTUNE_HOME or the platform's.
         learner: what to learn with, a name of `LEARNERS`; empty: that of the predictor in use, with its settings.
+            `adapted` takes the help of other devices without a contest.
         tune: proposals for the learner's settings (Optuna, nested by model); 0: they stay as they are.
         published: an imported public table and a device in it, instead of this device and what was measured here.
         seed: of training and folds.
@@ -89,26 +113,39 @@ def retrain(
         with records_of(place.home, published[0]) if published else Store(place.store_url) as store:
             records = store.kernels(device=device.id, latest=False)
             groups = store.groups()
+            others = [] if published else records_of_others(store, device, records)
+        if others and not any(isinstance(record.result, Measurement) for record in records):
+            raise _only_others(others)
         champion = load_champion(place.home, device)
+        problem = champion_problem(place.home, device) if champion is None else ""
         used = champion.predictor.learner if champion is not None else None
-        challenger = used if used is not None and learner in ("", used.name) else learner_named(learner or DEFAULT)
+        challenger = _alone(used, learner)
         tuning = None
         if tune:
             watcher.progress("tune", 0, 0, text=f"{tune} settings of {challenger.name}, models left out within models")
             data, cores = training_set(records, device), len(device.cores)
             tuning = tune_learner(data, groups, challenger.name, cores=cores, trials=tune, seed=seed)
             challenger = tuning.learner
+        helper = learner_with(others, inner=challenger, seed=seed) if challenger.name == HELPED else None
+        helped = None
+        if helper is not None and learner == "":
+            watcher.progress("compare", 0, 0, text="with and without the records of other devices")
+            helped = duel(records, records, groups, device, learners=(challenger, helper), seed=seed)
+        if helper is not None and (learner == helper.name or (helped is not None and _helps(helped))):
+            challenger = helper
+        if used is not None and used.name == ADAPTED:
+            used = helper or challenger
         watcher.progress("train", 0, 0, text=f"{len(records)} records")
         predictor = KernelPredictor(device=device, seed=seed, learner=challenger).fit(records, groups)
         watcher.progress("evaluate", 0, 0, text="models left out, one after the other")
-        beside = [name for name in BASELINES if name != challenger.name]
+        beside = [name for name in (*_without_help(challenger), *BASELINES) if name != challenger.name]
         after = evaluate(records, groups, device, learners=(challenger, *beside), seed=seed)
         known = int(champion.card.get("accuracy", {}).get("store_records", 0)) if champion is not None else 0
         contest = None
         if known:
             watcher.progress("compare", 0, 0, text=f"with {champion.version if champion else ''}")
             contest = duel(records, records[:known], groups, device, learners=(used, challenger), seed=seed)
-        promoted = contest is None or contest.challenger_wins
+        promoted = contest is None or contest.challenger_wins or _first_help(contest, challenger, used)
         accuracy = after.card() | {"store_records": len(records)}
         version = register(predictor, place.home, accuracy=accuracy, champion=promoted)
         folder = place.home / "predictors" / version
@@ -120,14 +157,48 @@ def retrain(
         folder=folder,
         records=predictor.records,
         previous=champion.version if champion is not None else "",
+        problem=problem,
         before=tuple(before),
         after=after,
         duel=contest,
         promoted=promoted,
         learner=challenger.name,
+        helpers=tuple(sorted({record.identity.device for record in others})) if helper is not None else (),
+        helped=helped,
         tuning=tuning,
         seconds=time.monotonic() - begin,
     )
+
+
+def _alone(used: Learner | None, name: str) -> Learner:
+    """What learns from the own records: as in use, by its name, or the default."""
+    if used is not None and used.name != ADAPTED and name in ("", used.name):
+        return used
+    return learner_named(DEFAULT if name in ("", ADAPTED) else name)
+
+
+def _helps(contest: Duel) -> bool:
+    """Better beyond noise; where nothing could be left out, the learner's own cross-validation chooses lane by lane."""
+    return contest.challenger_wins or contest.kernels == 0
+
+
+def _only_others(others: Sequence[ProfileRecord]) -> PredictorError:
+    devices = sorted({record.identity.device for record in others})
+    return PredictorError(
+        f"nothing was measured on this device, the {len(others)} records are of {', '.join(devices)}: beside them "
+        f"{LEAST} measured kernels of a lane are enough, about {math.ceil(PROFILE_S * LEAST)} s per lane: "
+        "`autotune profile --model yolo --budget 30s`."
+    )
+
+
+def _first_help(contest: Duel, challenger: Learner, used: Learner | None) -> bool:
+    """Help where there was none, of too few records to leave any out."""
+    return contest.kernels == 0 and challenger.name == ADAPTED and used is not None and used.name != ADAPTED
+
+
+def _without_help(challenger: Learner) -> tuple[str, ...]:
+    """What stands beside it in the evaluation to show what the help is worth."""
+    return (HELPED,) if challenger.name == ADAPTED else ()
 
 
 def _published_device(home: Path, name: str, device: str) -> Device:

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from autotune.core import Device, ProfileRecord
 from autotune.datasets import Store
 from autotune.errors import PredictorError
 from autotune.predictor import Groups, KernelPredictor
 from autotune.predictor.adapted import ENOUGH, Adapted
+from autotune.predictor.boosted import BoostedTrees
+from autotune.predictor.learner import Learner
+from autotune.predictor.training import Signatures
 
 MOST_DEVICES = 4
 MOST_RECORDS = 20_000
 """Of a known device: reading and learning more takes longer than measuring what it would save."""
+JUDGED_RECORDS = 4_000
+"""Of a known device, drawn, where it learns once more for every model left out."""
 
 
 def records_for(store: Store, device: Device) -> list[ProfileRecord]:
     """The device's records and, while any of its lanes has few, those of known devices (most records first)."""
     own = store.kernels(device=device.id)
-    by_lane = Counter(record.lane for record in own)
+    return [*records_of_others(store, device, own), *own]
+
+
+def records_of_others(store: Store, device: Device, own: Sequence[ProfileRecord]) -> list[ProfileRecord]:
+    """Records of known devices, of those with the most; none once every lane of this device has enough of its own."""
+    by_lane = Counter(lane for lane, _ in {(record.lane, id(record.kernel)) for record in own})
     if by_lane and min(by_lane.values()) >= ENOUGH:
-        return own
+        return []
     others = [name for name, count in store.devices().items() if name != device.id and count <= MOST_RECORDS]
-    return [*(record for name in others[:MOST_DEVICES] for record in store.kernels(device=name)), *own]
+    return [record for name in others[:MOST_DEVICES] for record in store.kernels(device=name)]
 
 
 def device_predictor(
@@ -46,17 +57,41 @@ def device_predictor(
     Raises:
         PredictorError: too few records of this device.
     """
-    by_device: dict[str, list[ProfileRecord]] = {device.id: []}
-    for record in records:
-        by_device.setdefault(record.identity.device, []).append(record)
-    own = by_device.pop(device.id)
-    sources = tuple(filter(None, (_source(others, seed) for _, others in sorted(by_device.items()))))
-    learner = Adapted(sources=sources) if sources else None
+    own = [record for record in records if record.identity.device == device.id]
+    others = [record for record in records if record.identity.device != device.id]
+    learner = learner_with(others, seed=seed)
     return KernelPredictor(device=device, seed=seed, learner=learner).fit(own, groups, calibrate=calibrate)
 
 
-def _source(records: Sequence[ProfileRecord], seed: int) -> KernelPredictor | None:
+def learner_with(others: Sequence[ProfileRecord], *, inner: Learner | None = None, seed: int = 0) -> Adapted | None:
+    """What learns with the help of other devices; None where none of them has records enough.
+
+    Args:
+        others: records of any other devices.
+        inner: what learns, here and of the other devices; gradient-boosted trees unless given.
+        seed: of learning.
+    """
+    chosen = inner or BoostedTrees()
+    by_device: dict[str, list[ProfileRecord]] = {}
+    for record in others:
+        by_device.setdefault(record.identity.device, []).append(record)
+    signatures = Signatures()
+
+    def teach(without: Collection[str]) -> tuple[KernelPredictor, ...]:
+        drawn = [_some(records, seed) for _, records in sorted(by_device.items())]
+        rest = [[one for one in records if signatures.of(one.kernel) not in without] for records in drawn]
+        return tuple(filter(None, (_source(records, chosen, seed) for records in rest)))
+
+    sources = tuple(filter(None, (_source(records, chosen, seed) for _, records in sorted(by_device.items()))))
+    return Adapted(sources=sources, inner=chosen, teach=teach) if sources else None
+
+
+def _some(records: Sequence[ProfileRecord], seed: int) -> Sequence[ProfileRecord]:
+    return records if len(records) <= JUDGED_RECORDS else random.Random(seed).sample(records, JUDGED_RECORDS)
+
+
+def _source(records: Sequence[ProfileRecord], learner: Learner, seed: int) -> KernelPredictor | None:
     try:
-        return KernelPredictor(seed=seed).fit(records, calibrate=False)
+        return KernelPredictor(seed=seed, learner=learner).fit(records, calibrate=False)
     except PredictorError:  # too few to be of help
         return None

@@ -9,7 +9,15 @@ from autotune.predictor.evaluation import Accuracy, Evaluation, evaluate
 from autotune.predictor.features import FEATURES, Feature, features
 from autotune.predictor.kernel_predictor import KernelPredictor
 from autotune.predictor.learner import LEARNERS, learner
-from autotune.predictor.registry import Champion, champion_version, load_champion, promote, register, versions
+from autotune.predictor.registry import (
+    Champion,
+    champion_problem,
+    champion_version,
+    load_champion,
+    promote,
+    register,
+    versions,
+)
 from autotune.predictor.slowdown import MIN_CO_RUNS, SlowdownPredictor
 from autotune.predictor.slowdown_evaluation import SlowdownAccuracy, evaluate_slowdowns
 from autotune.predictor.slowdown_features import SLOWDOWN_FEATURES, Load
@@ -37,6 +45,7 @@ __all__ = [
     "StageCost",
     "StagePredictor",
     "TrainingSet",
+    "champion_problem",
     "champion_version",
     "duel",
     "evaluate",

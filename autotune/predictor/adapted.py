@@ -8,8 +8,8 @@ from the own records alone is decided by cross-validation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from autotune.predictor.features import Matrix
 from autotune.predictor.kernel_predictor import KernelPredictor
 from autotune.predictor.learner import Learner, Regressor
 from autotune.predictor.prior import family_codes
+from autotune.predictor.training import MIN_RECORDS
 
 Vector = npt.NDArray[np.float64]
 
@@ -32,6 +33,8 @@ LEAST_SPREAD = 0.02
 _PENALTY = np.array([0.01, 0.5, *[1.0] * len(FAMILIES)])
 """Of level, slope and family steps, in records: the level is learnt from the first one, the others need several."""
 _PASSES, _HUBER = 4, 0.2
+LEAST = 8
+"""Records of a lane from which on known devices can be corrected: level and slope, and a fold left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +57,26 @@ class Adapted:
     Args:
         sources: predictors of known devices; without any it learns from the own records.
         inner: learns from the own records; the sources must have learnt with it too.
+        teach: makes the sources anew without kernels of these signatures; None: they stay as they are.
     """
 
     sources: tuple[KernelPredictor, ...] = ()
     inner: Learner = field(default_factory=BoostedTrees)
+    teach: Callable[[Collection[str]], tuple[KernelPredictor, ...]] | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
         """Its name in the registry."""
         return "adapted"
+
+    @property
+    def least(self) -> int:
+        """Records of a lane that it can do with."""
+        return LEAST if self.sources else MIN_RECORDS
+
+    def forgetting(self, signatures: Collection[str]) -> Adapted:
+        """Known devices that have not seen these kernels: what is judged on models left out must not know them."""
+        return replace(self, sources=self.teach(signatures)) if self.teach is not None and self.sources else self
 
     def fit(self, rows: Matrix, latency_us: Vector, lane: Lane, cores: int, *, seed: int) -> AdaptedLane:
         """The better of both by cross-validation; deterministic for a seed."""
@@ -193,6 +207,11 @@ class AdaptedLane:
             files |= {f"{number}.{suffix}": file for suffix, file in own.items()}
         numbers = {"weights": blend.weights.tolist(), "centre": blend.centre, "solution": blend.solution.tolist()}
         return {"own": None, "columns": columns} | numbers, files
+
+
+def forgetting(learner: Learner, signatures: Collection[str]) -> Learner:
+    """The learner as it is where these kernels were never seen, on any device."""
+    return learner.forgetting(signatures) if isinstance(learner, Adapted) else learner
 
 
 def _of(files: Mapping[str, bytes], begin: str) -> dict[str, bytes]:

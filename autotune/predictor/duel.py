@@ -9,6 +9,7 @@ import numpy as np
 
 from autotune.core import Device, ProfileRecord
 from autotune.errors import PredictorError
+from autotune.predictor.adapted import forgetting
 from autotune.predictor.evaluation import folds_by_model
 from autotune.predictor.kernel_predictor import KernelPredictor
 from autotune.predictor.learner import Learner
@@ -75,7 +76,13 @@ def duel(
     old_lanes: set[str] = set()
     for fold in folds_by_model(sorted({s for part in data.lanes for s in part.signatures}), groups).values():
         champion, challenger = (
-            _fit(source, fold, signatures, KernelPredictor(seed=seed, device=device, learner=one), groups)
+            _fit(
+                source,
+                fold,
+                signatures,
+                KernelPredictor(seed=seed, device=device, learner=_unknowing(one, fold)),
+                groups,
+            )
             for source, one in zip((champions, records), learners, strict=True)
         )
         lanes |= {str(lane) for lane in (challenger.lanes if challenger else ())}
@@ -96,6 +103,10 @@ def duel(
         if count:
             errors.append((float(sums[0]), float(sums[1]), count))
     return _judge(errors, tuple(sorted(lanes - old_lanes)), seed)
+
+
+def _unknowing(one: Learner | None, fold: set[str]) -> Learner | None:
+    return None if one is None else forgetting(one, fold)
 
 
 def _fit(

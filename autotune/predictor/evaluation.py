@@ -13,9 +13,10 @@ import numpy.typing as npt
 from autotune.core import Device, Lane, Measurement, ProfileRecord
 from autotune.core.codec import encode
 from autotune.errors import PredictorError
+from autotune.predictor.adapted import forgetting
 from autotune.predictor.kernel_predictor import KernelPredictor
 from autotune.predictor.learner import Learner, learner
-from autotune.predictor.training import Groups, Signatures, folds_of, training_set, usual_us
+from autotune.predictor.training import MIN_RECORDS, PROFILE_S, Groups, Signatures, folds_of, training_set, usual_us
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,7 +128,7 @@ def evaluate(
     for fold in folds.values():
         rest = [record for record in records if signatures.of(record.kernel) not in fold]
         for one in chosen:
-            predictor = KernelPredictor(seed=seed, device=device, learner=one)
+            predictor = KernelPredictor(seed=seed, device=device, learner=forgetting(one, fold))
             try:
                 predictor.fit(rest, groups, calibrate=coverage)
             except PredictorError:
@@ -144,9 +145,9 @@ def evaluate(
                     )
     if not trained:
         raise PredictorError(
-            f"{data.count} records of {len(folds)} models are too few: with one of them left out, nothing can be "
-            "learnt from the rest. Profile more models, or synthetic kernels: `autotune profile --model yolo "
-            "--synthetic 200`."
+            f"{data.count} records in {len(folds)} parts are too few to leave one of them out and learn from the rest: "
+            f"{MIN_RECORDS} kernels of a lane must remain. Profile more models, or synthetic kernels "
+            f"(`autotune profile --model yolo --synthetic 100`, about {PROFILE_S} s per kernel and lane)."
         )
     found |= _retest(records)
     names = (*(one.name for one in chosen), RETEST)

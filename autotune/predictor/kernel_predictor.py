@@ -14,7 +14,7 @@ from autotune.errors import PredictorError
 from autotune.predictor.features import KernelRows
 from autotune.predictor.lane_model import LaneModel, borrowed, fit_lane
 from autotune.predictor.learner import Learner, learner
-from autotune.predictor.training import Groups, TrainingSet, predictions, require, training_set
+from autotune.predictor.training import MIN_RECORDS, Groups, TrainingSet, predictions, require, training_set
 
 Vector = npt.NDArray[np.float64]
 
@@ -81,7 +81,8 @@ class KernelPredictor:
             PredictorError: too few records, or of several devices.
         """
         data = records if isinstance(records, TrainingSet) else training_set(records, self.device)
-        require(data)
+        if max(len(part.kernels) for part in data.lanes) < getattr(self.learner, "least", MIN_RECORDS):
+            require(data)
         rows = KernelRows(limit=data.count)  # lanes share their kernels
         options = {"cores": self.cores, "seed": self.seed}
         with ThreadPoolExecutor(max_workers=min(len(data.lanes), self.cores)) as pool:

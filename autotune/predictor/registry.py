@@ -98,17 +98,30 @@ def load_champion(home: str | Path, device: Device | str) -> Champion | None:
     """The predictor in use on a device; None where there is none, or none that this version can read.
 
     A predictor only saves time: one that is damaged or older than the code is as good as none, and the next
-    `retrain` replaces it. `load` says why it can't be read.
+    `retrain` replaces it. `champion_problem` says why it can't be read.
     """
+    try:
+        return _read_champion(home, device)
+    except (OSError, ValueError, PredictorError):
+        return None
+
+
+def champion_problem(home: str | Path, device: Device | str) -> str:
+    """Why the predictor in use on a device can't be read, and what to do; empty where it can or there is none."""
+    try:
+        _read_champion(home, device)
+    except (OSError, ValueError, PredictorError) as error:
+        return str(error)
+    return ""
+
+
+def _read_champion(home: str | Path, device: Device | str) -> Champion | None:
     wanted = device.id if isinstance(device, Device) else device
     version = champion_version(home, wanted)
     if not version:
         return None
-    try:
-        folder = folder_of(home, version)
-        return Champion(version=version, predictor=load(folder, device=wanted), card=read_card(folder))
-    except (OSError, ValueError, PredictorError):
-        return None
+    folder = folder_of(home, version)
+    return Champion(version=version, predictor=load(folder, device=wanted), card=read_card(folder))
 
 
 def _alias(home: str | Path, device: str) -> Path:

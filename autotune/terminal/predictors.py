@@ -15,6 +15,10 @@ def print_retrain(result: RetrainResult) -> None:
     """Accuracy before and after, on models left out."""
     out = console()
     out.print(f"{_promotion(result)} {result.records} records, {result.seconds:.0f} s", soft_wrap=True)
+    if result.problem:
+        out.print(f"The one in use before could not be compared: {result.problem}", soft_wrap=True)
+    if result.helpers:
+        out.print(_help(result), soft_wrap=True)
     if result.tuning is not None:
         out.print(
             f"{result.learner} tuned in {result.tuning.trials} trials: error {result.tuning.error:.1%} on models left "
@@ -43,6 +47,19 @@ def print_retrain(result: RetrainResult) -> None:
         )
     headings = ("lane", "learner", "±10 % before", "±10 %", "±5 %", "MAPE", "Spearman", "noise ceiling ±10 %")
     out.print(rows_table(_left_out(result.after.folds), headings, rows))
+
+
+def _help(result: RetrainResult) -> str:
+    """What the records of other devices are worth here."""
+    who = f"records of {len(result.helpers)} other device{'s' if len(result.helpers) > 1 else ''}"
+    taken = f"The {who} help" if result.learner == "adapted" else f"The {who} do not help beyond noise"
+    if result.helped is None or not result.helped.kernels:
+        return f"{taken}: chosen lane by lane in cross-validation, there are too few of its own to leave models out."
+    contest = result.helped
+    return (
+        f"{taken}: error {contest.champion:.1%} without, {contest.challenger:.1%} with them "
+        f"({contest.low:+.1%} to {contest.high:+.1%} better on {contest.models} models left out)."
+    )
 
 
 def _left_out(folds: Sequence[str]) -> str:
@@ -107,6 +124,7 @@ def print_versions(found: Sequence[PredictorVersion]) -> None:
             one.version,
             "in use" if one.in_use else "",
             one.device,
+            _kind(one),
             one.records,
             one.hash,
             f"{one.within_10:.0%}" if one.within_10 is not None else "–",
@@ -114,4 +132,10 @@ def print_versions(found: Sequence[PredictorVersion]) -> None:
         )
         for one in found
     ]
-    console().print(rows_table("predictors", ("version", "", "device", "records", "data", "±10 %", ""), rows))
+    headings = ("version", "", "device", "learner", "records", "data", "±10 %", "")
+    console().print(rows_table("predictors", headings, rows))
+
+
+def _kind(one: PredictorVersion) -> str:
+    """What it learnt with, and how much of it comes from other devices."""
+    return f"{one.learner}, {one.helped} of {one.lanes} lanes from others" if one.helped else one.learner

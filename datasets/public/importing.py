@@ -96,11 +96,11 @@ def import_public(path: str | Path, home: Path, *, name: str = "", time: str | N
         if recorded is not None:
             card["profile_records"] = recorded.card()
         (draft / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-        shutil.rmtree(target, ignore_errors=True)
-        draft.replace(target)
+        _put_in_place(draft, target)
     except OSError as error:
-        shutil.rmtree(draft, ignore_errors=True)
         raise StoreError(f"{target} cannot be written ({error}): make room, or set AUTOTUNE_HOME.") from error
+    finally:  # also on Ctrl-C: half an import is none
+        shutil.rmtree(draft, ignore_errors=True)
     return PublicReport(
         name=chosen.name,
         folder=target,
@@ -110,6 +110,20 @@ def import_public(path: str | Path, home: Path, *, name: str = "", time: str | N
         refused=checked.refused,
         recorded=recorded,
     )
+
+
+def _put_in_place(draft: Path, target: Path) -> None:
+    """The earlier import goes once the new one has its place, and comes back if it does not get it."""
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    if target.exists():
+        target.rename(old)
+    try:
+        draft.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from autotune.datasets import Store, export_parquet, import_parquet
+from autotune.datasets.parquet import is_export
 from autotune.errors import SchemaVersionError, StoreError
 
 TIME = "2026-01-02T00:00:00Z"
@@ -203,6 +204,16 @@ def test_damaged_files_are_named(exported: Path, empty: Store, name: str, conten
     with empty, pytest.raises(StoreError, match=message) as caught:
         import_parquet(empty, exported)
     assert isinstance(caught.value, SchemaVersionError) == (message == "schema version 9")
+
+
+def test_an_export_whose_card_is_lost_is_still_an_export(exported: Path, empty: Store) -> None:
+    assert is_export(exported)
+    exported.with_suffix(".card.json").unlink()
+    assert is_export(exported)
+    with empty, pytest.raises(StoreError, match=r"card\.json is missing"):
+        import_parquet(empty, exported)
+    exported.write_bytes(b"PAR1 but not really")
+    assert not is_export(exported)
 
 
 def test_missing_files_and_foreign_columns_are_named(exported: Path, empty: Store, tmp_path: Path) -> None:

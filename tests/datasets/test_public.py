@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from autotune.datasets.public import SOURCES, check, import_public, load_public, read_card, source, verify
+from autotune.datasets.public import SOURCES, check, import_public, importing, load_public, read_card, source, verify
 from autotune.datasets.public.importing import folder_of
 from autotune.errors import InputError, SchemaVersionError, StoreError, UnknownNameError
 
@@ -101,6 +101,34 @@ def test_another_unit_or_a_missing_column_imports_nothing(table: Path, tmp_path:
         import_public(table, tmp_path)
     operators(lat_us_red=None, lat_us_blue=None).to_parquet(table)
     with pytest.raises(InputError, match="not one of its latencies"):
+        import_public(table, tmp_path)
+    assert load_public(tmp_path, "usc_mobile_gpu_ops")[1].equals(before)
+    assert [path.name for path in folder_of(tmp_path, "x").parent.iterdir()] == ["usc_mobile_gpu_ops"]
+
+
+def test_an_import_that_fails_or_is_interrupted_leaves_the_earlier_one(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_public(table, tmp_path)
+    before = load_public(tmp_path, "usc_mobile_gpu_ops")[1]
+    rename = Path.rename
+
+    def full(self: Path, target: Path) -> Path:
+        if not self.name.endswith(".old") and not target.name.endswith(".old"):
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", full)
+    monkeypatch.setattr(importing, "write_records", lambda *_, **__: None)
+    with pytest.raises(StoreError, match="No space left"):
+        import_public(table, tmp_path)
+    monkeypatch.setattr(Path, "rename", rename)
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importing, "write_records", interrupted)
+    with pytest.raises(KeyboardInterrupt):
         import_public(table, tmp_path)
     assert load_public(tmp_path, "usc_mobile_gpu_ops")[1].equals(before)
     assert [path.name for path in folder_of(tmp_path, "x").parent.iterdir()] == ["usc_mobile_gpu_ops"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from autotune.errors import PredictorError
-from autotune.predictor import KernelPredictor, load, load_champion, promote, register, save, versions
+from autotune.predictor import KernelPredictor, champion_problem, load, load_champion, promote, register, save, versions
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,8 @@ def test_a_champion_that_cannot_be_read_is_none(fitted: KernelPredictor, tmp_pat
     register(fitted, tmp_path)
     (tmp_path / "predictors" / "v0001" / "lane_001.ubj").unlink()
     assert load_champion(tmp_path, invented.DEVICE) is None
+    assert "run `autotune retrain`" in champion_problem(tmp_path, invented.DEVICE)
+    assert champion_problem(tmp_path, "feedfeedfeed") == ""
 
 
 def test_promoting_what_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -69,10 +69,10 @@ def datasets_import(
     """Import records that `export` wrote, or a public table; what is refused is counted with its reasons."""
     from autotune.core.codec import encode
     from autotune.datasets import Store, home, import_parquet
-    from autotune.datasets.cards import card_path
+    from autotune.datasets.parquet import is_export
     from autotune.datasets.public import import_public
 
-    if name or not card_path(Path(path)).exists():
+    if name or not is_export(Path(path)):
         public = import_public(path, home(), name=name)
         print_json({"schema_version": 1} | encode(public)) if as_json else typer.echo(str(public))
         return

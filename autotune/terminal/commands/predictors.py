@@ -13,7 +13,10 @@ def retrain(
     rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the version before the one in use.")] = False,
     version: Annotated[str, typer.Option("--to", metavar="VERSION", help="Go back to this version.")] = "",
     learner: Annotated[
-        str, typer.Option("--learner", metavar="NAME", help="boosted, hist_boosted, forest_per_family, flops_linear.")
+        str,
+        typer.Option(
+            "--learner", metavar="NAME", help="boosted, hist_boosted, forest_per_family, flops_linear, adapted."
+        ),
     ] = "",
     tune: Annotated[bool, typer.Option("--tune", help="Choose the learner's settings first (minutes).")] = False,
     trials: Annotated[int, typer.Option("--trials", metavar="NUMBER", min=2, help="Settings that --tune tries.")] = 12,
@@ -24,7 +27,10 @@ def retrain(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Train the predictor on all records of this device; use it if it beats the one in use."""
+    """Train the predictor on all records of this device; use it if it beats the one in use.
+
+    While a lane has few records, those of other devices (`autotune datasets import`) help where that is better.
+    """
     from autotune import api
     from autotune.core.codec import encode
     from autotune.errors import UsageError

@@ -1,0 +1,136 @@
+"""Retraining on a device with few records, beside the imported records of another one."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from autotune.api import retrain, retraining
+from autotune.api.predictor_versions import predictor_versions
+from autotune.core import Identity, Kernel, Lane, Measurement, Notes, ProfileRecord, Protocol
+from autotune.datasets import Store, synthetic_kernels
+from autotune.errors import PredictorError
+from autotune.predictor import load_champion
+from autotune.processors import this_device
+
+LANE = Lane.parse("cpu/f32/t1")
+OWN = this_device().id
+SLOWER = {"convolution": 2.5, "depthwise": 3.5, "matmul": 2.0}
+"""This device over the known one, by family."""
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retraining, "BASELINES", ())
+
+
+@pytest.fixture(scope="module")
+def kernels() -> list[Kernel]:
+    return [kernel for kernel in synthetic_kernels([], count=240, seed=0) if kernel.family in SLOWER]
+
+
+def known_us(kernel: Kernel) -> float:
+    """On the known device: a roofline with tiles and steps that shapes alone do not tell from few records."""
+    width = (kernel.outputs[0].shape or (1, 1))[1]
+    tiles = math.ceil(width / 32) * 32 / width
+    kind = {"depthwise": 6.0, "matmul": 0.7}.get(kernel.family, 1.0) * (1.6 if "Sigmoid" in kernel.ops else 1.0)
+    return 4.0 + kind * tiles * kernel.flops / 5e4 + (kernel.bytes_read + kernel.bytes_written) / 1e4
+
+
+def record(kernel: Kernel, latency_us: float, device: str) -> ProfileRecord:
+    noise = random.Random(f"{kernel.signature}{device}")
+    return ProfileRecord(
+        kernel=kernel,
+        lane=LANE,
+        result=Measurement(samples_us=tuple(latency_us * math.exp(noise.gauss(0, 0.02)) for _ in range(5))),
+        identity=Identity(device=device, provider="p 1", runtime="r 1", protocol=Protocol.MARGINAL),
+        notes=Notes(time="2026-01-01T00:00:00Z", code_version="0"),
+    )
+
+
+def own(kernels: Sequence[Kernel]) -> list[ProfileRecord]:
+    return [record(kernel, SLOWER[kernel.family] * known_us(kernel), OWN) for kernel in kernels]
+
+
+def others(kernels: Sequence[Kernel], *, shuffled: bool = False) -> list[ProfileRecord]:
+    latencies = [known_us(kernel) for kernel in kernels]
+    if shuffled:
+        random.Random(0).shuffle(latencies)
+    return [record(kernel, us, "other") for kernel, us in zip(kernels, latencies, strict=True)]
+
+
+def add_models(store: Store, kernels: Sequence[Kernel], count: int) -> None:
+    for at in range(count):
+        store.add_model(f"{at:064x}", f"m{at}", [kernel.signature for kernel in kernels[at::count]])
+
+
+def test_records_of_another_device_take_over_where_they_help(tmp_path: Path, kernels: list[Kernel]) -> None:
+    with Store(f"sqlite:///{tmp_path / 'profiles.db'}") as store:
+        store.add(own(kernels[:36]))
+        add_models(store, kernels[:36], 6)
+        first = retrain(tmp_path, track=False)
+        assert (first.learner, first.promoted, first.helpers, first.helped) == ("boosted", True, (), None)
+        store.add(others(kernels))
+    helped = retrain(tmp_path, track=False)
+    assert helped.helpers == ("other",)
+    assert helped.helped is not None
+    assert helped.helped.challenger < helped.helped.champion
+    assert (helped.learner, helped.promoted) == ("adapted", True)
+    assert helped.after.get("adapted").mape < helped.after.get("boosted").mape
+    champion = load_champion(tmp_path, OWN)
+    assert champion is not None
+    unseen = kernels[36:]
+    errors = [
+        abs(math.log(us / (SLOWER[kernel.family] * known_us(kernel))))
+        for kernel, us in zip(unseen, champion.predictor.predict_us(unseen, LANE), strict=True)
+    ]
+    assert sum(errors) / len(errors) < 0.2
+    again = retrain(tmp_path, track=False)  # the same records: nothing is better
+    assert (again.learner, again.promoted) == ("adapted", False)
+    listed = [(one.learner, one.lanes, one.helped, one.in_use) for one in predictor_versions(tmp_path)]
+    assert listed == [("boosted", 1, 0, False), ("adapted", 1, 1, True), ("adapted", 1, 1, False)]
+
+
+def test_a_device_that_is_unlike_does_not_take_over(tmp_path: Path, kernels: list[Kernel]) -> None:
+    with Store(f"sqlite:///{tmp_path / 'profiles.db'}") as store:
+        store.add(own(kernels[:36]))
+        store.add(others(kernels[:60], shuffled=True))
+        add_models(store, kernels[:36], 3)
+    found = retrain(tmp_path, track=False)
+    assert (found.learner, found.helpers) == ("boosted", ("other",))
+    assert found.helped is not None
+    assert not found.helped.challenger_wins
+
+
+def test_a_dozen_records_are_enough_beside_another_device(tmp_path: Path, kernels: list[Kernel]) -> None:
+    with Store(f"sqlite:///{tmp_path / 'profiles.db'}") as store:
+        store.add(own(kernels[:12]))
+        store.add(others(kernels[:60]))
+    found = retrain(tmp_path, track=False)
+    assert (found.learner, found.promoted, found.records) == ("adapted", True, 12)
+    assert found.helped is not None
+    assert found.helped.kernels == 0  # too few to leave any out
+
+
+def test_records_of_others_alone_say_what_is_needed(tmp_path: Path, kernels: list[Kernel]) -> None:
+    with Store(f"sqlite:///{tmp_path / 'profiles.db'}") as store:
+        store.add(others(kernels[:30]))
+    with pytest.raises(
+        PredictorError, match=r"30 records are of other: beside them 8 measured kernels .* 3 s per lane"
+    ):
+        retrain(tmp_path, track=False)
+
+
+def test_a_predictor_in_use_that_cannot_be_read_is_said(tmp_path: Path, kernels: list[Kernel]) -> None:
+    with Store(f"sqlite:///{tmp_path / 'profiles.db'}") as store:
+        store.add(own(kernels[:36]))
+    first = retrain(tmp_path, learner="flops_linear", track=False)
+    card = first.folder / "card.json"
+    card.write_text(card.read_text().replace('"schema_version": 1', '"schema_version": 7'))
+    found = retrain(tmp_path, learner="flops_linear", track=False)
+    assert "schema version 7" in found.problem
+    assert (found.previous, found.promoted) == ("", True)
