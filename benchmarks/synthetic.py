@@ -109,16 +109,17 @@ def main() -> None:
                 row = {"left_out": name, "seed": seed, "learnt": kind, "records": len(learnt)}
                 rows.append(row | {"log_error": mean, "within_10": within})
         kinds = dict.fromkeys(row["learnt"] for row in rows)
-        own = {kind: [r["log_error"] for r in rows if (r["left_out"], r["learnt"]) == (name, kind)] for kind in kinds}
-        print(f"{name:14} " + "  ".join(f"{kind} {statistics.fmean(of):.3f}" for kind, of in own.items()), flush=True)
-    summary = {}
+        errors = {
+            kind: [r["log_error"] for r in rows if (r["left_out"], r["learnt"]) == (name, kind)] for kind in kinds
+        }
+        print(
+            f"{name:14} " + "  ".join(f"{kind} {statistics.fmean(of):.3f}" for kind, of in errors.items()), flush=True
+        )
+    summary: dict[str, float] = {}
     for kind in dict.fromkeys(row["learnt"] for row in rows):
         for metric in ("log_error", "within_10", "records"):
-            means = defaultdict(list)
-            for row in rows:
-                if row["learnt"] == kind:
-                    means[row["left_out"]].append(row[metric])
-            summary[f"{kind}: {metric}"] = statistics.fmean(map(statistics.fmean, means.values()))
+            own = [[row[metric] for row in rows if (row["learnt"], row["left_out"]) == (kind, name)] for name in names]
+            summary[f"{kind}: {metric}"] = statistics.fmean(statistics.fmean(of) for of in own if of)
         error_, within = summary[f"{kind}: log_error"], summary[f"{kind}: within_10"]
         print(f"{kind:24} {summary[f'{kind}: records']:6.0f} records  log error {error_:.3f}  ±10 % {within:.1%}")
     print(write("synthetic", rows, **summary))

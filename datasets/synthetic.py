@@ -18,6 +18,9 @@ TURNS = (
     "transposed", "data_movement", "convolution", "dilated",
 )  # fmt: skip
 """Kinds in the order in which they are given: those that models spend their time in come more often."""
+DRAWN = 3
+"""Kernels of published networks for each one around the models in hand: with as many records they teach more of a model
+left out (`benchmarks/synthetic.py`)."""
 WAITING = 256
 """Kernels of a kind that are kept until its turn; what is drawn beyond is forgotten."""
 PATIENCE = 200
@@ -25,7 +28,7 @@ PATIENCE = 200
 
 
 def synthetic_kernels(kernels: Sequence[Kernel], *, count: int, seed: int) -> list[Kernel]:
-    """Half from graphs of published networks at other sizes, half around given kernels; in turns.
+    """Three from graphs of published networks at other sizes, then one around given kernels, and so on.
 
     Args:
         kernels: of the models in hand; without any (or where none can be changed) all are from published networks.
@@ -37,16 +40,16 @@ def synthetic_kernels(kernels: Sequence[Kernel], *, count: int, seed: int) -> li
         has more.
     """
     seen = {kernel.signature for kernel in kernels}
-    sources = [drawn_kernels(seed=seed, seen=seen), around(kernels, seed=seed, seen=seen)]
-    return list(islice(_in_turns(sources), count))
+    drawn, near = drawn_kernels(seed=seed, seen=seen), around(kernels, seed=seed, seen=seen)
+    return list(islice(_in_turns([drawn] * DRAWN + [near]), count))
 
 
-def _in_turns(sources: list[Iterator[Kernel]]) -> Iterator[Kernel]:
-    while sources:
-        for source in list(sources):
+def _in_turns(turns: list[Iterator[Kernel]]) -> Iterator[Kernel]:
+    while turns:
+        for source in list(turns):
             kernel = next(source, None)
             if kernel is None:
-                sources.remove(source)
+                turns = [one for one in turns if one is not source]
             else:
                 yield kernel
 

@@ -61,7 +61,7 @@ def profile(
         models: names of the zoo or ONNX files.
         settings: home, budget, processors, shapes. A budget is spent on what a committee of predictors asks for
             (`autotune.learning`); without one every lane gets an equal share of two minutes.
-        synthetic: further kernels: half of graphs of published networks, half around those of the models.
+        synthetic: further kernels: three of four of graphs of published networks, the others around the models' own.
         lanes: lanes to measure, as text; empty measures every lane of every processor.
         observer: is told of the progress.
 

@@ -67,11 +67,10 @@ def test_the_same_seed_gives_the_same_and_a_short_list_begins_a_long_one(kernels
     assert synthetic_kernels([], count=40, seed=1) != kernels[:40]
 
 
-def test_half_are_around_what_is_given(kernels: list[Kernel]) -> None:
+def test_a_quarter_is_around_what_is_given(kernels: list[Kernel]) -> None:
     parents = [kernel for kernel in kernels if kernel.ops == "Conv+Relu"][:3]
     found = synthetic_kernels(parents, count=20, seed=3)
-    changed = kernels_around(parents, count=10, seed=3)
-    assert found[1::2] == changed
+    assert found[3::4] == kernels_around(parents, count=5, seed=3)
     assert not {kernel.signature for kernel in found} & {kernel.signature for kernel in parents}
 
 

@@ -38,7 +38,7 @@ def profile(
             "--synthetic",
             metavar="NUMBER",
             min=0,
-            help="Further kernels: half as published networks have them, half around those.",
+            help="Further kernels: most as published networks have them, some around those.",
         ),
     ] = 0,
     contention: Annotated[
