@@ -257,7 +257,10 @@ def replay_all(home: Path, lanes: Sequence[str], seeds: int) -> tuple[list[dict[
             reached = ", ".join(f"{shares[strategy, metric][-1]:.0%}" for metric in METRICS)
             print(f"seed {seed} {strategy:7} ends at {ends}; random's end after {reached} of its time", flush=True)
     summary = {
-        f"{strategy} {metric}: share of random's time": {"median": statistics.median(own), "all": own}
+        f"{strategy} {metric}: share of random's time": {
+            "median": statistics.median(own),
+            "all": [share if np.isfinite(share) else "not reached" for share in own],
+        }
         for (strategy, metric), own in shares.items()
     }
     return rows, summary

@@ -77,6 +77,45 @@ def load(home: Path, lanes: list[Lane]) -> tuple[list[tuple[str, ProfileRecord]]
     )
 
 
+def sources_without(
+    name: str, records: Sequence[tuple[str, ProfileRecord]], groups: Mapping[str, set[str]], networks: set[str]
+) -> dict[str, ByLane]:
+    """What can be learnt from where a model is left out: `models`, and the kinds of synthetic kernels there are."""
+    zoo = set().union(*(own for other, own in groups.items() if not other.startswith(DRAWN)))
+    beside = [own for other, own in groups.items() if other.startswith(DRAWN) and other != DRAWN + name]
+    found = {
+        "models": by_lane(records, zoo - groups[name]),
+        "networks": by_lane(records, networks - zoo),
+        "around": by_lane(records, set().union(*beside) - zoo),
+    }
+    return {source: own for source, own in found.items() if own}
+
+
+def sets_of(sources: Mapping[str, ByLane], most: int, seed: int) -> dict[str, list[ProfileRecord]]:
+    """What is learnt from, by how it is named; everything that there is only once."""
+    models = sources["models"]
+    sets = {"every model": together(models), "everything": together(*sources.values())} if seed == 0 else {}
+    for source, synthetic in sources.items():
+        if source != "models":
+            sets[f"models, beside {source}"] = mixed(models, synthetic, 0.0, most, random.Random(seed))
+            for share in SHARES:
+                sets[f"{share:.0%} {source}"] = mixed(models, synthetic, share, most, random.Random(seed))
+    return sets
+
+
+def summed(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Means over models of the means over seeds."""
+    summary: dict[str, float] = {}
+    names = dict.fromkeys(row["left_out"] for row in rows)
+    for kind in dict.fromkeys(row["learnt"] for row in rows):
+        for metric in ("log_error", "within_10", "records"):
+            own = [[row[metric] for row in rows if (row["learnt"], row["left_out"]) == (kind, name)] for name in names]
+            summary[f"{kind}: {metric}"] = statistics.fmean(statistics.fmean(of) for of in own if of)
+        error_, within = summary[f"{kind}: log_error"], summary[f"{kind}: within_10"]
+        print(f"{kind:24} {summary[f'{kind}: records']:6.0f} records  log error {error_:.3f}  ±10 % {within:.1%}")
+    return summary
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--home", required=True, help="it is only read")
@@ -86,43 +125,15 @@ def main() -> None:
     flags = parser.parse_args()
     records, groups, networks = load(Path(flags.home), [Lane.parse(t) for t in flags.lanes.split(",") if t])
     names = [name for name in groups if not name.startswith(DRAWN)]
-    zoo = set().union(*(groups[name] for name in names))
     rows: list[dict[str, Any]] = []
-    for name in names:
-        held, models = by_lane(records, groups[name]), by_lane(records, zoo - groups[name])
-        beside = set().union(
-            *(own for other, own in groups.items() if other.startswith(DRAWN) and other != DRAWN + name)
-        )
-        sources = {"networks": by_lane(records, networks - zoo), "around": by_lane(records, beside - zoo)}
-        everything = together(models, *sources.values())
-        for seed in range(flags.seeds):
-            sets = {"every model": together(models), "everything": everything} if seed == 0 else {}
-            for source, synthetic in sources.items():
-                if not synthetic:
-                    continue
-                sets[f"models, beside {source}"] = mixed(models, synthetic, 0.0, flags.records, random.Random(seed))
-                for share in SHARES:
-                    learnt = mixed(models, synthetic, share, flags.records, random.Random(seed))
-                    sets[f"{share:.0%} {source}"] = learnt
-            for kind, learnt in sets.items():
+    for seed in range(flags.seeds):
+        for name in names:
+            held, sources = by_lane(records, groups[name]), sources_without(name, records, groups, networks)
+            for kind, learnt in sets_of(sources, flags.records, seed).items():
                 mean, within = error(learnt, held, seed)
                 row = {"left_out": name, "seed": seed, "learnt": kind, "records": len(learnt)}
                 rows.append(row | {"log_error": mean, "within_10": within})
-        kinds = dict.fromkeys(row["learnt"] for row in rows)
-        errors = {
-            kind: [r["log_error"] for r in rows if (r["left_out"], r["learnt"]) == (name, kind)] for kind in kinds
-        }
-        print(
-            f"{name:14} " + "  ".join(f"{kind} {statistics.fmean(of):.3f}" for kind, of in errors.items()), flush=True
-        )
-    summary: dict[str, float] = {}
-    for kind in dict.fromkeys(row["learnt"] for row in rows):
-        for metric in ("log_error", "within_10", "records"):
-            own = [[row[metric] for row in rows if (row["learnt"], row["left_out"]) == (kind, name)] for name in names]
-            summary[f"{kind}: {metric}"] = statistics.fmean(statistics.fmean(of) for of in own if of)
-        error_, within = summary[f"{kind}: log_error"], summary[f"{kind}: within_10"]
-        print(f"{kind:24} {summary[f'{kind}: records']:6.0f} records  log error {error_:.3f}  ±10 % {within:.1%}")
-    print(write("synthetic", rows, **summary))
+        print(write("synthetic", rows, seeds=seed + 1, lanes=len(held), **summed(rows)), flush=True)
 
 
 if __name__ == "__main__":
