@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from autotune.api.knowledge import Knowledge
 from autotune.api.run import ACCEPT_MARGIN, Contender, Run
 from autotune.api.screening import screen_beside
-from autotune.core import Failure, Measurement
+from autotune.core import Candidate, Failure, Measurement, one_line
+from autotune.errors import StoreError
 from autotune.planning import CostTable, Proposal
-from autotune.profiler import run_outputs
+from autotune.profiler import Job, run_outputs
 
 SCREEN_ROUNDS = 6
 OUTPUTS_DEADLINE_S = 120.0
@@ -29,13 +30,10 @@ def measure_round(
     fit: list[Contender] = []
     for proposal in proposals:
         name = f"plan:{proposal.candidate.hash}"
-        contender = Contender(
-            name=name,
-            job=run.bench.job(proposal.candidate, name),
-            candidate=proposal.candidate,
-            proposal=proposal,
-            round=number,
-        )
+        job = _job(run, proposal.candidate, name)
+        if job is None:
+            continue
+        contender = Contender(name=name, job=job, candidate=proposal.candidate, proposal=proposal, round=number)
         run.contenders[name] = contender
         _measure_error(run, knowledge, tables, contender)
         if isinstance(contender.result, Failure):
@@ -49,6 +47,17 @@ def measure_round(
     for contender in fit:
         _tell(run, contender)
     return fit
+
+
+def _job(run: Run, candidate: Candidate, name: str) -> Job | None:
+    """The job of a candidate; None where its files cannot be made, which costs only itself."""
+    try:
+        return run.bench.job(candidate, name)
+    except (StoreError, OSError):  # a full disk ends the measuring
+        raise
+    except Exception as error:  # noqa: BLE001 - the edge of a trial: the plan measured so far must not be lost
+        run.observer.event("note", {"text": f"{candidate} cannot be written as files: {one_line(str(error))}"})
+        return None
 
 
 def _within(run: Run, contender: Contender) -> bool:

@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from autotune.errors import SplitError, UnknownNameError
-from autotune.graph import Graph, Split, SplitKind, divide, extract_sets, find_sites, load, partition, random_inputs
+from autotune.graph import (
+    Graph,
+    Split,
+    SplitKind,
+    divide,
+    extract,
+    extract_sets,
+    find_sites,
+    load,
+    partition,
+    random_inputs,
+)
 
 from .conftest import session
 
@@ -246,6 +257,16 @@ def test_weights_are_cut_not_doubled(tmp_path: Path) -> None:
     assert (divided.graph.path.parent / "weights.bin").stat().st_size == 64 * 96 * 4
     sizes = [tensor.dims[1] for tensor in divided.graph.initializers.values() if len(tensor.dims) == 2]
     assert sizes == [24, 72]
+
+
+def test_weights_that_stages_share_can_be_cut_too(tmp_path: Path) -> None:
+    net = Builder(0)
+    hidden = net.op("MatMul", "x", net.weight(64, 96))
+    y = net.op("MatMul", hidden, net.weight(96, 32))
+    graph = load(net.save(tmp_path / "net.onnx", {"x": (4, 64)}, y))
+    extract(graph, [(0, 1), (1, 2)], tmp_path / "stages")
+    assert (graph.path.parent / "weights.bin").stat().st_nlink > 1
+    assert_equal_outputs(graph, [Split(operators=("t0",), axis=-1, shares=(0.5, 0.5), multiple=8)], tmp_path / "split")
 
 
 def test_several_chains_are_divided_at_once_and_a_divided_model_once_more(tmp_path: Path) -> None:

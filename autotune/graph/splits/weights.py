@@ -65,7 +65,7 @@ class WeightsWriter:
 
     def part(self, tensor: onnx.TensorProto, region: Region, name: str) -> onnx.TensorProto:
         """A range of a tensor under a new name."""
-        array = numpy_helper.to_array(tensor, base_dir=str(self._source))
+        array = numpy_helper.to_array(self._here(tensor))
         chosen = array[(*[slice(None)] * region.axis, slice(region.start, region.stop))]
         made = numpy_helper.from_array(np.ascontiguousarray(chosen), name)
         if len(made.raw_data) <= INLINE_BYTES:
@@ -75,6 +75,16 @@ class WeightsWriter:
         self._point(made, len(data))
         self._write(data)
         return made
+
+    def _here(self, tensor: onnx.TensorProto) -> onnx.TensorProto:
+        """The tensor with its data: onnx itself reads no file that has several links, as shared weights have."""
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            return tensor
+        offset, length = _place(tensor)
+        with (self._source / external_entry(tensor, "location")).open("rb") as stream:
+            stream.seek(offset)
+            data = stream.read(length)
+        return onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims, raw_data=data)
 
     def _point(self, tensor: onnx.TensorProto, length: int) -> None:
         self._write(bytes(-self._stream.tell() % _ALIGNMENT))
