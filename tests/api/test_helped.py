@@ -30,7 +30,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def kernels() -> list[Kernel]:
-    return [kernel for kernel in synthetic_kernels([], count=240, seed=0) if kernel.family in SLOWER]
+    return [kernel for kernel in synthetic_kernels([], count=180, seed=0) if kernel.family in SLOWER]
 
 
 def known_us(kernel: Kernel) -> float:
@@ -71,7 +71,7 @@ def add_models(store: Store, kernels: Sequence[Kernel], count: int) -> None:
 def test_records_of_another_device_take_over_where_they_help(tmp_path: Path, kernels: list[Kernel]) -> None:
     with Store(f"sqlite:///{tmp_path / 'profiles.db'}") as store:
         store.add(own(kernels[:36]))
-        add_models(store, kernels[:36], 6)
+        add_models(store, kernels[:36], 4)
         first = retrain(tmp_path, track=False)
         assert (first.learner, first.promoted, first.helpers, first.helped) == ("boosted", True, (), None)
         store.add(others(kernels))
