@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from autotune.core import FAMILIES, Lane
 from autotune.core.codec import decode, encode
-from autotune.predictor.boosted import BoostedTrees
-from autotune.predictor.features import Matrix
+from autotune.predictor.boosted import BoostedLane, BoostedTrees
+from autotune.predictor.features import FEATURES, Matrix
 from autotune.predictor.kernel_predictor import KernelPredictor
 from autotune.predictor.learner import Learner, Regressor
 from autotune.predictor.prior import family_codes
@@ -148,6 +148,12 @@ class Blend:
         return result
 
 
+def _contributions(regressor: Regressor | None, rows: Matrix, lane: Lane, cores: int) -> tuple[Vector, Vector]:
+    if isinstance(regressor, BoostedLane):
+        return regressor.contributions(rows, lane, cores)
+    return np.full(len(rows), np.nan), np.zeros((len(rows), len(FEATURES)))
+
+
 def adapt(columns: tuple[Column, ...], rows: Matrix, log_us: Vector) -> Blend:
     """Weigh columns by how well they follow the measured logarithms, then fit what remains (ridge, Huber weights)."""
     table = np.stack([column.log_us(rows) for column in columns])
@@ -191,6 +197,14 @@ class AdaptedLane:
         if self.own is None:
             raise ValueError("neither learnt from own records nor from other devices")
         return self.own.log_us(rows, lane, cores)
+
+    def contributions(self, rows: Matrix, lane: Lane, cores: int) -> tuple[Vector, Vector]:
+        """As of `BoostedLane.contributions`; the rooflines of known devices are weighed and corrected for this one."""
+        if self.blend is None:
+            return _contributions(self.own, rows, lane, cores)
+        pairs = [_contributions(one.regressor, rows, one.lane, one.cores) for one in self.blend.columns]
+        parts: Vector = np.tensordot(self.blend.weights, np.stack([own for _, own in pairs]), axes=1)
+        return self.blend.log_us(rows) - parts.sum(axis=1), parts
 
     def dump(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         """The own regressor's parts, or those of every column with the coefficients."""

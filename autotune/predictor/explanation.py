@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autotune.core import Kernel, Lane, Measurement, ProfileRecord
+from autotune.predictor.adapted import AdaptedLane
 from autotune.predictor.boosted import BoostedLane
 from autotune.predictor.features import NAMES, KernelRows
 from autotune.predictor.kernel_predictor import KernelPredictor
@@ -36,7 +37,7 @@ class KernelExplanation:
     """One prediction taken apart.
 
     Args:
-        roofline_us: what the lane's roofline alone says.
+        roofline_us: what the lane's roofline alone says; where other devices help, theirs, corrected for this one.
         contributions: the features that move it furthest from there, the strongest first.
         neighbours: measured kernels of the same family on the same lane, the nearest first.
     """
@@ -55,7 +56,7 @@ def explain_kernels(
     features: int = 5,
     neighbours: int = 3,
 ) -> list[KernelExplanation]:
-    """Takes predictions of gradient-boosted trees apart; other learners give the neighbours only.
+    """Takes predictions of gradient-boosted trees apart, other devices' too; other learners give the neighbours only.
 
     Args:
         predictor: fitted.
@@ -69,7 +70,7 @@ def explain_kernels(
     own, inverse = rows.take(kernels)
     own = own[inverse]
     model = predictor.model_for(lane)
-    if isinstance(model.regressor, BoostedLane):
+    if isinstance(model.regressor, BoostedLane | AdaptedLane):
         log_prior, parts = model.regressor.contributions(own, lane, predictor.cores)
     else:
         log_prior, parts = np.full(len(kernels), np.nan), np.zeros((len(kernels), len(NAMES)))
