@@ -9,7 +9,7 @@ from enum import StrEnum
 from autotune.core.kernel import Kernel
 from autotune.core.lane import Lane
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Changes whenever the way of measuring changes what the numbers mean; records of unlike versions never mix."""
 
 

@@ -3,6 +3,7 @@
 from autotune.graph.arrays import load_arrays, save_arrays
 from autotune.graph.build import build_kernel, chainable
 from autotune.graph.cuts import Cut
+from autotune.graph.ends import has_small_ends, small_inputs, with_small_ends
 from autotune.graph.extract import StageFile, extract
 from autotune.graph.graph import Graph, KernelUse, load
 from autotune.graph.grouped import Grouped, grouped
@@ -35,9 +36,12 @@ __all__ = [
     "extract_sets",
     "find_sites",
     "grouped",
+    "has_small_ends",
     "load",
     "load_arrays",
     "partition",
     "random_inputs",
     "save_arrays",
+    "small_inputs",
+    "with_small_ends",
 ]

@@ -16,7 +16,16 @@ from autotune.errors import PredictorError
 from autotune.predictor.adapted import forgetting
 from autotune.predictor.kernel_predictor import KernelPredictor
 from autotune.predictor.learner import Learner, learner
-from autotune.predictor.training import MIN_RECORDS, PROFILE_S, Groups, Signatures, folds_of, training_set, usual_us
+from autotune.predictor.training import (
+    MIN_RECORDS,
+    PROFILE_S,
+    Groups,
+    LaneRecords,
+    Signatures,
+    folds_of,
+    training_set,
+    usual_us,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,6 +103,31 @@ COMPARED = ("boosted", "flops_linear", "forest_per_family")
 """Learners that an evaluation sets beside each other; a committee is one of them several times over."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A kernel of a model left out, predicted without that model.
+
+    Args:
+        learner: name in `LEARNERS`, or `test_retest`.
+        lane: the lane's text.
+        family: of the kernel.
+        signature: of the kernel.
+        measured_us: what it takes.
+        predicted_us: what was predicted.
+        low_us: lower end of the 90 % interval.
+        high_us: its upper end.
+    """
+
+    learner: str
+    lane: str
+    family: str
+    signature: str
+    measured_us: float
+    predicted_us: float
+    low_us: float = 0.0
+    high_us: float = 0.0
+
+
 def evaluate(
     records: Sequence[ProfileRecord],
     groups: Groups | None = None,
@@ -121,9 +155,33 @@ def evaluate(
     """
     data = training_set(records, device)
     folds = folds_by_model(sorted({s for part in data.lanes for s in part.signatures}), groups)
+    held = left_out(records, groups, device, learners=learners, coverage=coverage, seed=seed) + retested(records)
+    found: dict[tuple[str, str], list[Held]] = {}
+    for one in held:
+        found.setdefault((one.learner, one.lane), []).append(one)
+    rows = [accuracy(pairs, lane=lane, coverage=coverage) for (_, lane), pairs in sorted(found.items())]
+    rows += [
+        accuracy([one for one in held if one.learner == name], lane="all", coverage=coverage)
+        for name in dict.fromkeys(one.learner for one in held)
+    ]
+    return Evaluation(device=data.device, folds=tuple(folds), rows=tuple(rows))
+
+
+def left_out(
+    records: Sequence[ProfileRecord],
+    groups: Groups | None = None,
+    device: Device | None = None,
+    *,
+    learners: Sequence[str | Learner] = COMPARED,
+    coverage: bool = False,
+    seed: int = 0,
+) -> list[Held]:
+    """Every kernel of the models, predicted by each learner without its model; arguments and errors: see `evaluate`."""
+    data = training_set(records, device)
+    folds = folds_by_model(sorted({s for part in data.lanes for s in part.signatures}), groups)
     chosen = [learner(one) if isinstance(one, str) else one for one in learners]
     signatures = Signatures()
-    found: dict[tuple[str, str], list[_Pair]] = {}
+    held: list[Held] = []
     trained = 0
     for fold in folds.values():
         rest = [record for record in records if signatures.of(record.kernel) not in fold]
@@ -135,36 +193,35 @@ def evaluate(
                 continue
             trained += 1
             for part in data.lanes:
-                held = [i for i, signature in enumerate(part.signatures) if signature in fold]
-                if held and part.lane in predictor.lanes:
-                    kernels = [part.kernels[i] for i in held]
-                    predicted = predictor.predict(kernels, part.lane, sentinel_us=part.sentinel_us)
-                    pairs = zip(part.latency_us[held].tolist(), predicted, strict=True)
-                    found.setdefault((one.name, str(part.lane)), []).extend(
-                        _Pair(us, p.median_us, p.low_us, p.high_us) for us, p in pairs
-                    )
+                if part.lane in predictor.lanes:
+                    held += _predicted(predictor, part, fold, one.name)
     if not trained:
         raise PredictorError(
             f"{data.count} records in {len(folds)} parts are too few to leave one of them out and learn from the rest: "
             f"{MIN_RECORDS} kernels of a lane must remain. Profile more models, or synthetic kernels "
             f"(`autotune profile --model yolo --synthetic 100`, about {PROFILE_S} s per kernel and lane)."
         )
-    found |= _retest(records)
-    names = (*(one.name for one in chosen), RETEST)
-    rows = [_accuracy(name, lane, pairs, coverage) for (name, lane), pairs in sorted(found.items())]
-    for name in names:
-        together = [pair for (other, _), pairs in found.items() if other == name for pair in pairs]
-        if together:
-            rows.append(_accuracy(name, "all", together, coverage))
-    return Evaluation(device=data.device, folds=tuple(folds), rows=tuple(rows))
+    return held
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    measured_us: float
-    predicted_us: float
-    low_us: float = 0.0
-    high_us: float = 0.0
+def _predicted(predictor: KernelPredictor, part: LaneRecords, fold: set[str], name: str) -> list[Held]:
+    at = [i for i, signature in enumerate(part.signatures) if signature in fold]
+    kernels = [part.kernels[i] for i in at]
+    if not at:
+        return []
+    return [
+        Held(
+            learner=name,
+            lane=str(part.lane),
+            family=part.kernels[i].family,
+            signature=part.signatures[i],
+            measured_us=float(part.latency_us[i]),
+            predicted_us=prediction.median_us,
+            low_us=prediction.low_us,
+            high_us=prediction.high_us,
+        )
+        for i, prediction in zip(at, predictor.predict(kernels, part.lane, sentinel_us=part.sentinel_us), strict=True)
+    ]
 
 
 def folds_by_model(signatures: Sequence[str], groups: Groups | None) -> dict[str, set[str]]:
@@ -189,22 +246,32 @@ def folds_by_model(signatures: Sequence[str], groups: Groups | None) -> dict[str
     return joined
 
 
-def _retest(records: Sequence[ProfileRecord]) -> dict[tuple[str, str], list[_Pair]]:
+def retested(records: Sequence[ProfileRecord]) -> list[Held]:
+    """Kernels measured more than once: each measurement as if the next one were its prediction."""
     signatures = Signatures()
-    repeats: dict[tuple[str, Lane, object], list[float]] = {}
+    repeats: dict[tuple[str, Lane, object], list[tuple[str, float]]] = {}
     speeds = {lane: usual_us(r for r in records if r.lane == lane) for lane in {r.lane for r in records}}
     for record in records:
         if isinstance(record.result, Measurement):
             key = (signatures.of(record.kernel), record.lane, record.identity)
-            repeats.setdefault(key, []).append(record.result.median_us * record.notes.slower_when(speeds[record.lane]))
-    found: dict[tuple[str, str], list[_Pair]] = {}
-    for (_, lane, _), medians in repeats.items():
-        for first, second in pairwise(medians):
-            found.setdefault((RETEST, str(lane)), []).append(_Pair(first, second))
-    return found
+            even_us = record.result.median_us * record.notes.slower_when(speeds[record.lane])
+            repeats.setdefault(key, []).append((record.kernel.family, even_us))
+    return [
+        Held(
+            learner=RETEST,
+            lane=str(lane),
+            family=family,
+            signature=signature,
+            measured_us=first_us,
+            predicted_us=second_us,
+        )
+        for (signature, lane, _), medians in repeats.items()
+        for (family, first_us), (_, second_us) in pairwise(medians)
+    ]
 
 
-def _accuracy(name: str, lane: str, pairs: Sequence[_Pair], coverage: bool) -> Accuracy:
+def accuracy(pairs: Sequence[Held], *, lane: str, coverage: bool = False) -> Accuracy:
+    """How one learner does on these kernels; `lane` is the row's name."""
     from scipy.stats import rankdata
 
     measured = np.array([pair.measured_us for pair in pairs])
@@ -214,12 +281,12 @@ def _accuracy(name: str, lane: str, pairs: Sequence[_Pair], coverage: bool) -> A
     varied = len(pairs) > 2 and bool((np.ptp(ranks, axis=1) > 0).all())
     inside = float(np.mean([pair.low_us <= pair.measured_us <= pair.high_us for pair in pairs]))
     return Accuracy(
-        learner=name,
+        learner=pairs[0].learner,
         lane=lane,
         count=len(pairs),
         within_5=float(np.mean(error <= 0.05)),
         within_10=float(np.mean(error <= 0.10)),
         mape=float(np.mean(error)),
         spearman=float(np.corrcoef(ranks)[0, 1]) if varied else 0.0,
-        coverage=inside if coverage and name != RETEST else None,
+        coverage=inside if coverage and pairs[0].learner != RETEST else None,
     )

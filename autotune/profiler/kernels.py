@@ -3,7 +3,8 @@
 A kernel alone pays what a stage pays once: the call into the provider, and the copy or change of layout of what
 comes in
 and goes out. The surplus is additive. Where a kernel's output fits its input, its cost is the slope over a chain of it;
-elsewhere it is its time alone less a surplus fitted, per lane, on chains of reference convolutions.
+elsewhere it is its time alone less a surplus fitted, per lane and kind of ends (`probes.Ends`), on chains of
+reference kernels.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from autotune.core import (
     Measurement,
     ProfileRecord,
 )
-from autotune.profiler.probes import Probe, own_threads, reference_kernel
+from autotune.profiler.probes import Ends, Probe, ends_of, own_threads, reference_kernel, reference_product
 from autotune.profiler.provenance import notes
 from autotune.profiler.sentinel import Sentinel, slowness
 from autotune.profiler.serve import failure_of
@@ -112,7 +113,12 @@ def _record(
 
 UNKNOWN = (1.0, 0.0)
 """Ratio and µs of a sentinel that says nothing."""
-REFERENCES = ((16, 16), (16, 80), (32, 112), (64, 40))
+REFERENCES = {
+    Ends.SMALL: tuple(reference_kernel(*size) for size in ((16, 16), (16, 80), (32, 112), (64, 40))),
+    Ends.IMAGES: tuple(reference_kernel(*size) for size in ((16, 16), (16, 80), (32, 112), (64, 40))),
+    Ends.ROWS: tuple(reference_product(*size) for size in ((16, 64), (128, 256), (512, 64), (1024, 128))),
+}
+"""Kernels with a chain, whose time alone beyond their slope says what ends cost."""
 
 
 def measure_here(
@@ -122,7 +128,8 @@ def measure_here(
     until = time.monotonic() + left_s
     own, shared = own_threads(lane)
     sentinel = Sentinel(lane)
-    call_us, per_byte_us = _surplus(own, rounds, round_s, sentinel, shared=shared, seed=seed)
+    kinds = {ends_of(kernel, lane) for kernel in kernels}
+    surplus = {kind: _surplus(kind, own, rounds, round_s, sentinel, shared=shared, seed=seed) for kind in kinds}
     order = random.Random(seed)
     for begin in range(0, len(kernels), LIVE_KERNELS):
         probes: dict[int, Probe] = {}
@@ -148,17 +155,17 @@ def measure_here(
             if len(probe.samples) < LEAST_SAMPLES:
                 continue
             ratio = statistics.fmean(slower[: len(probe.samples)])
-            yield ("record", at, probe.result(call_us, per_byte_us, slower), (ratio, sentinel.fastest_us))
+            yield ("record", at, probe.result(surplus, slower), (ratio, sentinel.fastest_us))
         if until - time.monotonic() < LEAST_LEFT_SHARE * left_s:
             yield ("late",)
             return
 
 
 def _surplus(
-    lane: Lane, rounds: int, round_s: float, sentinel: Sentinel, *, shared: bool, seed: int
+    kind: Ends, lane: Lane, rounds: int, round_s: float, sentinel: Sentinel, *, shared: bool, seed: int
 ) -> tuple[float, float]:
-    """Microseconds per call and per byte at both ends that a kernel alone pays on this lane."""
-    probes = [Probe(reference_kernel(*size), lane, shared_pool=shared, seed=seed) for size in REFERENCES]
+    """Microseconds per call and per byte at both ends that a kernel with such ends pays alone on this lane."""
+    probes = [Probe(kernel, lane, shared_pool=shared, seed=seed) for kernel in REFERENCES[kind]]
     marks = [sentinel.mark()]
     for _ in range(rounds):
         for probe in probes:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 
 import onnxruntime as ort
 
 from autotune.core import Concurrency, Kernel, KernelNode, Lane, Measurement, TensorSpec
-from autotune.graph import build_kernel, chainable, random_inputs
+from autotune.graph import build_kernel, chainable, has_small_ends, random_inputs, small_inputs, with_small_ends
 from autotune.processors import create_session, ort_value
 
 CHAIN = 4
@@ -21,6 +22,43 @@ MAX_CHAIN_BYTES = 64 << 20
 CALM = 1.15
 """How many times slower than at its fastest the machine may be in a round that counts."""
 LEAST_CALM = 3
+
+
+class Ends(StrEnum):
+    """What a kernel's ends are like when it runs alone, which decides what it pays there."""
+
+    SMALL = "small"
+    IMAGES = "images"
+    ROWS = "rows"
+
+
+Surplus = Mapping[Ends, tuple[float, float]]
+"""µs per call, and per byte of what the kernel reads and writes, that a kernel alone pays."""
+
+
+def ends_of(kernel: Kernel, lane: Lane) -> Ends:
+    """How the kernel is measured on this lane.
+
+    A provider that compiles changes layouts at a model's ends: there, images are made and averaged inside the model
+    (`graph/ends.py`). ONNX Runtime's own CPU provider changes those of convolutions, cheaply, and no others.
+    """
+    if lane.processor != "cpu" and has_small_ends(kernel):
+        return Ends.SMALL
+    return Ends.IMAGES if kernel.family in ("convolution", "depthwise") else Ends.ROWS
+
+
+def reference_product(rows: int, columns: int) -> Kernel:
+    """A matrix product that can be chained."""
+    shape = (1, rows, columns)
+    return Kernel(
+        family="matmul",
+        nodes=(KernelNode(op_type="MatMul", inputs=("i0", "w0"), outputs=("o0",)),),
+        inputs=(TensorSpec(name="i0", dtype="float32", shape=shape),),
+        weights=(TensorSpec(name="w0", dtype="float32", shape=(columns, columns)),),
+        outputs=(TensorSpec(name="o0", dtype="float32", shape=shape),),
+        opset=17,
+        flops=2 * rows * columns * columns,
+    )
 
 
 def reference_kernel(channels: int, size: int) -> Kernel:
@@ -100,13 +138,19 @@ class Probe:
 
     def __init__(self, kernel: Kernel, lane: Lane, *, shared_pool: bool, seed: int) -> None:
         self.kernel = kernel
-        alone = build_kernel(kernel, seed=seed).SerializeToString()
-        self.alone = Bound(alone, kernel.inputs, lane, shared_pool=shared_pool)
+        self.ends = ends_of(kernel, lane)
+        self.alone = self._open(lane, shared_pool, seed, copies=1)
         self.chain: Bound | None = None
         if chainable(kernel) and kernel.weight_bytes * CHAIN < MAX_CHAIN_BYTES:
-            model = build_kernel(kernel, seed=seed, copies=CHAIN).SerializeToString()
-            self.chain = Bound(model, kernel.inputs, lane, shared_pool=shared_pool)
+            self.chain = self._open(lane, shared_pool, seed, copies=CHAIN)
         self.samples: list[tuple[float, float]] = []
+
+    def _open(self, lane: Lane, shared_pool: bool, seed: int, *, copies: int) -> Bound:
+        model = build_kernel(self.kernel, seed=seed, copies=copies)
+        inputs = self.kernel.inputs
+        if self.ends is Ends.SMALL:
+            model, inputs = with_small_ends(model, self.kernel), small_inputs(self.kernel)
+        return Bound(model.SerializeToString(), inputs, lane, shared_pool=shared_pool)
 
     def rounds(self, wanted: int) -> int:
         """Fewer rounds for a slow kernel."""
@@ -127,16 +171,16 @@ class Probe:
         pairs = zip(self.samples, slower, strict=False)
         return size, statistics.median((alone - slope) / factor for (alone, slope), factor in pairs)
 
-    def result(self, call_us: float, per_byte_us: float, slower: Sequence[float]) -> Measurement:
+    def result(self, surplus: Surplus, slower: Sequence[float]) -> Measurement:
         """Marginal cost per round, as it would have been on the machine at its fastest.
 
         Rounds in which it nearly was count alone, if enough: not every kernel is slowed down like the sentinel.
 
         Args:
-            call_us: what a kernel alone pays for the call.
-            per_byte_us: and for each byte at its ends.
+            surplus: what a kernel alone pays, by its ends.
             slower: by round, how many times slower the machine was.
         """
+        call_us, per_byte_us = surplus.get(self.ends, (0.0, 0.0))
         size = self.kernel.bytes_read + self.kernel.bytes_written
         rounds = list(zip(self.samples, slower, strict=False))
         calm = [pair for pair in rounds if pair[1] <= CALM]

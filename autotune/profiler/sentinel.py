@@ -12,7 +12,8 @@ from itertools import pairwise
 import numpy as np
 
 from autotune.core import Lane
-from autotune.profiler.probes import Probe, own_threads, reference_kernel
+from autotune.graph import build_kernel
+from autotune.profiler.probes import Bound, own_threads, reference_kernel
 
 CHANNELS, SIZE = 32, 40
 SAMPLE_S = 0.003
@@ -29,12 +30,14 @@ class Sentinel:
 
     def __init__(self, lane: Lane) -> None:
         own, shared = own_threads(lane)
-        self._probe = Probe(reference_kernel(CHANNELS, SIZE), own, shared_pool=shared, seed=0)
+        kernel = reference_kernel(CHANNELS, SIZE)
+        model = build_kernel(kernel, seed=0).SerializeToString()
+        self._bound = Bound(model, kernel.inputs, own, shared_pool=shared)
         self._marks: list[float] = []
 
     def mark(self) -> float:
         """What it takes now, in µs: the median over a few milliseconds."""
-        self._marks.append(self._probe.alone.sample_us(SAMPLE_S))
+        self._marks.append(self._bound.sample_us(SAMPLE_S))
         return self._marks[-1]
 
     @property

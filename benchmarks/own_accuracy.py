@@ -1,0 +1,240 @@
+"""Judges the records that `own_records.py` measured: kernels and whole models, predicted without their model."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from own_records import AGAIN, kernel_seconds
+
+from autotune.core import Device, Kernel, Lane, Measurement, ProfileRecord, StageRecord
+from autotune.datasets import Store
+from autotune.predictor import KernelPredictor, StagePredictor
+from autotune.predictor.evaluation import COMPARED, RETEST, Held, accuracy, left_out
+from autotune.predictor.stage_predictor import StageCost, default_cost
+from autotune.predictor.training import Groups, Signatures, usual_us
+
+RESOLUTION_US = 1.0
+"""What the time of a whole kernel alone, tens of µs, minus that of its ends can be told apart by."""
+CURVE = (0.06, 0.12, 0.25, 0.5, 0.75, 1.0)
+SEEDS = 3
+"""Of what a point of a curve draws."""
+DEFAULT = COMPARED[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a home holds.
+
+    Args:
+        device: whose records.
+        records: kernels, of models and synthetic.
+        again: the models' kernels once more, in other sessions.
+        wholes: whole models.
+        wholes_again: the same once more.
+        groups: model -> signatures of its kernels.
+        hashes: model -> its hash.
+        kernel_s: spent on measuring `records`.
+    """
+
+    device: Device
+    records: list[ProfileRecord]
+    again: list[ProfileRecord]
+    wholes: list[StageRecord]
+    wholes_again: list[StageRecord]
+    groups: Groups
+    hashes: dict[str, str]
+    kernel_s: float
+
+
+def read(home: Path, device: Device) -> Measured:
+    def content(folder: Path) -> tuple[list[ProfileRecord], list[StageRecord], Groups, dict[str, str]]:
+        with Store(f"sqlite:///{folder / 'profiles.db'}") as store:
+            hashes = {name: sha256 for sha256, (name, _) in store.models().items()}
+            return store.kernels(device=device.id), store.stages(device=device.id), store.groups(), hashes
+
+    records, wholes, groups, hashes = content(home)
+    again, wholes_again, *_ = content(home / AGAIN)
+    return Measured(
+        device=device,
+        records=records,
+        again=again,
+        wholes=wholes,
+        wholes_again=wholes_again,
+        groups=groups,
+        hashes=hashes,
+        kernel_s=kernel_seconds(home),
+    )
+
+
+def retested(data: Measured) -> list[Held]:
+    """Each kernel of a model: the first measurement is the truth, the second the prediction, at one speed."""
+    truth = _even(data.records)
+    return [
+        Held(
+            learner=RETEST,
+            lane=str(lane),
+            family=record.kernel.family,
+            signature=signature,
+            measured_us=truth[signature, lane][1],
+            predicted_us=again_us,
+        )
+        for (signature, lane), (record, again_us) in _even(data.again).items()
+        if (signature, lane) in truth
+    ]
+
+
+def _even(records: Sequence[ProfileRecord]) -> dict[tuple[str, Lane], tuple[ProfileRecord, float]]:
+    """Each kernel's record and its latency at the usual speed of its lane."""
+    signatures = Signatures()
+    measured = [record for record in records if isinstance(record.result, Measurement)]
+    speeds = {lane: usual_us(r for r in measured if r.lane == lane) for lane in {r.lane for r in measured}}
+    return {
+        (signatures.of(record.kernel), record.lane): (
+            record,
+            record.result.median_us * record.notes.slower_when(speeds[record.lane]),
+        )
+        for record in measured
+        if isinstance(record.result, Measurement)
+    }
+
+
+def rows_of(held: Sequence[Held], uses: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Accuracy by learner, lane and family, each also over all."""
+    found: dict[tuple[str, str, str], list[Held]] = {}
+    for one in held:
+        for lane in (one.lane, "all"):
+            for family in (one.family, "all"):
+                found.setdefault((one.learner, lane, family), []).append(one)
+    return [
+        {"learner": name, "lane": lane, "family": family} | shares(pairs, uses)
+        for (name, lane, family), pairs in sorted(found.items())
+    ]
+
+
+def shares(pairs: Sequence[Held], uses: Mapping[str, int]) -> dict[str, Any]:
+    """Shares of kernels; `by_time_10` weighs each with the time that the models spend in it."""
+    got = accuracy(pairs, lane="")
+    off = np.array([abs(pair.predicted_us - pair.measured_us) for pair in pairs])
+    measured = np.array([pair.measured_us for pair in pairs])
+    weight = measured * [max(uses.get(pair.signature, 1), 1) for pair in pairs]
+    near = off <= 0.1 * measured
+    return {
+        "count": got.count,
+        "within_5": got.within_5,
+        "within_10": got.within_10,
+        "within_10_or_1us": float(np.mean(near | (off <= RESOLUTION_US))),
+        "by_time_10": float(np.average(near, weights=weight)),
+        "median_error": float(np.median(off / measured)),
+        "mape": got.mape,
+    }
+
+
+def curve(data: Measured, keep: Callable[[ProfileRecord], bool], parts: Sequence[float]) -> list[dict[str, Any]]:
+    """Accuracy on models left out when a share of the kernels of each kind is known; mean over draws."""
+    names = Signatures()
+    kernels = sorted({names.of(record.kernel) for record in data.records if keep(record)})
+    tested = set().union(*data.groups.values())
+    points = []
+    for part in parts:
+        drawn = []
+        for seed in range(SEEDS if part < 1 else 1):
+            known = set(random.Random(seed).sample(kernels, round(part * len(kernels))))
+            drawn.append(_learnt_from(data, known, tested, seed))
+        lanes = sorted(drawn[0])
+        points.append(
+            {
+                "share": part,
+                "kernels": round(part * len(kernels)),
+                "minutes": part * data.kernel_s * len(kernels) / len({names.of(r.kernel) for r in data.records}) / 60,
+                "within_10": {lane: float(np.mean([one[lane] for one in drawn])) for lane in lanes},
+            }
+        )
+    return points
+
+
+def _learnt_from(data: Measured, known: set[str], tested: set[str], seed: int) -> dict[str, float]:
+    """Share within ±10 % by lane of all the models' kernels, when only `known` ones are learnt from."""
+    signatures = Signatures()
+    found: dict[str, list[bool]] = {}
+    even = _even(data.records)
+    by_lane: dict[Lane, list[tuple[str, Kernel, float]]] = {}
+    for (signature, lane), (record, us) in even.items():
+        if signature in tested:
+            by_lane.setdefault(lane, []).append((signature, record.kernel, us))
+    for own in data.groups.values():
+        hidden = set(own)
+        rest = [r for r in data.records if signatures.of(r.kernel) in known and signatures.of(r.kernel) not in hidden]
+        predictor = KernelPredictor(seed=seed, device=data.device).fit(rest, data.groups, calibrate=False)
+        for lane in predictor.lanes:
+            held = [(kernel, us) for signature, kernel, us in by_lane[lane] if signature in hidden]
+            predicted = predictor.predict_us([kernel for kernel, _ in held], lane)
+            near = np.abs(predicted / np.array([us for _, us in held]) - 1) <= 0.1
+            found.setdefault(str(lane), []).extend(near.tolist())
+    return {lane: float(np.mean(near)) for lane, near in found.items()} | {
+        "all": float(np.mean([one for near in found.values() for one in near]))
+    }
+
+
+def whole_models(data: Measured) -> list[dict[str, Any]]:
+    """Whole models left out: from predicted kernels and what stages of other models cost, beside the measurement."""
+    signatures = Signatures()
+    known = {(s, str(lane)): us for (s, lane), (_, us) in _even(data.records).items()}
+    kernels = {signatures.of(record.kernel): record.kernel for record in data.records}
+    wholes = {(r.model_sha256, r.lane): r for r in data.wholes if isinstance(r.result, Measurement)}
+    again = {(r.model_sha256, r.lane): r for r in data.wholes_again if isinstance(r.result, Measurement)}
+    rows = []
+    for model, sha256 in data.hashes.items():
+        hidden = set(data.groups[model])
+        rest = [record for record in data.records if signatures.of(record.kernel) not in hidden]
+        predictor = KernelPredictor(device=data.device).fit(rest, data.groups, calibrate=False)
+
+        def cost_us(wanted: Sequence[str], lane: Lane, predictor: KernelPredictor = predictor) -> np.ndarray:
+            us = predictor.predict_us([kernels[s] for s in wanted], lane)
+            return np.array([known.get((s, str(lane)), p) for s, p in zip(wanted, us, strict=True)])
+
+        stages = StagePredictor.fit([r for r in wholes.values() if r.model_sha256 != sha256], cost_us)
+        for lane in predictor.lanes:
+            own = wholes.get((sha256, lane))
+            if own is None or not isinstance(own.result, Measurement):
+                continue
+            predicted_sum_us = float(predictor.predict_us([kernels[s] for s in own.kernels], lane).sum())
+            measured_sum_us = float(sum(known[s, str(lane)] for s in own.kernels if (s, str(lane)) in known))
+            cost = stages.coefficients(lane)
+            forms: dict[str, StageCost] = {
+                "kernels alone": replace(cost, scale=1.0, call_us=0.0, per_byte_in_us=0.0, per_byte_out_us=0.0),
+                "and default ends": default_cost(lane.processor),
+                "predicted": cost,
+            }
+            row: dict[str, Any] = {"model": model, "lane": str(lane), "measured_ms": own.result.median_us / 1e3}
+            if (second := again.get((sha256, lane))) is not None and isinstance(second.result, Measurement):
+                row["measured_again_ms"] = second.result.median_us / 1e3
+            for name, form in forms.items():
+                row[f"{name}_ms"] = float(form.predict_us(predicted_sum_us, own.bytes_in, own.bytes_out)) / 1e3
+            row["from_measured_kernels_ms"] = float(cost.predict_us(measured_sum_us, own.bytes_in, own.bytes_out)) / 1e3
+            rows.append(row)
+    return rows
+
+
+def whole_summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Median and worst relative error over models, by lane and over all."""
+    found = []
+    columns = [name for name in rows[0] if name.endswith("_ms") and name != "measured_ms"] if rows else []
+    for lane in [*sorted({row["lane"] for row in rows}), "all"]:
+        own = [row for row in rows if lane in (row["lane"], "all")]
+        entry: dict[str, Any] = {"lane": lane, "models": len({row["model"] for row in own})}
+        for name in columns:
+            errors = [abs(row[name] / row["measured_ms"] - 1) for row in own if name in row]
+            entry[f"{name.removesuffix('_ms')}: median error"] = float(np.median(errors))
+            entry[f"{name.removesuffix('_ms')}: worst"] = float(np.max(errors))
+        found.append(entry)
+    return found
+
+
+def compared(data: Measured) -> list[Held]:
+    """The models' kernels by all learners, models left out, and measured once more."""
+    return left_out(data.records, data.groups, data.device) + retested(data)
