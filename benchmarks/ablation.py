@@ -1,9 +1,9 @@
-"""What each group of features earns: the trees without it, on models left out, from a store that is there.
+"""What each part of the predictor and each group of features earns on models left out, from a store that is there.
 
     python benchmarks/ablation.py --home FOLDER
 
-Each model is left out in turn, as in `autotune retrain`. A group is hidden from the trees; the roofline below them
-keeps FLOPs and bytes. `roofline alone` has no trees.
+Each model is left out in turn, as in `autotune retrain`. `delivered` is physics, a Gaussian process per family, and
+trees. A group is hidden from the trees of a predictor without processes, so that nothing else can stand in for it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from autotune.processors import this_device
 
 
 def accuracy(
-    records: list[ProfileRecord], models: Groups, device: Device, hidden: tuple[str, ...], seeds: int
+    records: list[ProfileRecord], models: Groups, device: Device, learner: BoostedTrees, seeds: int
 ) -> dict[str, Any]:
     """Mean over seeds; trees draw rows and columns. Coverage only of what is delivered: it takes four times as long."""
-    coverage = not hidden
+    coverage = learner == BoostedTrees()
     rows = [
-        evaluate(records, models, device, learners=(BoostedTrees(hidden=hidden),), coverage=coverage, seed=seed).get()
+        evaluate(records, models, device, learners=(learner,), coverage=coverage, seed=seed).get()
         for seed in range(seeds)
     ]
     return {
@@ -53,14 +53,22 @@ def main() -> None:
         records, models = store.kernels(device=own, latest=False), store.groups()
     if own != device.id:
         device = Device(id=own, name=own, system="", machine="", cores=device.cores, memory_bytes=0)
-    parts: dict[str, tuple[str, ...]] = {"all": ()}
-    parts |= {f"without {name}": tuple(feature.name for feature in listed) for name, listed in groups().items()}
-    parts["roofline alone"] = tuple(feature.name for listed in groups().values() for feature in listed)
+    everything = tuple(feature.name for listed in groups().values() for feature in listed)
+    parts = {
+        "delivered": BoostedTrees(),
+        "without trees": BoostedTrees(hidden=everything),
+        "without processes": BoostedTrees(most=0),
+        "physics alone": BoostedTrees(most=0, hidden=everything),
+    }
+    for name, listed in groups().items():
+        hidden = tuple(feature.name for feature in listed)
+        parts[f"without processes and {name}"] = BoostedTrees(most=0, hidden=hidden)
     results = []
-    for name, hidden in parts.items():
-        row = {"features": name, "hidden": len(hidden)} | accuracy(records, models, device, hidden, flags.seeds)
+    for name, learner in parts.items():
+        own_row = accuracy(records, models, device, learner, flags.seeds)
+        row = {"predictor": name, "hidden": len(learner.hidden)} | own_row
         results.append(row)
-        print(f"{name:30} ±10 % {row['within_10']:.1%}  ±5 % {row['within_5']:.1%}  MAPE {row['mape']:.1%}", flush=True)
+        print(f"{name:44} ±10 % {row['within_10']:.1%}  ±5 % {row['within_5']:.1%}  MAPE {row['mape']:.1%}", flush=True)
     print(f"90 % intervals held for {results[0]['coverage_of_90']:.1%} of the kernels of models left out")
     print(write("ablation", results, records=len(records), models=len(models), seeds=flags.seeds))
 

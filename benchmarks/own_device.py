@@ -1,19 +1,113 @@
-"""own device (being written)."""
-import argparse, json
+"""How well this machine's kernels and models are predicted: models left out, beside baselines and the noise ceiling.
+
+    python benchmarks/own_device.py --home FOLDER --part measure    (11 minutes: kernels, then whole models)
+    python benchmarks/own_device.py --home FOLDER --part again      (4 minutes: the models' kernels once more)
+    python benchmarks/own_device.py --home FOLDER                   (the report, from the records in FOLDER)
+
+Measuring goes on where it was stopped. Each model of the zoo is left out in turn, with all its kernels; synthetic
+kernels, drawn without looking at the zoo, are always learnt from. The curve draws shares of all kernels at random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
 from pathlib import Path
-from autotune import models
-from autotune.datasets import rows
-from autotune.core import Kernel
+from typing import Any
+
+from common import write
+from own_accuracy import CURVE, DEFAULT, compared, curve, read, rows_of, whole_models, whole_summary
 from own_records import measure
 
-p = argparse.ArgumentParser()
-p.add_argument("part")
-p.add_argument("--home")
-p.add_argument("--minutes", type=float, default=10)
-p.add_argument("--models", default=",".join(models.names()))
-p.add_argument("--no-whole", action="store_true")
-p.add_argument("--synthetic", default="")
-f = p.parse_args()
-from autotune.core.codec import decode
-S = [rows.kernel_of(t) for t in json.loads(Path(f.synthetic).read_text())] if f.synthetic else []
-measure(Path(f.home), minutes=f.minutes, synthetic=S, again=f.part == "retest", whole=not f.no_whole, names=f.models.split(","))
+from autotune import models
+from autotune.core import Kernel, Lane
+from autotune.datasets import synthetic_kernels
+from autotune.predictor import KernelPredictor
+from autotune.predictor.evaluation import RETEST
+from autotune.processors import this_device
+
+SYNTHETIC = 900
+"""More than ten minutes allow on this machine."""
+
+
+def throughput(predictor: KernelPredictor, kernels: list[Kernel], lane: Lane) -> float:
+    """Kernels per second, each another object, features known."""
+    predictor.predict_us(kernels, lane)
+    begin, done = time.perf_counter(), 0
+    while time.perf_counter() - begin < 1.0:
+        predictor.predict_us(kernels, lane)
+        done += len(kernels)
+    return done / (time.perf_counter() - begin)
+
+
+def report(home: Path) -> None:
+    import own_figures
+
+    data = read(home, this_device())
+    begin = time.monotonic()
+    predictor = KernelPredictor(device=data.device).fit(data.records, data.groups)
+    train_s = time.monotonic() - begin
+    kernels = list({record.kernel.signature: record.kernel for record in data.records}.values())
+    uses = Counter(signature for record in data.wholes for signature in record.kernels)
+    rows = rows_of(compared(data), uses)
+    for row in rows:
+        if row["family"] == "all":
+            print(
+                f"{row['lane']:22} {row['learner']:18} ±10 % {row['within_10']:.1%} (or ±1 µs "
+                f"{row['within_10_or_1us']:.1%}, by time {row['by_time_10']:.1%})  ±5 % {row['within_5']:.1%}",
+                flush=True,
+            )
+    wholes = whole_models(data)
+    whole = whole_summary(wholes)
+    for entry in whole:
+        print(entry, flush=True)
+    zoo = set().union(*data.groups.values())
+    points = {
+        "zoo and synthetic": curve(data, lambda _: True, CURVE),
+        "zoo alone": curve(data, lambda record: record.kernel.signature in zoo, CURVE[2:]),
+        "synthetic alone": curve(data, lambda record: record.kernel.signature not in zoo, CURVE[1:]),
+    }
+    for name, own in points.items():
+        print(name, [(round(p["minutes"], 1), round(p["within_10"]["all"], 3)) for p in own], flush=True)
+
+    def share(learner: str, lane: str, column: str) -> float:
+        return next(r[column] for r in rows if (r["learner"], r["lane"], r["family"]) == (learner, lane, "all"))
+
+    lanes = sorted({row["lane"] for row in rows})
+    ceilings = {lane: share(RETEST, lane, "within_10") for lane in lanes}
+    reached = {lane: share(DEFAULT, lane, "within_10") for lane in lanes}
+    print(own_figures.accuracy(rows, "within_10"), own_figures.curves(points, ceilings))
+    summary: dict[str, Any] = {
+        "minutes": round(data.kernel_s / 60, 1),
+        "kernels": len(kernels),
+        "records": len(data.records),
+        "within_10": reached,
+        "ceiling": ceilings,
+        "of_the_ceiling": {lane: reached[lane] / ceilings[lane] for lane in lanes},
+        "whole_models_median_error": {entry["lane"]: entry["predicted: median error"] for entry in whole},
+        "train_s": train_s,
+        "predictions_per_s": throughput(predictor, kernels, predictor.lanes[0]),
+    }
+    print(summary)
+    print(write("own_device", {"kernels": rows, "curve": points, "models": wholes, "model_errors": whole}, **summary))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--home", required=True, help="of the records")
+    parser.add_argument("--part", choices=("measure", "again", "report"), default="report")
+    parser.add_argument("--minutes", type=float, default=10.0, help="for kernels, on all lanes together")
+    parser.add_argument("--models", default=",".join(models.names()))
+    flags = parser.parse_args()
+    if flags.part == "report":
+        report(Path(flags.home))
+        return
+    again = flags.part == "again"
+    synthetic = [] if again else synthetic_kernels([], count=SYNTHETIC, seed=0)
+    names = flags.models.split(",")
+    measure(Path(flags.home), minutes=flags.minutes, synthetic=synthetic, again=again, names=names)
+
+
+if __name__ == "__main__":
+    main()

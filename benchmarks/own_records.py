@@ -138,9 +138,7 @@ def whole_record(graph: Graph, lane: Lane, result: Measurement | Failure, tag: I
     )
 
 
-def measure(
-    home: Path, *, minutes: float, synthetic: Sequence[Kernel], again: bool, whole: bool, names: Sequence[str]
-) -> None:
+def measure(home: Path, *, minutes: float, synthetic: Sequence[Kernel], again: bool, names: Sequence[str]) -> None:
     """Kernels for so many minutes, then whole models.
 
     Args:
@@ -148,7 +146,6 @@ def measure(
         minutes: for kernels, on all lanes together.
         synthetic: kernels that follow those of the zoo.
         again: measure once more, in new sessions and another order, into the home's folder `again`.
-        whole: whether whole models follow.
         names: models of the zoo.
     """
     with ExitStack() as stack:
@@ -166,5 +163,4 @@ def measure(
         spent_s = time.monotonic() - begin + kernel_seconds(place.home)
         (place.home / SPENT).write_text(json.dumps({"kernels_s": spent_s}))
         print(f"kernels: {spent_s:.0f} s in all", flush=True)
-        if whole:
-            measure_models(place, store, graphs, lanes)
+        measure_models(place, store, graphs, lanes)

@@ -1,4 +1,4 @@
-"""Gradient-boosted trees on what the roofline leaves over; the predictor that the search uses."""
+"""Gradient-boosted trees on what physics and like kernels leave over; the predictor that the search uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy.typing as npt
 from autotune.core import Lane
 from autotune.core.codec import decode, encode
 from autotune.predictor.features import COLUMN, FEATURES, Matrix, lane_table
-from autotune.predictor.prior import Roofline, fit_roofline
+from autotune.predictor.physics import Physics, fit_physics
+from autotune.predictor.process import Process, fit_process
 from autotune.predictor.training import MIN_RECORDS
 
 if TYPE_CHECKING:
@@ -28,18 +29,20 @@ ten, and with squared errors a few of them cost every kernel around them (tests/
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoostedTrees:
-    """XGBoost on log(latency / roofline) of one lane.
+    """XGBoost on log(latency / prior) of one lane; the prior is physics and a Gaussian process per family.
 
     Args:
         rounds: number of trees.
         depth: of each tree.
         rate: learning rate.
+        most: records of a family up to which it has a process; of more, trees need no help. 0: none has one.
         hidden: features that the trees do not see, by name (`benchmarks/ablation.py`).
     """
 
     rounds: int = 150
     depth: int = 4
     rate: float = 0.1
+    most: int = 1500
     hidden: tuple[str, ...] = ()
 
     @property
@@ -57,19 +60,21 @@ class BoostedTrees:
         )
 
     def fit(self, rows: Matrix, latency_us: Vector, lane: Lane, cores: int, *, seed: int) -> BoostedLane:
-        """Roofline first; trees where there are at least `MIN_RECORDS` rows."""
-        prior = fit_roofline(rows, latency_us)
+        """Physics first; a process and trees where there are at least `MIN_RECORDS` rows."""
+        physics = fit_physics(rows, latency_us)
         if len(rows) < MIN_RECORDS:
-            return BoostedLane(prior=prior, booster=None)
+            return BoostedLane(physics=physics, process=Process(families={}), booster=None)
         import xgboost as xgb
 
-        log_prior = prior.log_us(rows)
+        log_us, log_physics = np.log(latency_us), physics.log_us(rows)
+        process = fit_process(rows, log_us - log_physics, most=self.most)
+        log_prior = log_physics + process.log_factor(rows)
         table = lane_table(rows, lane, cores, log_prior)
         table[:, [COLUMN[name] for name in self.hidden]] = 0.0  # no split on what does not vary
-        data = xgb.QuantileDMatrix(table, label=np.log(latency_us) - log_prior, max_bin=128, nthread=1)
+        data = xgb.QuantileDMatrix(table, label=log_us - log_prior, max_bin=128, nthread=1)
         booster = xgb.train(self._parameters(seed), data, num_boost_round=self.rounds)
         booster.set_param({"nthread": cores})
-        return BoostedLane(prior=prior, booster=booster)
+        return BoostedLane(physics=physics, process=process, booster=booster)
 
     def _parameters(self, seed: int) -> dict[str, Any]:
         """XGBoost's parameters; one thread, since lanes and folds are trained side by side."""
@@ -80,57 +85,69 @@ class BoostedTrees:
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any], files: Mapping[str, bytes], cores: int) -> BoostedLane:
-        """From XGBoost's UBJSON and the roofline's constants."""
+        """From XGBoost's UBJSON, the process's arrays and the constants of physics."""
         import xgboost as xgb
 
-        prior = decode(Roofline, state["prior"])
+        physics = decode(Physics, state["physics"])
         if not state["trees"]:
-            return BoostedLane(prior=prior, booster=None)
+            return BoostedLane(physics=physics, process=Process(families={}), booster=None)
+        process = Process.read(files["npz"])
         booster = xgb.Booster()
         try:
             booster.load_model(bytearray(files["ubj"]))
         except xgb.core.XGBoostError as error:
             raise ValueError(f"the trees cannot be read: {error!s:.200}") from error
         booster.set_param({"nthread": cores})
-        return BoostedLane(prior=prior, booster=booster)
+        return BoostedLane(physics=physics, process=process, booster=booster)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoostedLane:
-    """A roofline and trees on top.
+    """Physics, what like kernels take beyond it, and trees on top.
 
     Args:
-        prior: the lane's roofline.
+        physics: the lane's constants.
+        process: by family, on what physics leaves over.
         booster: None where there were too few records for any.
     """
 
-    prior: Roofline
+    physics: Physics
+    process: Process
     booster: xgb.Booster | None
 
     def log_us(self, rows: Matrix, lane: Lane, cores: int) -> Vector:
         """Natural logarithm of the latency in µs, per row of kernel features."""
-        log_prior = self.prior.log_us(rows)
+        log_prior = self._log_prior(rows)
         if self.booster is None or not len(rows):
             return log_prior
         result: Vector = log_prior + self.booster.inplace_predict(lane_table(rows, lane, cores, log_prior))
         return result
 
-    def contributions(self, rows: Matrix, lane: Lane, cores: int) -> tuple[Vector, Vector]:
-        """What makes up `log_us`: [n] log of the roofline in µs, and [n, features] what each feature adds to it.
+    def _log_prior(self, rows: Matrix) -> Vector:
+        result: Vector = self.physics.log_us(rows) + self.process.log_factor(rows)
+        return result
 
-        The trees' bias is shared out evenly; sums equal `log_us` (XGBoost's own contributions, exact for trees).
+    def contributions(self, rows: Matrix, lane: Lane, cores: int) -> tuple[Vector, Vector]:
+        """What makes up `log_us`: [n] log of physics in µs, and [n, features] what each feature adds to it.
+
+        What like kernels say counts as `log_prior`'s; the trees' bias is shared out evenly; sums equal `log_us`
+        (XGBoost's own contributions, exact for trees).
         """
-        log_prior = self.prior.log_us(rows)
+        log_physics, found = self.physics.log_us(rows), np.zeros((len(rows), len(FEATURES)))
         if self.booster is None or not len(rows):
-            return log_prior, np.zeros((len(rows), len(FEATURES)))
+            return log_physics, found
         import xgboost as xgb
 
-        table = lane_table(rows, lane, cores, log_prior)
-        found = np.asarray(self.booster.predict(xgb.DMatrix(table), pred_contribs=True), dtype=np.float64)
-        result: Vector = found[:, :-1] + found[:, -1:] / len(FEATURES)
-        return log_prior, result
+        like = self.process.log_factor(rows)
+        table = lane_table(rows, lane, cores, log_physics + like)
+        trees = np.asarray(self.booster.predict(xgb.DMatrix(table), pred_contribs=True), dtype=np.float64)
+        found += trees[:, :-1] + trees[:, -1:] / len(FEATURES)
+        found[:, COLUMN["log_prior"]] += like
+        return log_physics, found
 
     def dump(self) -> tuple[dict[str, Any], dict[str, bytes]]:
-        """Roofline as JSON, trees as UBJSON."""
-        files = {} if self.booster is None else {"ubj": bytes(self.booster.save_raw(raw_format="ubj"))}
-        return {"prior": encode(self.prior), "trees": self.booster is not None}, files
+        """Physics as JSON, the process as npz, trees as UBJSON."""
+        state = {"physics": encode(self.physics), "trees": self.booster is not None}
+        if self.booster is None:
+            return state, {}
+        return state, {"ubj": bytes(self.booster.save_raw(raw_format="ubj")), "npz": self.process.dump()}

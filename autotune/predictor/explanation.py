@@ -37,7 +37,7 @@ class KernelExplanation:
     """One prediction taken apart.
 
     Args:
-        roofline_us: what the lane's roofline alone says; where other devices help, theirs, corrected for this one.
+        roofline_us: what physics alone says of the lane; where other devices help, theirs, corrected for this one.
         contributions: the features that move it furthest from there, the strongest first.
         neighbours: measured kernels of the same family on the same lane, the nearest first.
     """

@@ -18,7 +18,7 @@ from autotune.predictor.shapes import ACTIVATIONS, Dims, activation, dims, main_
 if TYPE_CHECKING:
     import pandas as pd
 
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 """Changes whenever a column changes its meaning; a saved predictor of another version is refused."""
 
 L1_BYTES, L2_BYTES, L3_BYTES = 48 * 1024, 1024 * 1024, 32 * 1024 * 1024
@@ -77,6 +77,7 @@ KERNEL_FEATURES: tuple[Feature, ...] = (
     *(_f(f"pixels_mod_{m}", "count", f"output positions left over from tiles of {m}") for m in (8, 16, 32, 64)),
     _f("fill_c_in_16", "share", "share of a tile of 16 input channels that is used"),
     _f("fill_c_out_16", "share", "share of a tile of 16 output channels that is used"),
+    _f("fill_c_out_64", "share", "share of a set of 64 output channels that is used: sets are what threads are given"),
 )
 
 LANE_FEATURES: tuple[Feature, ...] = (
@@ -88,7 +89,7 @@ LANE_FEATURES: tuple[Feature, ...] = (
     _f("pinned", "count", "cores that threads are pinned to"),
     _f("log_flops_per_thread", "log2 FLOP", "work of one thread"),
     _f("log_pixels_per_thread", "log2 count", "positions of one thread"),
-    _f("log_prior", "log2 µs", "analytic roofline of the lane"),
+    _f("log_prior", "log2 µs", "what physics and like kernels say"),
 )
 
 FEATURES = KERNEL_FEATURES + LANE_FEATURES
@@ -126,7 +127,7 @@ def _dim_row(d: Dims) -> list[float]:
         _log2(pixels), per_group, outputs, per_group * d.kernel_h * d.kernel_w,
         *(d.c_in % m for m in (8, 16, 32, 64)), *(d.c_out % m for m in (8, 16, 32, 64)),
         *(pixels % m for m in (8, 16, 32, 64)),
-        _fill(d.c_in, 16), _fill(d.c_out, 16),
+        _fill(d.c_in, 16), _fill(d.c_out, 16), _fill(d.c_out, 64),
     ]  # fmt: skip
 
 

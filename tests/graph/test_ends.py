@@ -1,0 +1,47 @@
+"""Kernels between small ends: the same work, with single pixels going in and out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from autotune.errors import ModelError
+from autotune.graph import build_kernel, has_small_ends, small_inputs, with_small_ends
+from autotune.profiler.probes import reference_kernel, reference_product
+
+CONVOLUTION = reference_kernel(4, 8)
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_gives_the_mean_of_what_the_kernel_gives_for_an_even_image(copies: int) -> None:
+    plain = build_kernel(CONVOLUTION, seed=1, copies=copies).SerializeToString()
+    small = with_small_ends(build_kernel(CONVOLUTION, seed=1, copies=copies), CONVOLUTION).SerializeToString()
+    (spec,) = small_inputs(CONVOLUTION)
+    assert spec.shape == (1, 4, 1, 1)
+    pixel = np.arange(4, dtype=np.float32).reshape(1, 4, 1, 1)
+    image = np.broadcast_to(pixel, (1, 4, 8, 8)).copy()
+    (whole,) = ort.InferenceSession(plain).run(None, {"i0": image})
+    (mean,) = ort.InferenceSession(small).run(None, {spec.name: pixel})
+    np.testing.assert_allclose(mean, whole.mean(axis=(2, 3), keepdims=True), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        reference_product(4, 8),
+        replace(CONVOLUTION, opset=12),
+        replace(CONVOLUTION, inputs=(replace(CONVOLUTION.inputs[0], dtype="float16"),)),
+    ],
+)
+def test_rows_older_operators_and_other_types_have_none(kernel: object) -> None:
+    assert has_small_ends(CONVOLUTION)
+    assert not has_small_ends(kernel)  # type: ignore[arg-type]
+
+
+def test_who_asks_for_them_anyway_is_told() -> None:
+    rows = reference_product(4, 8)
+    with pytest.raises(ModelError, match="MatMul"):
+        with_small_ends(build_kernel(rows), rows)
