@@ -16,8 +16,8 @@ from onnx import helper, numpy_helper
 from autotune.core import Kernel, TensorSpec
 from autotune.errors import ModelError
 
-LEAST_OPSET = 13
-"""Resize takes no region from here on."""
+LEAST_OPSET = 11
+"""Before, Resize rounds in other ways."""
 _BEFORE, _AFTER = "small_", "mean_"
 
 
@@ -50,8 +50,10 @@ def with_small_ends(model: onnx.ModelProto, kernel: Kernel) -> onnx.ModelProto:
     for spec, small in zip(kernel.inputs, small_inputs(kernel), strict=True):
         graph.input.append(helper.make_tensor_value_info(small.name, onnx.TensorProto.FLOAT, small.shape))
         scales = numpy_helper.from_array(np.array((1, 1, *_shape(spec)[2:]), dtype=np.float32), f"scales_{spec.name}")
-        graph.initializer.append(scales)
-        graph.node.append(helper.make_node("Resize", [small.name, "", scales.name], [spec.name], mode="nearest"))
+        region = numpy_helper.from_array(np.zeros(0, dtype=np.float32), f"region_{spec.name}")
+        graph.initializer.extend([region, scales])
+        ends = [small.name, region.name, scales.name]
+        graph.node.append(helper.make_node("Resize", ends, [spec.name], mode="nearest"))
     graph.node.extend(nodes)
     for spec in kernel.outputs:
         name, shape = _AFTER + spec.name, (*_shape(spec)[:2], 1, 1)

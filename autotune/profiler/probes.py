@@ -42,7 +42,7 @@ def ends_of(kernel: Kernel, lane: Lane) -> Ends:
     A provider that compiles changes layouts at a model's ends: there, images are made and averaged inside the model
     (`graph/ends.py`). ONNX Runtime's own CPU provider changes those of convolutions, cheaply, and no others.
     """
-    if lane.processor != "cpu" and has_small_ends(kernel):
+    if lane.processor != "cpu" and kernel.family not in ("matmul", "attention") and has_small_ends(kernel):
         return Ends.SMALL
     return Ends.IMAGES if kernel.family in ("convolution", "depthwise") else Ends.ROWS
 
