@@ -73,7 +73,7 @@ def read(home: Path, device: Device) -> Measured:
 
 def retested(data: Measured) -> list[Held]:
     """Each kernel of a model: the first measurement is the truth, the second the prediction, at one speed."""
-    truth = _even(data.records)
+    truth, again = _even(data.records), _even(data.again, like=data.records)
     return [
         Held(
             learner=RETEST,
@@ -83,23 +83,25 @@ def retested(data: Measured) -> list[Held]:
             measured_us=truth[signature, lane][1],
             predicted_us=again_us,
         )
-        for (signature, lane), (record, again_us) in _even(data.again).items()
+        for (signature, lane), (record, again_us) in again.items()
         if (signature, lane) in truth
     ]
 
 
-def _even(records: Sequence[ProfileRecord]) -> dict[tuple[str, Lane], tuple[ProfileRecord, float]]:
-    """Each kernel's record and its latency at the usual speed of its lane."""
+def _even(
+    records: Sequence[ProfileRecord], *, like: Sequence[ProfileRecord] = ()
+) -> dict[tuple[str, Lane], tuple[ProfileRecord, float]]:
+    """Each kernel's record and its latency, at the speed that its lane usually has in these (or other) records."""
     signatures = Signatures()
-    measured = [record for record in records if isinstance(record.result, Measurement)]
-    speeds = {lane: usual_us(r for r in measured if r.lane == lane) for lane in {r.lane for r in measured}}
+    measured = [(record, record.result) for record in records if isinstance(record.result, Measurement)]
+    known = like or records
+    speeds = {lane: usual_us(r for r in known if r.lane == lane) for lane in {r.lane for r in known}}
     return {
         (signatures.of(record.kernel), record.lane): (
             record,
-            record.result.median_us * record.notes.slower_when(speeds[record.lane]),
+            result.median_us * record.notes.slower_when(speeds.get(record.lane, 0.0)),
         )
-        for record in measured
-        if isinstance(record.result, Measurement)
+        for record, result in measured
     }
 
 
@@ -134,10 +136,11 @@ def shares(pairs: Sequence[Held], uses: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def curve(data: Measured, keep: Callable[[ProfileRecord], bool], parts: Sequence[float]) -> list[dict[str, Any]]:
+def curve(data: Measured, keep: Callable[[str], bool], parts: Sequence[float]) -> list[dict[str, Any]]:
     """Accuracy on models left out when a share of the kernels of each kind is known; mean over draws."""
     names = Signatures()
-    kernels = sorted({names.of(record.kernel) for record in data.records if keep(record)})
+    everything = {names.of(record.kernel) for record in data.records}
+    kernels = sorted(filter(keep, everything))
     tested = set().union(*data.groups.values())
     points = []
     for part in parts:
@@ -150,7 +153,7 @@ def curve(data: Measured, keep: Callable[[ProfileRecord], bool], parts: Sequence
             {
                 "share": part,
                 "kernels": round(part * len(kernels)),
-                "minutes": part * data.kernel_s * len(kernels) / len({names.of(r.kernel) for r in data.records}) / 60,
+                "minutes": part * data.kernel_s * len(kernels) / len(everything) / 60,
                 "within_10": {lane: float(np.mean([one[lane] for one in drawn])) for lane in lanes},
             }
         )

@@ -65,8 +65,8 @@ def report(home: Path) -> None:
     zoo = set().union(*data.groups.values())
     points = {
         "zoo and synthetic": curve(data, lambda _: True, CURVE),
-        "zoo alone": curve(data, lambda record: record.kernel.signature in zoo, CURVE[2:]),
-        "synthetic alone": curve(data, lambda record: record.kernel.signature not in zoo, CURVE[1:]),
+        "zoo alone": curve(data, lambda signature: signature in zoo, CURVE[2:]),
+        "synthetic alone": curve(data, lambda signature: signature not in zoo, CURVE[1:]),
     }
     for name, own in points.items():
         print(name, [(round(p["minutes"], 1), round(p["within_10"]["all"], 3)) for p in own], flush=True)

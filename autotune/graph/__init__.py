@@ -1,9 +1,9 @@
 """ONNX file -> shapes, operators, FLOPs and bytes, kernels, legal cuts, sub-models."""
 
 from autotune.graph.arrays import load_arrays, save_arrays
-from autotune.graph.build import build_kernel, chainable
+from autotune.graph.build import build_kernel, can_fan, chainable
 from autotune.graph.cuts import Cut
-from autotune.graph.ends import has_small_ends, small_inputs, with_small_ends
+from autotune.graph.ends import has_small_ends, small_inputs, with_means, with_small_ends
 from autotune.graph.extract import StageFile, extract
 from autotune.graph.graph import Graph, KernelUse, load
 from autotune.graph.grouped import Grouped, grouped
@@ -29,6 +29,7 @@ __all__ = [
     "StageFile",
     "build_kernel",
     "can_divide",
+    "can_fan",
     "chainable",
     "divide",
     "embedding_limits",
@@ -43,5 +44,6 @@ __all__ = [
     "random_inputs",
     "save_arrays",
     "small_inputs",
+    "with_means",
     "with_small_ends",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,26 +28,35 @@ def chainable(kernel: Kernel) -> bool:
     return first.shape == last.shape and first.dtype == last.dtype
 
 
-def build_kernel(kernel: Kernel, *, seed: int = 0, copies: int = 1) -> onnx.ModelProto:
+def can_fan(kernel: Kernel) -> bool:
+    """Whether copies side by side stay apart: without weights of their own, a runtime would join them."""
+    return kernel.buildable and any("float" in weight.dtype and weight.bytes > 0 for weight in kernel.weights)
+
+
+def build_kernel(kernel: Kernel, *, seed: int = 0, copies: int = 1, fan: bool = False) -> onnx.ModelProto:
     """The kernel as a model with random weights inside; inputs `i0`, …, outputs `o0`, ….
 
     Args:
         kernel: what to build.
         seed: of the weights, scaled after He (He et al., Delving Deep into Rectifiers, 2015).
-        copies: how many times it runs in a row, output 0 into input 0, each with weights of its own.
+        copies: how many times it runs, each with weights of its own: in a row, output 0 into input 0, unless …
+        fan: … side by side, all with the same inputs, each with outputs of its own (`o0_0`, `o0_1`, …).
 
     Raises:
-        ModelError: it cannot be built alone, or not chained.
+        ModelError: it cannot be built alone, not chained, or has no weights that keep copies apart.
     """
     if not kernel.buildable:
         raise ModelError(f"the kernel {kernel.ops} cannot be built alone: unknown shapes or sub-graphs")
-    if copies > 1 and not chainable(kernel):
+    if fan and not can_fan(kernel):
+        raise ModelError(f"copies of the kernel {kernel.ops} side by side would be joined: it has no weights")
+    if copies > 1 and not fan and not chainable(kernel):
         raise ModelError(f"the kernel {kernel.ops} cannot be chained: its output does not fit its input")
     rng = np.random.default_rng(seed)
     nodes: list[onnx.NodeProto] = []
     initializers: list[onnx.TensorProto] = []
     for copy in range(copies):
-        names = _names(kernel, copy, copies)
+        names = _names(kernel, copy, 1 if fan else copies)
+        names |= {spec.name: f"{spec.name}_{copy}" for spec in kernel.outputs} if fan else {}
         nodes += [
             helper.make_node(
                 node.op_type,
@@ -63,12 +73,16 @@ def build_kernel(kernel: Kernel, *, seed: int = 0, copies: int = 1) -> onnx.Mode
         nodes,
         "kernel",
         [_value(spec) for spec in kernel.inputs],
-        [_value(spec) for spec in kernel.outputs],
+        [_value(replace(spec, name=name)) for spec in kernel.outputs for name in _ends(spec.name, copies, fan=fan)],
         initializers,
     )
     domains = dict.fromkeys(node.domain for node in kernel.nodes if node.domain not in ("", "ai.onnx"))
     opsets = [helper.make_opsetid("", kernel.opset), *(helper.make_opsetid(domain, 1) for domain in domains)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+
+
+def _ends(name: str, copies: int, *, fan: bool) -> list[str]:
+    return [f"{name}_{copy}" for copy in range(copies)] if fan else [name]
 
 
 def _names(kernel: Kernel, copy: int, copies: int) -> dict[str, str]:

@@ -37,16 +37,14 @@ def small_inputs(kernel: Kernel) -> tuple[TensorSpec, ...]:
 
 
 def with_small_ends(model: onnx.ModelProto, kernel: Kernel) -> onnx.ModelProto:
-    """The model of a kernel (`build_kernel`, chained or not) between small ends; `model` itself is changed.
+    """The model of a kernel (`build_kernel`) between small ends; `model` itself is changed.
 
     Raises:
         ModelError: the kernel cannot have them.
     """
-    if not has_small_ends(kernel):
-        raise ModelError(f"the kernel {kernel.ops} takes or gives other things than float32 images")
-    graph = model.graph
+    graph = with_means(model, kernel).graph
     nodes = list(graph.node)
-    del graph.node[:], graph.input[:], graph.output[:]
+    del graph.node[:], graph.input[:]
     for spec, small in zip(kernel.inputs, small_inputs(kernel), strict=True):
         graph.input.append(helper.make_tensor_value_info(small.name, onnx.TensorProto.FLOAT, small.shape))
         scales = numpy_helper.from_array(np.array((1, 1, *_shape(spec)[2:]), dtype=np.float32), f"scales_{spec.name}")
@@ -55,10 +53,24 @@ def with_small_ends(model: onnx.ModelProto, kernel: Kernel) -> onnx.ModelProto:
         ends = [small.name, region.name, scales.name]
         graph.node.append(helper.make_node("Resize", ends, [spec.name], mode="nearest"))
     graph.node.extend(nodes)
-    for spec in kernel.outputs:
-        name, shape = _AFTER + spec.name, (*_shape(spec)[:2], 1, 1)
-        graph.node.append(helper.make_node("GlobalAveragePool", [spec.name], [name]))
-        graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+    return model
+
+
+def with_means(model: onnx.ModelProto, kernel: Kernel) -> onnx.ModelProto:
+    """The model of a kernel with its outputs averaged at its end; `model` itself is changed.
+
+    Raises:
+        ModelError: the kernel cannot have small ends.
+    """
+    if not has_small_ends(kernel):
+        raise ModelError(f"the kernel {kernel.ops} takes or gives other things than float32 images")
+    graph = model.graph
+    large = [(value.name, [dim.dim_value for dim in value.type.tensor_type.shape.dim]) for value in graph.output]
+    del graph.output[:]
+    for name, shape in large:
+        graph.node.append(helper.make_node("GlobalAveragePool", [name], [_AFTER + name]))
+        mean = helper.make_tensor_value_info(_AFTER + name, onnx.TensorProto.FLOAT, (*shape[:2], 1, 1))
+        graph.output.append(mean)
     return model
 
 

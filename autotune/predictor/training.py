@@ -16,7 +16,7 @@ from autotune.errors import PredictorError
 MIN_RECORDS = 20
 """Records of a lane under which trees would only repeat noise."""
 PROFILE_S = 0.35
-"""Seconds that one kernel on one lane takes to profile (`benchmarks/results/predictor.json`: 474 s for 1,400)."""
+"""Seconds that one kernel on one lane takes to profile (`benchmarks/own_device.py` prints it)."""
 
 Groups = Mapping[str, Collection[str]]
 """Model name -> signatures of its kernels (`Store.models`); kernels of no model are synthetic ones."""

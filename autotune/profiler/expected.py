@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from autotune.core import Kernel
-from autotune.graph import chainable
-from autotune.profiler.probes import CHAIN, KERNEL_SECONDS, LEAST_ROUNDS, MAX_CHAIN_BYTES
+from autotune.profiler.probes import CHAIN, KERNEL_SECONDS, LEAST_ROUNDS, Form, form_of
 
 OPENING_S = 0.02
 """Seconds to make one small session; a provider that compiles takes longer, which whoever measures learns."""
@@ -16,14 +15,13 @@ def expected_seconds(kernel: Kernel, latency_us: float, *, rounds: int = 12, rou
     """Seconds to measure a kernel that takes about this long (`profile_kernels` with the same rounds).
 
     Args:
-        kernel: what is measured; it is timed in a chain too where it can be chained.
+        kernel: what is measured; it is timed as copies too where it can be.
         latency_us: expected, or as measured.
         rounds: as for `profile_kernels`.
         round_s: likewise.
     """
     run_s = latency_us / 1e6
-    chained = chainable(kernel) and kernel.weight_bytes * CHAIN < MAX_CHAIN_BYTES
-    sessions = [run_s, CHAIN * run_s] if chained else [run_s]
+    sessions = [run_s] if form_of(kernel) is Form.ALONE else [run_s, CHAIN * run_s]
     taken = max(LEAST_ROUNDS, min(rounds, int(KERNEL_SECONDS / max(sum(sessions), 1e-9))))
     opening_s = len(sessions) * OPENING_S + OPENING_RUNS * sum(sessions)
     return opening_s + taken * sum(each + max(round_s, each) for each in sessions)

@@ -1,10 +1,9 @@
 """The marginal cost of kernels: what each adds to a stage that runs it.
 
-A kernel alone pays what a stage pays once: the call into the provider, and the copy or change of layout of what
-comes in
-and goes out. The surplus is additive. Where a kernel's output fits its input, its cost is the slope over a chain of it;
-elsewhere it is its time alone less a surplus fitted, per lane and kind of ends (`probes.Ends`), on chains of
-reference kernels.
+A kernel alone pays what a stage pays once: the call into the provider, and the copy or change of layout of what comes
+in and goes out. So its cost is a slope: over copies in a row where its output fits its input, over copies side by side
+where it has weights that keep them apart. Elsewhere it is its time alone less a surplus. What copies side by side and
+kernels alone pay beyond their cost is fitted, per lane and kind of ends (`probes.Ends`), on kernels with a chain.
 """
 
 from __future__ import annotations
@@ -26,7 +25,16 @@ from autotune.core import (
     Measurement,
     ProfileRecord,
 )
-from autotune.profiler.probes import Ends, Probe, ends_of, own_threads, reference_kernel, reference_product
+from autotune.profiler.probes import (
+    Ends,
+    Form,
+    Probe,
+    Surplus,
+    ends_of,
+    own_threads,
+    reference_kernel,
+    reference_product,
+)
 from autotune.profiler.provenance import notes
 from autotune.profiler.sentinel import Sentinel, slowness
 from autotune.profiler.serve import failure_of
@@ -113,12 +121,10 @@ def _record(
 
 UNKNOWN = (1.0, 0.0)
 """Ratio and µs of a sentinel that says nothing."""
-REFERENCES = {
-    Ends.SMALL: tuple(reference_kernel(*size) for size in ((16, 16), (16, 80), (32, 112), (64, 40))),
-    Ends.IMAGES: tuple(reference_kernel(*size) for size in ((16, 16), (16, 80), (32, 112), (64, 40))),
-    Ends.ROWS: tuple(reference_product(*size) for size in ((16, 64), (128, 256), (512, 64), (1024, 128))),
-}
-"""Kernels with a chain, whose time alone beyond their slope says what ends cost."""
+IMAGES = tuple(reference_kernel(*size) for size in ((16, 16), (16, 80), (32, 112), (64, 40)))
+ROWS = tuple(reference_product(*size) for size in ((16, 64), (128, 256), (512, 64), (1024, 128)))
+REFERENCES = {Ends.SMALL: IMAGES, Ends.MEANS: IMAGES, Ends.PLAIN: ROWS}
+"""Kernels with a chain, whose slope is their cost."""
 
 
 def measure_here(
@@ -163,18 +169,32 @@ def measure_here(
 
 def _surplus(
     kind: Ends, lane: Lane, rounds: int, round_s: float, sentinel: Sentinel, *, shared: bool, seed: int
-) -> tuple[float, float]:
-    """Microseconds per call and per byte at both ends that a kernel with such ends pays alone on this lane."""
-    probes = [Probe(kernel, lane, shared_pool=shared, seed=seed) for kernel in REFERENCES[kind]]
+) -> Surplus:
+    """What kernels with such ends are measured to take beyond their cost on this lane."""
+    chains, fans = (
+        [Probe(kernel, lane, shared_pool=shared, seed=seed, form=form) for kernel in REFERENCES[kind]]
+        for form in (Form.CHAIN, Form.FAN)
+    )
     marks = [sentinel.mark()]
     for _ in range(rounds):
-        for probe in probes:
+        for probe in (*chains, *fans):
             probe.take(round_s)
         marks.append(sentinel.mark())
     slower = slowness(marks, sentinel.fastest_us)
-    sizes, found = np.array([probe.surplus(slower) for probe in probes]).T
-    design = np.stack([np.ones_like(sizes), sizes], axis=1) / np.maximum(found, 5.0)[:, None]
+    alone, slopes = np.array([probe.median_us(slower) for probe in chains]).T
+    copies = np.array([probe.median_us(slower)[1] for probe in fans])
+    written = np.array([float(kernel.bytes_written) for kernel in REFERENCES[kind]])
+    moved = written + np.array([float(kernel.bytes_read) for kernel in REFERENCES[kind]])
+    call_us, per_byte_us = _line(moved, alone - slopes)
+    copy_us, copy_per_byte_us = _line(written, copies - slopes)
+    return Surplus(call_us=call_us, per_byte_us=per_byte_us, copy_us=copy_us, copy_per_byte_us=copy_per_byte_us)
+
+
+def _line(size: np.ndarray[Any, Any], found_us: np.ndarray[Any, Any]) -> tuple[float, float]:
+    """Level and slope of a line through these times, neither negative; relative errors count, down to 5 µs."""
     from scipy.optimize import nnls
 
-    solution, _ = nnls(design, np.maximum(found, 0.0) / np.maximum(found, 5.0))
+    weight = 1 / np.maximum(found_us, 5.0)
+    design = np.stack([np.ones_like(size), size], axis=1) * weight[:, None]
+    solution, _ = nnls(design, np.maximum(found_us, 0.0) * weight)
     return float(solution[0]), float(solution[1])

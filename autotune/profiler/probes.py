@@ -1,16 +1,26 @@
-"""Kernels open in this process, ready to be timed: alone, and chained where they can be."""
+"""Kernels open in this process, ready to be timed: alone, and as copies where they can be."""
 
 from __future__ import annotations
 
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 import onnxruntime as ort
 
 from autotune.core import Concurrency, Kernel, KernelNode, Lane, Measurement, TensorSpec
-from autotune.graph import build_kernel, chainable, has_small_ends, random_inputs, small_inputs, with_small_ends
+from autotune.graph import (
+    build_kernel,
+    can_fan,
+    chainable,
+    has_small_ends,
+    random_inputs,
+    small_inputs,
+    with_means,
+    with_small_ends,
+)
 from autotune.processors import create_session, ort_value
 
 CHAIN = 4
@@ -25,26 +35,59 @@ LEAST_CALM = 3
 
 
 class Ends(StrEnum):
-    """What a kernel's ends are like when it runs alone, which decides what it pays there."""
+    """What a kernel's ends are like when it is measured: images made and averaged inside, only averaged, or as is."""
 
     SMALL = "small"
-    IMAGES = "images"
-    ROWS = "rows"
+    MEANS = "means"
+    PLAIN = "plain"
 
 
-Surplus = Mapping[Ends, tuple[float, float]]
-"""µs per call, and per byte of what the kernel reads and writes, that a kernel alone pays."""
+class Form(StrEnum):
+    """What a kernel is measured as: copies in a row, copies side by side, or alone."""
+
+    CHAIN = "chain"
+    FAN = "fan"
+    ALONE = "alone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surplus:
+    """What kernels with such ends are measured to take beyond what they take in a model.
+
+    Args:
+        call_us: alone, for the call.
+        per_byte_us: alone, per byte that it reads and writes.
+        copy_us: for each copy side by side.
+        copy_per_byte_us: for each copy side by side, per byte that it writes.
+    """
+
+    call_us: float = 0.0
+    per_byte_us: float = 0.0
+    copy_us: float = 0.0
+    copy_per_byte_us: float = 0.0
 
 
 def ends_of(kernel: Kernel, lane: Lane) -> Ends:
     """How the kernel is measured on this lane.
 
     A provider that compiles changes layouts at a model's ends: there, images are made and averaged inside the model
-    (`graph/ends.py`). ONNX Runtime's own CPU provider changes those of convolutions, cheaply, and no others.
+    (`graph/ends.py`). ONNX Runtime's own CPU provider changes those of convolutions, and no others.
     """
-    if lane.processor != "cpu" and kernel.family not in ("matmul", "attention") and has_small_ends(kernel):
-        return Ends.SMALL
-    return Ends.IMAGES if kernel.family in ("convolution", "depthwise") else Ends.ROWS
+    if kernel.family not in ("matmul", "attention") and has_small_ends(kernel):
+        if lane.processor != "cpu":
+            return Ends.SMALL
+        if kernel.family in ("convolution", "depthwise"):
+            return Ends.MEANS
+    return Ends.PLAIN
+
+
+def form_of(kernel: Kernel) -> Form:
+    """As what the kernel is measured: copies need memory for their weights."""
+    if kernel.weight_bytes * CHAIN >= MAX_CHAIN_BYTES:
+        return Form.ALONE
+    if chainable(kernel):
+        return Form.CHAIN
+    return Form.FAN if can_fan(kernel) else Form.ALONE
 
 
 def reference_product(rows: int, columns: int) -> Kernel:
@@ -127,66 +170,73 @@ class Bound:
 
 
 class Probe:
-    """One kernel: alone, and chained where it can be.
+    """One kernel: alone, and as copies where it can be.
 
     Args:
         kernel: what to time.
         lane: where.
         shared_pool: as of `Bound`.
         seed: of the weights.
+        form: as what; None as `form_of` says.
     """
 
-    def __init__(self, kernel: Kernel, lane: Lane, *, shared_pool: bool, seed: int) -> None:
+    def __init__(self, kernel: Kernel, lane: Lane, *, shared_pool: bool, seed: int, form: Form | None = None) -> None:
         self.kernel = kernel
         self.ends = ends_of(kernel, lane)
+        self.form = form or form_of(kernel)
         self.alone = self._open(lane, shared_pool, seed, copies=1)
-        self.chain: Bound | None = None
-        if chainable(kernel) and kernel.weight_bytes * CHAIN < MAX_CHAIN_BYTES:
-            self.chain = self._open(lane, shared_pool, seed, copies=CHAIN)
+        self.copies = self._open(lane, shared_pool, seed, copies=CHAIN) if self.form is not Form.ALONE else None
         self.samples: list[tuple[float, float]] = []
 
     def _open(self, lane: Lane, shared_pool: bool, seed: int, *, copies: int) -> Bound:
-        model = build_kernel(self.kernel, seed=seed, copies=copies)
+        model = build_kernel(self.kernel, seed=seed, copies=copies, fan=copies > 1 and self.form is Form.FAN)
         inputs = self.kernel.inputs
         if self.ends is Ends.SMALL:
             model, inputs = with_small_ends(model, self.kernel), small_inputs(self.kernel)
+        elif self.ends is Ends.MEANS:
+            model = with_means(model, self.kernel)
         return Bound(model.SerializeToString(), inputs, lane, shared_pool=shared_pool)
 
     def rounds(self, wanted: int) -> int:
         """Fewer rounds for a slow kernel."""
-        each = self.alone.estimate_s + (self.chain.estimate_s if self.chain is not None else 0.0)
+        each = self.alone.estimate_s + (self.copies.estimate_s if self.copies is not None else 0.0)
         return max(LEAST_ROUNDS, min(wanted, int(KERNEL_SECONDS / max(each, 1e-9))))
 
     def take(self, round_s: float) -> None:
-        """One round: (alone, slope of the chain or 0)."""
+        """One round: (alone, slope over the copies or 0)."""
         alone = self.alone.sample_us(round_s)
         slope = 0.0
-        if self.chain is not None:
-            slope = (self.chain.sample_us(round_s) - alone) / (CHAIN - 1)
+        if self.copies is not None:
+            slope = (self.copies.sample_us(round_s) - alone) / (CHAIN - 1)
         self.samples.append((alone, slope))
 
-    def surplus(self, slower: Sequence[float]) -> tuple[float, float]:
-        """Bytes at both ends, and median surplus of running alone; `slower` as of `result`."""
-        size = float(self.kernel.bytes_read + self.kernel.bytes_written)
-        pairs = zip(self.samples, slower, strict=False)
-        return size, statistics.median((alone - slope) / factor for (alone, slope), factor in pairs)
+    def median_us(self, slower: Sequence[float]) -> tuple[float, float]:
+        """Medians of the time alone and of the slope; `slower` as of `result`."""
+        pairs = list(zip(self.samples, slower, strict=False))
+        alone = statistics.median(alone / factor for (alone, _), factor in pairs)
+        return alone, statistics.median(slope / factor for (_, slope), factor in pairs)
 
-    def result(self, surplus: Surplus, slower: Sequence[float]) -> Measurement:
+    def result(self, surplus: Mapping[Ends, Surplus], slower: Sequence[float]) -> Measurement:
         """Marginal cost per round, as it would have been on the machine at its fastest.
 
         Rounds in which it nearly was count alone, if enough: not every kernel is slowed down like the sentinel.
 
         Args:
-            surplus: what a kernel alone pays, by its ends.
+            surplus: what is measured beyond it, by its ends.
             slower: by round, how many times slower the machine was.
         """
-        call_us, per_byte_us = surplus.get(self.ends, (0.0, 0.0))
-        size = self.kernel.bytes_read + self.kernel.bytes_written
+        own = surplus.get(self.ends, Surplus())
+        written = self.kernel.bytes_written
+        beyond = {
+            Form.CHAIN: 0.0,
+            Form.FAN: own.copy_us + own.copy_per_byte_us * written,
+            Form.ALONE: own.call_us + own.per_byte_us * (self.kernel.bytes_read + written),
+        }[self.form]
         rounds = list(zip(self.samples, slower, strict=False))
         calm = [pair for pair in rounds if pair[1] <= CALM]
         costs = []
         for (alone, slope), factor in calm if len(calm) >= LEAST_CALM else rounds:
-            cost = slope if self.chain is not None else alone - call_us * factor - per_byte_us * size * factor
+            cost = (alone if self.form is Form.ALONE else slope) - beyond * factor
             costs.append(max(cost, FLOOR_SHARE * alone, FLOOR_US) / factor)
         return Measurement(samples_us=tuple(costs))
 

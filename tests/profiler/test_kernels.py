@@ -10,7 +10,7 @@ import pytest
 from autotune.core import Failure, FailureKind, Identity, Lane, Measurement, ProfileRecord, Protocol
 from autotune.profiler import kernels, profile_kernels
 from autotune.profiler.kernels import measure_here
-from autotune.profiler.probes import Ends, Probe, reference_kernel
+from autotune.profiler.probes import Ends, Form, Probe, Surplus, reference_kernel
 from autotune.profiler.sentinel import slowness
 
 IDENTITY = Identity(device="d", provider="p 1", runtime="r 1", protocol=Protocol.MARGINAL)
@@ -113,7 +113,7 @@ def test_what_time_allows_is_kept_when_a_group_is_too_long_for_the_deadline(monk
 
     monkeypatch.setattr(kernels, "Probe", Slow)
     monkeypatch.setattr(kernels, "Sentinel", Still)
-    monkeypatch.setattr(kernels, "_surplus", lambda *_, **__: (0.0, 0.0))
+    monkeypatch.setattr(kernels, "_surplus", lambda *_, **__: Surplus())
     items = list(measure_here([SMALL] * 40, Lane.parse("cpu/f32/t1"), 12, 0.001, 0, 30.0))
     assert clock.now < 30.0
     assert len([item for item in items if item[0] == "record"]) >= 5
@@ -122,14 +122,14 @@ def test_what_time_allows_is_kept_when_a_group_is_too_long_for_the_deadline(monk
 
 def test_rounds_on_a_slow_machine_do_not_count_where_others_are_there() -> None:
     probe = object.__new__(Probe)
-    probe.kernel, probe.chain, probe.ends = SMALL, None, Ends.IMAGES
+    probe.kernel, probe.form, probe.ends = SMALL, Form.ALONE, Ends.MEANS
     probe.samples = [(10.0, 0.0), (10.2, 0.0), (25.0, 0.0), (9.8, 0.0)]
     assert probe.result({}, [1.0, 1.0, 2.0, 1.0]).samples_us == (10.0, 10.2, 9.8)
 
 
 def test_where_the_machine_was_slow_all_the_time_each_round_is_brought_to_its_fastest() -> None:
     probe = object.__new__(Probe)
-    probe.kernel, probe.chain, probe.ends = SMALL, None, Ends.IMAGES
+    probe.kernel, probe.form, probe.ends = SMALL, Form.ALONE, Ends.MEANS
     probe.samples = [(20.0, 0.0), (10.0, 0.0), (30.0, 0.0)]
     assert probe.result({}, [2.0, 1.0, 3.0]).samples_us == pytest.approx((10.0, 10.0, 10.0))
 
