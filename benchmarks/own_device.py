@@ -66,7 +66,7 @@ def report(home: Path) -> None:
     points = {
         "zoo and synthetic": curve(data, lambda _: True, CURVE),
         "zoo alone": curve(data, lambda signature: signature in zoo, CURVE[2:]),
-        "synthetic alone": curve(data, lambda signature: signature not in zoo, CURVE[1:]),
+        "synthetic alone": curve(data, lambda signature: signature not in zoo, CURVE[2:]),
     }
     for name, own in points.items():
         print(name, [(round(p["minutes"], 1), round(p["within_10"]["all"], 3)) for p in own], flush=True)

@@ -9,7 +9,7 @@ import onnxruntime as ort
 import pytest
 
 from autotune.errors import ModelError
-from autotune.graph import build_kernel, has_small_ends, small_inputs, with_small_ends
+from autotune.graph import build_kernel, can_fan, has_small_ends, small_inputs, with_small_ends
 from autotune.profiler.probes import reference_kernel, reference_product
 
 CONVOLUTION = reference_kernel(4, 8)
@@ -46,3 +46,20 @@ def test_who_asks_for_them_anyway_is_told() -> None:
     rows = reference_product(4, 8)
     with pytest.raises(ModelError, match="MatMul"):
         with_small_ends(build_kernel(rows), rows)
+
+
+def test_copies_side_by_side_each_have_an_output_and_weights_of_their_own() -> None:
+    model = with_small_ends(build_kernel(CONVOLUTION, seed=1, copies=3, fan=True), CONVOLUTION)
+    (spec,) = small_inputs(CONVOLUTION)
+    session = ort.InferenceSession(model.SerializeToString())
+    found = session.run(None, {spec.name: np.ones(spec.shape or (), dtype=np.float32)})
+    assert len(found) == 3
+    assert not np.allclose(found[0], found[1])
+
+
+def test_what_has_no_weights_is_not_copied_side_by_side() -> None:
+    pool = replace(CONVOLUTION, nodes=CONVOLUTION.nodes[1:], weights=(), family="elementwise")
+    assert can_fan(CONVOLUTION)
+    assert not can_fan(pool)
+    with pytest.raises(ModelError, match="no weights"):
+        build_kernel(pool, copies=2, fan=True)

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from autotune.core import Failure, FailureKind, Identity, Lane, Measurement, ProfileRecord, Protocol
+from autotune.core import Failure, FailureKind, Identity, Kernel, Lane, Measurement, ProfileRecord, Protocol
 from autotune.profiler import kernels, profile_kernels
 from autotune.profiler.kernels import measure_here
-from autotune.profiler.probes import Ends, Form, Probe, Surplus, reference_kernel
+from autotune.profiler.probes import Ends, Form, Probe, Surplus, ends_of, form_of, reference_kernel, reference_product
 from autotune.profiler.sentinel import slowness
 
 IDENTITY = Identity(device="d", provider="p 1", runtime="r 1", protocol=Protocol.MARGINAL)
@@ -142,6 +142,33 @@ def test_the_record_says_what_the_sentinel_took() -> None:
     (found,) = records([SMALL], "cpu/f32/t1")
     assert found.notes.sentinel_us > 0
     assert found.notes.slower_when(2 * found.notes.sentinel_us) == 2.0
+
+
+def test_what_copies_side_by_side_pay_each_is_taken_off_their_slope() -> None:
+    probe = object.__new__(Probe)
+    probe.kernel, probe.form, probe.ends = SMALL, Form.FAN, Ends.SMALL
+    probe.samples = [(30.0, 12.0), (31.0, 12.5)]
+    per_byte_us = 2.0 / SMALL.bytes_written
+    surplus = {Ends.SMALL: Surplus(call_us=99.0, copy_us=1.0, copy_per_byte_us=per_byte_us)}
+    assert probe.result(surplus, [1.0, 1.0]).samples_us == pytest.approx((9.0, 9.5))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "form"),
+    [
+        (SMALL, Form.CHAIN),
+        (replace(SMALL, outputs=(replace(SMALL.outputs[0], shape=(1, 8, 8, 8)),)), Form.FAN),
+        (replace(SMALL, outputs=(replace(SMALL.outputs[0], shape=(1, 8, 8, 8)),), weights=()), Form.ALONE),
+    ],
+)
+def test_a_kernel_is_copied_in_a_row_or_side_by_side_where_it_can_be(kernel: Kernel, form: Form) -> None:
+    assert form_of(kernel) is form
+
+
+def test_ends_of_images_are_small_where_a_provider_compiles() -> None:
+    assert ends_of(SMALL, Lane.parse("openvino:cpu/f32")) is Ends.SMALL
+    assert ends_of(SMALL, Lane.parse("cpu/f32/t1")) is Ends.MEANS
+    assert ends_of(reference_product(4, 8), Lane.parse("openvino:cpu/f32")) is Ends.PLAIN
 
 
 class Still:
