@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,8 @@ LENGTHS, NOISES = (2.0, 4.0, 8.0), (0.02, 0.1, 0.4)
 """Distance, in the units of `view`, over which kernels resemble each other; and noise over what varies."""
 _PASSES = 3
 _ROOT3 = 3.0**0.5
-_CHUNK = 4096
+_CHUNK = 512
+"""Rows at a time, so that what is computed of them stays in the second cache."""
 
 _LOGS = (("channels_per_group", 1.0), ("c_out", 1.0), ("stride", 1.5))
 _PLAIN = (
@@ -54,9 +56,20 @@ def view(rows: Matrix) -> Matrix:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FamilyProcess:
-    """Of one family: the kernels it knows [n, d] in units of its length, their weights [n], and a level."""
+    """Of one family.
+
+    Args:
+        length: over which kernels resemble each other.
+        typical: [d] view of one known kernel.
+        varying: [v] columns in which known kernels differ; in the others, all are as far from a new one as `typical`.
+        known: [n, v] the known kernels there, in lengths.
+        weights: [n] of the known kernels.
+        level: of a kernel that resembles none.
+    """
 
     length: float
+    typical: Matrix
+    varying: npt.NDArray[np.intp]
     known: Matrix
     weights: npt.NDArray[np.float32]
     level: float
@@ -64,10 +77,18 @@ class FamilyProcess:
     def values(self, seen: Matrix) -> Vector:
         """[m] what is to be added to the logarithm, for views [m, d]."""
         found = np.empty(len(seen))
+        squares = (self.known * self.known).sum(axis=1)
         for begin in range(0, len(seen), _CHUNK):
-            shared = _matern(seen[begin : begin + _CHUNK] / np.float32(self.length), self.known)
-            found[begin : begin + _CHUNK] = shared @ self.weights
+            away = (seen[begin : begin + _CHUNK] - self.typical) / np.float32(self.length)
+            own = seen[begin : begin + _CHUNK, self.varying] / np.float32(self.length)
+            far = (away * away).sum(axis=1) - (away[:, self.varying] ** 2).sum(axis=1) + (own * own).sum(axis=1)
+            found[begin : begin + _CHUNK] = _matern(far[:, None] + squares - 2 * own @ self.known.T) @ self.weights
         return found + self.level
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """For a file."""
+        parts = {"typical": self.typical, "varying": self.varying, "known": self.known, "weights": self.weights}
+        return parts | {"numbers": np.array([self.length, self.level])}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,10 +112,9 @@ class Process:
     def dump(self) -> bytes:
         """NumPy's npz."""
         target = io.BytesIO()
-        arrays = {}
-        for name, one in self.families.items():
-            arrays |= {f"{name}.known": one.known, f"{name}.weights": one.weights}
-            arrays[f"{name}.numbers"] = np.array([one.length, one.level])
+        arrays = {
+            f"{name}.{part}": array for name, one in self.families.items() for part, array in one.arrays().items()
+        }
         np.savez_compressed(target, allow_pickle=False, **arrays)
         return target.getvalue()
 
@@ -106,9 +126,8 @@ class Process:
             for name in FAMILIES:
                 if f"{name}.known" in arrays:
                     length, level = arrays[f"{name}.numbers"].tolist()
-                    families[name] = FamilyProcess(
-                        length=length, known=arrays[f"{name}.known"], weights=arrays[f"{name}.weights"], level=level
-                    )
+                    parts = {part: arrays[f"{name}.{part}"] for part in ("typical", "varying", "known", "weights")}
+                    families[name] = FamilyProcess(length=length, level=level, **parts)
         return Process(families=families)
 
 
@@ -128,22 +147,33 @@ def _fit(seen: Matrix, left: Vector) -> FamilyProcess:
     centred = left - level
     size = max(1.4826 * float(np.median(np.abs(centred))), 0.05)
     clipped = np.clip(centred, -4 * size, 4 * size)
+    varying = np.flatnonzero(np.ptp(seen, axis=0) > 0)
+    distances = _squares(seen[:, varying])
     found = [
-        (_likelihood(_matern(seen / n, seen / n), clipped / size, noise), n, noise) for n in LENGTHS for noise in NOISES
+        (_likelihood(_matern(distances / length**2), clipped / size, noise), length, noise)
+        for length in LENGTHS
+        for noise in NOISES
     ]
     _, length, noise = max(found)
-    known = seen / np.float32(length)
-    shared = _matern(known, known).astype(np.float64)
+    shared = _matern(distances / length**2)
     weight = np.ones(len(left))
     solution = np.zeros(len(left))
     for _ in range(_PASSES):
-        solution = np.linalg.solve(shared + np.diag(noise / weight), centred)
-        off = np.abs(centred - shared @ solution)
+        inverse = np.linalg.inv(shared + np.diag(noise / weight))
+        solution = inverse @ centred
+        off = np.abs(solution / np.diag(inverse))  # of each, predicted by the others (Rasmussen and Williams, 5.4.2)
         weight = np.minimum(1.0, 2 * (1.4826 * float(np.median(off)) + 0.01) / np.maximum(off, 1e-9))
-    return FamilyProcess(length=length, known=known, weights=solution.astype(np.float32), level=level)
+    return FamilyProcess(
+        length=length,
+        typical=seen[0],
+        varying=varying,
+        known=seen[:, varying] / np.float32(length),
+        weights=solution.astype(np.float32),
+        level=level,
+    )
 
 
-def _likelihood(shared: Matrix, values: Vector, noise: float) -> float:
+def _likelihood(shared: Vector, values: Vector, noise: float) -> float:
     """Logarithm of the marginal likelihood, but for a constant."""
     from scipy.linalg import cho_solve, cholesky
 
@@ -151,8 +181,15 @@ def _likelihood(shared: Matrix, values: Vector, noise: float) -> float:
     return -0.5 * float(values @ cho_solve((lower, True), values)) - float(np.log(np.diag(lower)).sum())
 
 
-def _matern(left: Matrix, right: Matrix) -> Matrix:
-    squares = (left * left).sum(axis=1)[:, None] + (right * right).sum(axis=1)[None] - 2 * left @ right.T
+def _squares(seen: Matrix) -> Vector:
+    """[n, n] squared distances."""
+    wide = seen.astype(np.float64)
+    size = (wide * wide).sum(axis=1)
+    result: Vector = size[:, None] + size - 2 * wide @ wide.T
+    return result
+
+
+def _matern(squares: npt.NDArray[Any]) -> npt.NDArray[Any]:
     scaled = _ROOT3 * np.sqrt(np.maximum(squares, 0.0))
-    result: Matrix = (1 + scaled) * np.exp(-scaled)
+    result: npt.NDArray[Any] = (1 + scaled) * np.exp(-scaled)
     return result

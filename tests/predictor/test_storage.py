@@ -33,7 +33,8 @@ def test_an_older_one_is_replaced_whole(fitted: KernelPredictor, tmp_path: Path)
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "lane_099.ubj").write_bytes(b"old")
     save(fitted, tmp_path / "p")
-    assert sorted(entry.name for entry in (tmp_path / "p").iterdir()) == ["card.json", "lane_000.ubj", "lane_001.ubj"]
+    lanes = [f"lane_00{number}.{suffix}" for number in range(2) for suffix in ("npz", "ubj")]
+    assert sorted(entry.name for entry in (tmp_path / "p").iterdir()) == ["card.json", *lanes]
 
 
 def test_what_learnt_nothing_is_not_saved(tmp_path: Path) -> None:
@@ -63,8 +64,9 @@ def test_refuses_other_versions(fitted: KernelPredictor, tmp_path: Path, field: 
         lambda folder: (folder / "card.json").write_bytes(b"\xff\xfe\x00"),
         lambda folder: (folder / "lane_000.ubj").unlink(),
         lambda folder: (folder / "lane_000.ubj").write_bytes(b"nonsense"),
+        lambda folder: (folder / "lane_000.npz").unlink(),
         lambda folder: (folder / "card.json").write_text(
-            (folder / "card.json").read_text().replace('"launch_us"', '"launch_ms"')
+            (folder / "card.json").read_text().replace('"coefficients"', '"coefficient"')
         ),
         lambda folder: (folder / "card.json").write_text(
             (folder / "card.json").read_text().replace('"boosted"', '"oracle"')
