@@ -184,41 +184,55 @@ def _learnt_from(data: Measured, known: set[str], tested: set[str], seed: int) -
 
 
 def whole_models(data: Measured) -> list[dict[str, Any]]:
-    """Whole models left out: from predicted kernels and what stages of other models cost, beside the measurement."""
+    """Whole models left out: from predicted kernels and what stages of other models cost, beside the measurement.
+
+    All records are learnt from, those measured again too, and everything is brought to the fastest speed of its lane.
+    """
     signatures = Signatures()
-    known = {(s, str(lane)): us for (s, lane), (_, us) in _even(data.records).items()}
-    kernels = {signatures.of(record.kernel): record.kernel for record in data.records}
+    records = [r for r in (*data.records, *data.again) if isinstance(r.result, Measurement)]
+    fastest = {lane: min(r.notes.sentinel_us for r in records if r.lane == lane) for lane in {r.lane for r in records}}
+    times: dict[tuple[str, Lane], list[float]] = {}
+    for record in records:
+        if isinstance(record.result, Measurement):
+            us = record.result.median_us * record.notes.slower_when(fastest[record.lane])
+            times.setdefault((signatures.of(record.kernel), record.lane), []).append(us)
+    known = {key: float(np.median(found)) for key, found in times.items()}
+    kernels = {signatures.of(record.kernel): record.kernel for record in records}
     wholes = {(r.model_sha256, r.lane): r for r in data.wholes if isinstance(r.result, Measurement)}
     again = {(r.model_sha256, r.lane): r for r in data.wholes_again if isinstance(r.result, Measurement)}
     rows = []
     for model, sha256 in data.hashes.items():
         hidden = set(data.groups[model])
-        rest = [record for record in data.records if signatures.of(record.kernel) not in hidden]
+        rest = [record for record in records if signatures.of(record.kernel) not in hidden]
         predictor = KernelPredictor(device=data.device).fit(rest, data.groups, calibrate=False)
 
-        def cost_us(wanted: Sequence[str], lane: Lane, predictor: KernelPredictor = predictor) -> np.ndarray:
-            us = predictor.predict_us([kernels[s] for s in wanted], lane)
-            return np.array([known.get((s, str(lane)), p) for s, p in zip(wanted, us, strict=True)])
+        def predicted_us(wanted: Sequence[str], lane: Lane, predictor: KernelPredictor = predictor) -> np.ndarray:
+            return predictor.predict_us([kernels[s] for s in wanted], lane, sentinel_us=fastest[lane])
+
+        def cost_us(
+            wanted: Sequence[str], lane: Lane, predicted: Callable[..., np.ndarray] = predicted_us
+        ) -> np.ndarray:
+            return np.array([known.get((s, lane), us) for s, us in zip(wanted, predicted(wanted, lane), strict=True)])
 
         stages = StagePredictor.fit([r for r in wholes.values() if r.model_sha256 != sha256], cost_us)
         for lane in predictor.lanes:
             own = wholes.get((sha256, lane))
             if own is None or not isinstance(own.result, Measurement):
                 continue
-            predicted_sum_us = float(predictor.predict_us([kernels[s] for s in own.kernels], lane).sum())
-            measured_sum_us = float(sum(known[s, str(lane)] for s in own.kernels if (s, str(lane)) in known))
             cost = stages.coefficients(lane)
             forms: dict[str, StageCost] = {
                 "kernels alone": replace(cost, scale=1.0, call_us=0.0, per_byte_in_us=0.0, per_byte_out_us=0.0),
                 "and default ends": default_cost(lane.processor),
                 "predicted": cost,
             }
+            sum_us = float(predicted_us(own.kernels, lane).sum())
             row: dict[str, Any] = {"model": model, "lane": str(lane), "measured_ms": own.result.median_us / 1e3}
             if (second := again.get((sha256, lane))) is not None and isinstance(second.result, Measurement):
                 row["measured_again_ms"] = second.result.median_us / 1e3
             for name, form in forms.items():
-                row[f"{name}_ms"] = float(form.predict_us(predicted_sum_us, own.bytes_in, own.bytes_out)) / 1e3
-            row["from_measured_kernels_ms"] = float(cost.predict_us(measured_sum_us, own.bytes_in, own.bytes_out)) / 1e3
+                row[f"{name}_ms"] = float(form.predict_us(sum_us, own.bytes_in, own.bytes_out)) / 1e3
+            measured_us = float(cost_us(own.kernels, lane).sum())
+            row["from_measured_kernels_ms"] = float(cost.predict_us(measured_us, own.bytes_in, own.bytes_out)) / 1e3
             rows.append(row)
     return rows
 

@@ -87,8 +87,13 @@ class FamilyProcess:
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """For a file."""
-        parts = {"typical": self.typical, "varying": self.varying, "known": self.known, "weights": self.weights}
-        return parts | {"numbers": np.array([self.length, self.level])}
+        return {
+            "typical": self.typical,
+            "varying": self.varying,
+            "known": self.known,
+            "weights": self.weights,
+            "numbers": np.array([self.length, self.level]),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -126,8 +131,14 @@ class Process:
             for name in FAMILIES:
                 if f"{name}.known" in arrays:
                     length, level = arrays[f"{name}.numbers"].tolist()
-                    parts = {part: arrays[f"{name}.{part}"] for part in ("typical", "varying", "known", "weights")}
-                    families[name] = FamilyProcess(length=length, level=level, **parts)
+                    families[name] = FamilyProcess(
+                        length=length,
+                        typical=arrays[f"{name}.typical"],
+                        varying=arrays[f"{name}.varying"],
+                        known=arrays[f"{name}.known"],
+                        weights=arrays[f"{name}.weights"],
+                        level=level,
+                    )
         return Process(families=families)
 
 
