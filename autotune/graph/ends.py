@@ -1,8 +1,8 @@
 """A kernel between small ends: its inputs are made from single pixels inside the model, its outputs averaged there.
 
 What a compiling provider does at the ends of a model depends on where the ends are: alone, a convolution's output is
-brought back to the file's layout, which can take twenty times longer than the convolution (OpenVINO 2026, float32, one
-core: 3 to 64 channels at 224×224 takes 21.2 ms alone and 1.2 ms between small ends). Inside a model nobody pays that.
+brought back to the file's layout, which can take many times longer than the convolution (`benchmarks/ends.py`). Inside
+a model nobody pays that.
 """
 
 from __future__ import annotations
