@@ -1,11 +1,9 @@
 """What physics says before any learning: by kernel family, latency is a sum of terms, pulled to the lane's roofline.
 
-    latency = launch + FLOPs·a + bytes in·b + bytes out·c + weights·d + elements out·(operators behind·e + function·f)
+    latency = launch + FLOPs·a + bytes in·b + bytes out·c + weights·d + elements out × operators fused behind·e
 
-where a function is an activation that is more than a comparison (SiLU, GELU, …).
-
-Non-negative least squares on relative errors, reweighted from the roofline of all (`prior.py`) on, so that a few wild
-measurements bend nothing. A family with few records stays near that roofline.
+Non-negative least squares on relative errors, reweighted towards their absolute values, so that a few wild
+measurements bend nothing. A family with few records stays near the roofline of all (`prior.py`).
 """
 
 from __future__ import annotations
@@ -18,16 +16,14 @@ import numpy.typing as npt
 from autotune.core import FAMILIES
 from autotune.predictor.features import COLUMN, Matrix
 from autotune.predictor.prior import ENOUGH, Roofline, class_of, family_codes, fit_roofline
-from autotune.predictor.shapes import ACTIVATIONS
 
 Vector = npt.NDArray[np.float64]
 
-TERMS = 7
-_FUNCTIONS = [ACTIVATIONS.index(name) for name in ("silu", "sigmoid", "tanh", "gelu", "hard")]
+TERMS = 6
 _PULL = 2.0
 """Weight of the roofline's share of each term, in records."""
 _PASSES = 8
-_CLOSE = 0.1
+_CLOSE = 0.03
 """Relative error under which records count alike."""
 _LEAST_US = 0.05
 
@@ -50,15 +46,14 @@ class Physics:
 
 
 def terms(rows: Matrix) -> Vector:
-    """[n, term] amounts: 1, FLOPs, bytes in, out and of weights, elements out of operators behind and of functions."""
+    """[n, term] amounts: 1, FLOPs, bytes in, bytes out, bytes of weights, elements out of operators fused behind."""
     flops, into, out, weights = (
         np.exp2(rows[:, COLUMN[name]].astype(np.float64)) - 1
         for name in ("log_flops", "log_bytes_in", "log_bytes_out", "log_weight_bytes")
     )
     elements = out * 8 / np.maximum(rows[:, COLUMN["bits"]], 1.0)
     behind = elements * np.maximum(rows[:, COLUMN["nodes"]] - 1.0, 0.0)
-    function = elements * np.isin(rows[:, COLUMN["activation"]], _FUNCTIONS)
-    return np.column_stack([np.ones(len(rows)), flops, into, out, weights, behind, function])
+    return np.column_stack([np.ones(len(rows)), flops, into, out, weights, behind])
 
 
 def fit_physics(rows: Matrix, latency_us: Vector) -> Physics:
@@ -76,7 +71,7 @@ def fit_physics(rows: Matrix, latency_us: Vector) -> Physics:
 
 def _of_roofline(roofline: Roofline, code: int) -> Vector:
     rate, byte = roofline.us_per_flop[class_of(FAMILIES[code])], roofline.us_per_byte
-    result: Vector = roofline.family_factor[code] * np.array([roofline.launch_us, rate, byte, byte, byte, 0.0, 0.0])
+    result: Vector = roofline.family_factor[code] * np.array([roofline.launch_us, rate, byte, byte, byte, 0.0])
     return result
 
 
@@ -89,11 +84,12 @@ def _solve(amounts: Vector, latency_us: Vector, pulled_to: Vector) -> Vector:
     typical = amounts.mean(axis=0) / latency_us.mean()
     unit = np.maximum(np.maximum(relative.mean(axis=0), 1e-3 * typical), 1e-300)  # columns differ by nine orders
     root = np.sqrt(_PULL)
+    weight = np.ones(len(amounts))
     found = pulled_to
     for _ in range(_PASSES):
-        weight = 1 / np.hypot(relative @ found - 1, _CLOSE)  # Cauchy's: one that is twenty times off has no say
-        weight /= weight.mean()
         matrix = np.vstack([relative / unit * weight[:, None], root * np.eye(TERMS)])
         solution, _ = nnls(matrix, np.concatenate([weight, root * pulled_to * unit]))
         found = solution / unit
+        weight = (np.abs(relative @ found - 1) + _CLOSE) ** -0.5
+        weight /= weight.mean()
     return found

@@ -43,7 +43,8 @@ _CODES = (("activation", 1.0, len(ACTIVATIONS)), ("main_op", 2.0, len(MAIN_OPS) 
 
 def view(rows: Matrix) -> Matrix:
     """[n, d] what decides likeness, in octaves: a factor of two in channels counts as much as another activation."""
-    parts = [weight * np.log2(np.maximum(rows[:, COLUMN[name]], 1.0))[:, None] for name, weight in _LOGS]
+    parts: list[npt.NDArray[Any]] = []
+    parts += [weight * np.log2(np.maximum(rows[:, COLUMN[name]], 1.0))[:, None] for name, weight in _LOGS]
     window = rows[:, COLUMN["kernel_h"]] * rows[:, COLUMN["kernel_w"]]
     parts.append(np.log2(np.maximum(window, 1.0))[:, None])
     parts += [weight * rows[:, COLUMN[name]][:, None] for name, weight in _PLAIN]

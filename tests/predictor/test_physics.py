@@ -12,7 +12,7 @@ from autotune.predictor.features import KernelRows
 from autotune.predictor.physics import TERMS, Physics, fit_physics
 from autotune.predictor.process import MIN_OF_FAMILY, Process, fit_process, view
 
-TRUTH = Physics(coefficients=tuple((2.0 + code, 4e-6, 3e-5, 6e-5, 2e-5, 1e-4, 3e-4) for code in range(len(FAMILIES))))
+TRUTH = Physics(coefficients=tuple((2.0 + code, 4e-6, 3e-5, 6e-5, 2e-5, 1e-4) for code in range(len(FAMILIES))))
 
 
 @pytest.fixture
