@@ -183,6 +183,18 @@ def _learnt_from(data: Measured, known: set[str], tested: set[str], seed: int) -
     }
 
 
+def speeds(data: Measured) -> dict[str, dict[str, float]]:
+    """What the sentinel of each lane took at its fastest beside the first measurement and beside the second, in µs."""
+    lanes = sorted({record.lane for record in data.records}, key=str)
+    return {
+        str(lane): {
+            name: usual_us(record for record in records if record.lane == lane)
+            for name, records in (("first", data.records), ("again", data.again))
+        }
+        for lane in lanes
+    }
+
+
 def whole_models(data: Measured) -> list[dict[str, Any]]:
     """Whole models left out: from predicted kernels and what stages of other models cost, beside the measurement.
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from common import write
-from own_accuracy import CURVE, DEFAULT, compared, curve, read, rows_of, whole_models, whole_summary
+from own_accuracy import CURVE, DEFAULT, compared, curve, read, rows_of, speeds, whole_models, whole_summary
 from own_records import measure
 
 from autotune import models
@@ -84,6 +84,7 @@ def report(home: Path) -> None:
         "within_10_of_those_measured_again": same,
         "of_the_ceiling": {lane: same[lane] / ceilings[lane] for lane in lanes},
         "whole_models_median_error": {entry["lane"]: entry["predicted: median error"] for entry in whole},
+        "sentinel_us": speeds(data),
         "train_s": train_s,
         "distinct_predictions_per_s": throughput(predictor, kernels, predictor.lanes[0]),
         "predictions_per_s": throughput(predictor, kernels * (600_000 // len(kernels)), predictor.lanes[0]),
