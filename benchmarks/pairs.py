@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-from common import write
-from search_quality import geometric_mean
+from common import geometric_mean, write
 
 from autotune import load_plans, models
 from autotune.api import JointSearchResult, Participant, SearchSettings, bench_plans, parse_duration, search_together

@@ -6,8 +6,6 @@ python benchmarks/search_quality.py [--models yolo] [--scenarios Offline] [--tol
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -15,28 +13,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, write
+from common import geometric_mean, offered, read, write
 
 from autotune import models
-from autotune.api import SearchSettings, parse_duration, search
+from autotune.api import SearchResult, SearchSettings, parse_duration, search
 from autotune.core import Scenario
 
 TOLERANCES = "1e-3,3e-3,1e-2"
 
 
-def geometric_mean(values: list[float]) -> float | None:
-    good = [value for value in values if value and value > 0]
-    return math.exp(sum(math.log(value) for value in good) / len(good)) if good else None
-
-
 def one(model: str, scenario: Scenario, tolerance: float, *, budget_s: float | None, home: Path) -> dict[str, Any]:
     begin = time.monotonic()
     settings = SearchSettings(scenario=scenario, tolerance=tolerance, budget_s=budget_s, home=home, track=False)
-    found = search(model, settings).to_json()
+    return row_of(search(model, settings), model, wall_s=time.monotonic() - begin)
+
+
+def row_of(result: SearchResult, model: str, *, wall_s: float) -> dict[str, Any]:
+    """What a results file keeps of a search."""
+    found = result.to_json()
     return {
         "model": model,
-        "scenario": str(scenario),
-        "tolerance": tolerance,
+        "scenario": found["scenario"],
+        "tolerance": found["tolerance"],
         "verdict": found["verdict"],
         "over_default": found["speedup"]["over_default"],
         "over_best_single": found["speedup"]["over_best_single"],
@@ -48,7 +46,7 @@ def one(model: str, scenario: Scenario, tolerance: float, *, budget_s: float | N
         "verified": found["verified"],
         "cost": found["cost"],
         "reused": found["reused"],
-        "wall_s": time.monotonic() - begin,
+        "wall_s": wall_s,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -107,13 +105,11 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def earlier(flags: argparse.Namespace) -> list[dict[str, Any]]:
     """Rows of the results file, but for those that are measured now."""
-    path = RESULTS / f"{flags.name}.json"
-    rows = json.loads(path.read_text())["results"] if path.exists() else []
     asked = [set(values.split(",")) for values in (flags.models, flags.scenarios, flags.tolerances)]
     tolerances = {float(tolerance) for tolerance in asked[2]}
     return [
         row
-        for row in rows
+        for row in read(flags.name)
         if not (row["model"] in asked[0] and row["scenario"] in asked[1] and row["tolerance"] in tolerances)
     ]
 
@@ -129,14 +125,15 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="rows of the results file that are not measured again")
     flags = parser.parse_args()
     rows = earlier(flags) if flags.keep else []
+    scenarios = offered(flags.scenarios)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(flags.home or folder)
         for model in flags.models.split(","):
-            for scenario in flags.scenarios.split(","):
+            for scenario in scenarios:
                 for tolerance in flags.tolerances.split(","):
                     row = one(
                         model,
-                        Scenario(scenario),
+                        scenario,
                         float(tolerance),
                         budget_s=parse_duration(flags.budget) if flags.budget else None,
                         home=home,
