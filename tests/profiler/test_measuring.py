@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from autotune.core import DEFAULT_LANE, Failure, FailureKind, Lane, Measurement,
 from autotune.graph import OutputPart, extract, load
 from autotune.profiler import Job, JobStage, decide, run_outputs, screen, stage_errors
 from autotune.profiler import screen as screening
+from autotune.profiler.jobs import OpenJob
 from autotune.profiler.screen import fastest, screen_here, settled
 
 
@@ -155,3 +158,23 @@ def test_a_lane_that_is_not_here_is_a_failure_per_stage(job: Job, samples: str, 
     found = stage_errors(files, DEFAULT_LANE, Lane.parse(lane), samples, outputs=["x2"], parts=parts, deadline_s=60)
     assert len(found) == 2
     assert all(isinstance(error, Failure) for error in found)
+
+
+def test_a_burst_counts_from_its_callers_begin_however_late_the_timing_thread_is(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Callers that keep every core busy may have ended before the thread that times them goes on."""
+    run_s = 0.05
+
+    class Late(threading.Barrier):
+        def wait(self, timeout: float | None = None) -> int:
+            at = super().wait(timeout)
+            if threading.current_thread() is threading.main_thread():
+                time.sleep(3 * run_s)
+            return at
+
+    opened = OpenJob(replace(job, callers=2, scenario=Scenario.OFFLINE))
+    monkeypatch.setattr(threading, "Barrier", Late)
+    monkeypatch.setattr(opened._runner, "run", lambda *_: time.sleep(run_s))
+    assert opened._burst(1) >= run_s
+    opened.close()
