@@ -155,6 +155,11 @@ def _ranges(graph: Graph, positions: int) -> list[tuple[int, int]]:
     return list(segment_ranges(graph.cuts, weight, count=positions))
 
 
+def pinned(candidate: Candidate) -> bool:
+    """Whether a lane of it is held to certain cores."""
+    return any(stage.lane.concurrency.cores for stage in candidate.stages)
+
+
 def below_float32(candidate: Candidate) -> set[int]:
     """Kernels that it computes in less than float32."""
     return {k for stage in candidate.stages if not stage.lane.precision.is_reference for k in stage.positions}
@@ -226,11 +231,12 @@ def measure(model: OpenModel, candidates: Iterable[Candidate]) -> Space:
 
 
 def _screened(model: OpenModel, candidates: Sequence[Candidate], *, rounds: int) -> dict[Candidate, float]:
-    """Times of those that ran, fastest first."""
+    """Times of those that ran, fastest first; pinned ones apart, since a pinned lane can hold another's threads."""
     bench, found = model.bench, dict[Candidate, float]()
-    reference, level = bench.job(candidates[0], "reference"), 0.0
-    for at in range(0, len(candidates), BATCH):
-        part = candidates[at : at + BATCH]
+    reference, level = bench.job(next(whole_models(model.task.graph)), "reference"), 0.0
+    groups = [[c for c in candidates if pinned(c) == which] for which in (False, True)]
+    parts = [group[at : at + BATCH] for group in groups for at in range(0, len(group), BATCH)]
+    for at, part in enumerate(parts):
         jobs = [reference, *(bench.job(candidate, candidate.hash) for candidate in part)]
         first, *results = screen(jobs, rounds=rounds, round_s=0.01, drain_s=0.02, seed=at, deadline_s=300.0)
         now = first.median_us if isinstance(first, Measurement) else level
@@ -255,14 +261,16 @@ class Judgement:
 
 
 def judge(space: Space, plan: Candidate, tolerance: float, *, finalists: int = 3) -> Judgement:
-    """Looks at the fastest once more, then measures the plan and the finalists in fresh launches."""
+    """Looks at the fastest once more, then measures the plan and the finalists, each in fresh processes of its own."""
     near = space.fastest(tolerance, LOOKED_AT_TWICE)
     again = _screened(space.model, near, rounds=8) if near else {}
     jobs: dict[Candidate, Job] = {plan: space.model.bench.job(plan, "plan")}
     for at, candidate in enumerate(list(again)[:finalists]):
         jobs.setdefault(candidate, space.model.bench.job(candidate, f"best {at + 1}"))
-    launches = decide(list(jobs.values()), launches=LAUNCHES, runs=15, time_cap_s=0.5, deadline_s=600.0)
-    times = dict(zip(jobs, launches, strict=True))
+    times: dict[Candidate, list[Measurement | Failure]] = {candidate: [] for candidate in jobs}
+    for launch in range(LAUNCHES):
+        for candidate, job in jobs.items():
+            times[candidate] += decide([job], launches=1, seed=launch, runs=15, time_cap_s=0.5, deadline_s=60.0)[0]
     gains = {candidate: speedup(own[::2], times[plan][::2]) for candidate, own in times.items() if candidate in again}
     known = {candidate: gain.ratio for candidate, gain in gains.items() if gain is not None}
     if not known:

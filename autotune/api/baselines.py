@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,11 +107,18 @@ def single_candidates(run: Run, processor: Processor) -> list[Candidate]:
     for lane in lanes:
         threads = lane.concurrency.threads
         found.append(run.whole(lane, callers=max(1, count // threads) if threads else 1))
+        if threads == 1 and count > 1 and lane.processor == "cpu":
+            found.append(run.whole(_pinned_streams(lane, cores), callers=count))
         if threads == count and count > 1:
             found.append(run.whole(lane, callers=2))
             if processor.provider == "OpenVINOExecutionProvider":
                 found.append(run.whole(_streamed(lane, count), callers=count))
     return list({candidate.hash: candidate for candidate in found}.values())
+
+
+def _pinned_streams(lane: Lane, cores: Sequence[int]) -> Lane:
+    """A stream on every core, each with a session of its own: callers of one session move between cores."""
+    return replace(lane, concurrency=replace(lane.concurrency, streams=len(cores), cores=tuple(cores)))
 
 
 def _streamed(lane: Lane, streams: int) -> Lane:

@@ -60,7 +60,7 @@ def choose_lanes(run: Run) -> tuple[list[Setting], dict[Setting, tuple[Lane, ...
         lanes: list[Lane] = []
         for contender in contenders:
             lane = contender.lanes[0]
-            if _spins(lane):
+            if _spins(lane) or lane.concurrency.cores:  # pinned streams are for whole models
                 continue
             own = best.setdefault((lane.processor, str(lane.precision)), contender.median_us)
             everyone = best.setdefault(("", str(lane.precision)), contender.median_us)

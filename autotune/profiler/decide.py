@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from autotune.core import Failure, Measurement
-from autotune.profiler.jobs import Job, OpenJob
+from autotune.profiler.jobs import Job, OpenJob, by_process
 from autotune.profiler.serve import failure_of
 from autotune.profiler.worker import Worker
 
@@ -27,7 +27,7 @@ def decide(
     on_launch: Callable[[int, Sequence[Measurement | Failure]], None] | None = None,
     time_cap_s: float = 1.5,
 ) -> list[list[Measurement | Failure]]:
-    """Times jobs in fresh processes, all of them in each, interleaved in blocks.
+    """Times jobs in fresh processes, all of them in each, interleaved in blocks; pinned OpenVINO in ones of its own.
 
     Sessions in one process agree within 1 %, launches differ by 2–7 %: the launch is what must be repeated.
 
@@ -50,7 +50,9 @@ def decide(
     for launch in range(launches):
         if stop is not None and launch and stop():
             break
-        found = _launch(jobs, broken, (runs, drain_s, time_cap_s, seed * 1009 + launch), deadline_s)
+        found: dict[int, Measurement | Failure] = {}
+        for members in by_process(jobs):
+            found |= _launch(jobs, members, broken, (runs, drain_s, time_cap_s, seed * 1009 + launch), deadline_s)
         for at in range(len(jobs)):
             results[at].append(found[at])
         if on_launch is not None:
@@ -59,12 +61,18 @@ def decide(
 
 
 def _launch(
-    jobs: Sequence[Job], broken: dict[int, Failure], protocol: tuple[int, float, float, int], deadline_s: float
+    jobs: Sequence[Job],
+    members: Sequence[int],
+    broken: dict[int, Failure],
+    protocol: tuple[int, float, float, int],
+    deadline_s: float,
 ) -> dict[int, Measurement | Failure]:
-    """One launch, repeated without the culprit when a job brings the process down."""
+    """One launch of some of the jobs, repeated without the culprit when one brings the process down."""
     while True:
-        alive = [at for at in range(len(jobs)) if at not in broken]
-        found: dict[int, Measurement | Failure] = dict(broken)
+        alive = [at for at in members if at not in broken]
+        found: dict[int, Measurement | Failure] = {at: broken[at] for at in members if at in broken}
+        if not alive:
+            return found
         running, died = 0, False
         with Worker() as worker:
             for item in worker.stream(decide_here, [jobs[at] for at in alive], *protocol, deadline_s=deadline_s):
@@ -79,8 +87,6 @@ def _launch(
                     found[alive[item[1]]] = item[2]
         if not died:
             return found
-        if len(broken) == len(jobs):
-            return dict(broken)
 
 
 def decide_here(jobs: Sequence[Job], runs: int, drain_s: float, time_cap_s: float, seed: int) -> Iterator[Any]:

@@ -6,7 +6,7 @@ import os
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,18 @@ class Job:
     scenario: Scenario = Scenario.SINGLE_STREAM
     spec: SessionSpec | None = None
     policy: str = ""
+
+    @property
+    def holds_process(self) -> bool:
+        """Whether it pins OpenVINO's threads, which are the process's: other sessions of OpenVINO lose cores by it."""
+        lanes = (stage.lane for stage in self.stages)
+        return any(lane.processor.startswith("openvino:") and lane.concurrency.cores for lane in lanes)
+
+
+def by_process(jobs: Sequence[Job]) -> list[list[int]]:
+    """Positions of jobs that may share a process: those that hold it for themselves apart from the others."""
+    groups = [[at for at, job in enumerate(jobs) if job.holds_process == holds] for holds in (False, True)]
+    return [group for group in groups if group]
 
 
 def open_job(job: Job) -> StageRunner:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from autotune.core import Failure, Measurement
-from autotune.profiler.jobs import Job, OpenJob, median_of
+from autotune.profiler.jobs import Job, OpenJob, by_process, median_of
 from autotune.profiler.serve import failure_of
 from autotune.profiler.worker import Worker
 
@@ -45,18 +45,19 @@ def screen(
         machine only adds.
     """
     results: dict[int, Measurement | Failure] = {}
-    with Worker() as worker:
-        for first in range(0, len(jobs), LIVE_JOBS):
-            waiting = list(range(first, min(first + LIVE_JOBS, len(jobs))))
-            while waiting:
-                found = _group(
-                    worker, [jobs[at] for at in waiting], (rounds, round_s, drain_s, seed + first), deadline_s
-                )
-                for position, result in found.items():
-                    results[waiting[position]] = result
-                    if on_result is not None:
-                        on_result(waiting[position], result)
-                waiting = [at for position, at in enumerate(waiting) if position not in found]
+    for members in by_process(jobs):
+        with Worker() as worker:
+            for first in range(0, len(members), LIVE_JOBS):
+                waiting = members[first : first + LIVE_JOBS]
+                while waiting:
+                    found = _group(
+                        worker, [jobs[at] for at in waiting], (rounds, round_s, drain_s, seed + first), deadline_s
+                    )
+                    for position, result in found.items():
+                        results[waiting[position]] = result
+                        if on_result is not None:
+                            on_result(waiting[position], result)
+                    waiting = [at for position, at in enumerate(waiting) if position not in found]
     return [results[at] for at in range(len(jobs))]
 
 

@@ -15,7 +15,7 @@ from autotune.core import DEFAULT_LANE, Failure, FailureKind, Lane, Measurement,
 from autotune.graph import OutputPart, extract, load
 from autotune.profiler import Job, JobStage, decide, run_outputs, screen, stage_errors
 from autotune.profiler import screen as screening
-from autotune.profiler.jobs import OpenJob
+from autotune.profiler.jobs import OpenJob, by_process
 from autotune.profiler.screen import fastest, screen_here, settled
 
 
@@ -158,6 +158,17 @@ def test_a_lane_that_is_not_here_is_a_failure_per_stage(job: Job, samples: str, 
     found = stage_errors(files, DEFAULT_LANE, Lane.parse(lane), samples, outputs=["x2"], parts=parts, deadline_s=60)
     assert len(found) == 2
     assert all(isinstance(error, Failure) for error in found)
+
+
+def test_jobs_that_pin_openvinos_threads_have_processes_of_their_own(job: Job) -> None:
+    def on(*lanes: str) -> Job:
+        return replace(job, stages=tuple(JobStage(file=job.stages[0].file, lane=Lane.parse(lane)) for lane in lanes))
+
+    free, own = on("openvino:cpu/f32/t2/s2"), on("cpu/f32/t1/s2/c0+1")
+    holding = on("cpu/f32/t1/c0", "openvino:cpu/f32/t1/c1")
+    assert by_process([holding, free, own, holding]) == [[1, 2], [0, 3]]
+    assert by_process([free]) == [[0]]
+    assert by_process([]) == []
 
 
 def test_a_burst_counts_from_its_callers_begin_however_late_the_timing_thread_is(
