@@ -21,6 +21,7 @@ A message says what was wrong, with the value, and what to do next. The command 
     |   +-- SchemaVersionError             written by a newer version
     +-- MeasurementError (RuntimeError)    nothing could be measured
     |   +-- DeviceBusyError                another process measures on this device
+    |   +-- LatencyBoundError              no plan keeps the latency bound; the closest was written
     +-- PredictorError (RuntimeError)      a predictor: too few records, another device or schema
 """
 
@@ -132,6 +133,10 @@ class MeasurementError(AutotuneError, RuntimeError):
 
 class DeviceBusyError(MeasurementError):
     """Another process measures on this device."""
+
+
+class LatencyBoundError(MeasurementError):
+    """No plan keeps the latency bound."""
 
 
 class PredictorError(AutotuneError, RuntimeError):

@@ -40,6 +40,7 @@ class RunWriter:
             "metrics": self._metrics,
             "baseline": self._nested,
             "candidate": self._nested,
+            "front": self._nested,
             "predictor": self._predictor,
             "predictor_in_use": self._predictor_in_use,
             "plan": self._plan,

@@ -12,15 +12,17 @@ import numpy as np
 from autotune.api.run import DEFAULT, USER, Contender, Run
 from autotune.api.samples import REFERENCE_DEADLINE_S, Outputs
 from autotune.api.screening import ROUND_S, affordable, screen_beside, without_drift
-from autotune.core import DEFAULT_LANE, Candidate, Concurrency, Failure, Lane, Measurement, Processor
+from autotune.core import DEFAULT_LANE, Candidate, Concurrency, Failure, Lane, Measurement, Processor, Scenario
 from autotune.errors import ModelError, UsageError
 from autotune.processors import SessionSpec, lanes_of, policies
 from autotune.profiler import Job, JobStage, run_outputs, screen
+from autotune.profiler.load import SAMPLES_PER_QUERY
 
 FIRST_LOOK_ROUNDS = 3
 SCREEN_SHARE = 0.2
 OUTPUTS_DEADLINE_S = 300.0
-BATCH = 4
+BATCHES = {Scenario.OFFLINE: 4, Scenario.MULTI_STREAM: SAMPLES_PER_QUERY}
+"""Samples that are joined where they are there at the same time: in Server they are not."""
 
 
 def measure_baselines(run: Run) -> None:
@@ -31,8 +33,8 @@ def measure_baselines(run: Run) -> None:
     drifts = _screen(run, contenders)
     if drifts:  # the first look at the default was short: the groups' level is the better one
         _set_level(run, float(np.median(drifts)))
-    if run.offline:
-        _screen(run, _batched(run))
+    if run.settings.scenario in BATCHES:
+        _screen(run, _batched(run, BATCHES[run.settings.scenario]))
     _measure_errors(run)
 
 
@@ -53,7 +55,7 @@ def _source_job(run: Run, name: str, *, callers: int, spec: SessionSpec | None =
 
 def first_look(run: Run) -> None:
     """Measures the default and its output error."""
-    callers = len(run.place.device.cores) if run.offline else 1
+    callers = len(run.place.device.cores) if run.overlapping else 1
     default = Contender(
         name=DEFAULT, job=_source_job(run, DEFAULT, callers=callers), candidate=run.whole(DEFAULT_LANE, callers=callers)
     )
@@ -79,7 +81,7 @@ def _whole_model(run: Run) -> list[Contender]:
             name = single_name(candidate)
             if name not in run.contenders:
                 found.append(Contender(name=name, job=run.bench.job(candidate, name), candidate=candidate))
-    callers = len(run.place.device.cores) if run.offline else 1
+    callers = len(run.place.device.cores) if run.overlapping else 1
     for policy in policies():
         name = f"policy:{policy}"
         found.append(Contender(name=name, job=_source_job(run, name, callers=callers, policy=policy), candidate=None))
@@ -100,7 +102,7 @@ def single_candidates(run: Run, processor: Processor) -> list[Candidate]:
     """The settings at which one processor alone is tried."""
     cores = run.place.device.cores
     lanes = lanes_of(processor, cores=cores)
-    if not run.offline:
+    if not run.overlapping:
         return [run.whole(lane) for lane in lanes]
     count = len(cores)
     found = []
@@ -126,7 +128,7 @@ def _streamed(lane: Lane, streams: int) -> Lane:
     return replace(lane, concurrency=Concurrency(threads=setting.threads, streams=streams, spinning=setting.spinning))
 
 
-def _batched(run: Run) -> list[Contender]:
+def _batched(run: Run, batch: int) -> list[Contender]:
     """The best lane of each precision at a batch, where the model has one."""
     found = []
     seen = set()
@@ -135,7 +137,7 @@ def _batched(run: Run) -> list[Contender]:
         if candidate is None or contender.name == DEFAULT or candidate.stages[0].lane.precision in seen:
             continue
         seen.add(candidate.stages[0].lane.precision)
-        batched = replace(candidate, batch=BATCH)
+        batched = replace(candidate, batch=batch)
         try:
             job = run.bench.job(batched, single_name(batched))
         except ModelError as error:

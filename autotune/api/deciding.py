@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from autotune.api.driving import driving_s, goal_of
+from autotune.api.front import front_contenders, measure_memory, memory_s, with_objectives
 from autotune.api.run import DEFAULT, USER, Contender, Run
 from autotune.api.samples import Outputs
 from autotune.api.screening import sessions_that_fit
-from autotune.api.settings import DEFAULT_BUDGET_S
 from autotune.core import (
     Failure,
     Measurement,
@@ -36,7 +37,12 @@ HELD_OUT_DEADLINE_S = 300.0
 def decide_run(run: Run) -> Decision | None:
     """Measures the finalists and baselines in fresh process launches; None when there was no time for any."""
     finalists = _finalists(run)
-    launches = _affordable_launches(finalists, run.budget.left_s, LAUNCHES)
+    if not finalists:  # nothing keeps the latency bound
+        return None
+    if run.under_load or run.settings.objectives:  # more than what the budget that nobody asked for was made for
+        has_time(run, LAUNCHES * launch_s(run, finalists) + memory_s(run, finalists))
+    measure_memory(run, finalists)
+    launches = _affordable_launches(run, finalists, LAUNCHES)
     if launches:
         _launch(run, finalists, launches)
         _repeat_disturbed(run, finalists)
@@ -47,7 +53,7 @@ def decide_run(run: Run) -> Decision | None:
     gain = decision.challenger_gain
     if gain is None or decision.winner == decision.challenger or gain.ratio < OPEN_GAIN:
         return decision
-    more = _affordable_launches(finalists, run.budget.left_s, MORE_LAUNCHES - launches)
+    more = _affordable_launches(run, finalists, MORE_LAUNCHES - launches)
     if more:
         _launch(run, finalists, more)
         _repeat_disturbed(run, finalists)
@@ -67,6 +73,7 @@ def _launch(run: Run, finalists: Sequence[Contender], launches: int) -> None:
         run.observer.progress("decide", before + done, total)
 
     run.launches = {contender.name: run.launches.get(contender.name, []) for contender in finalists}
+    goals = [goal_of(run, contender) for contender in finalists] if run.under_load else []
     decide(
         [contender.job for contender in finalists],
         launches=launches,
@@ -77,13 +84,16 @@ def _launch(run: Run, finalists: Sequence[Contender], launches: int) -> None:
         deadline_s=max(60.0, run.budget.left_s),
         stop=lambda: run.budget.left_s < 0,
         on_launch=keep,
+        goals=[goal for goal in goals if goal is not None],
     )
 
 
 def _repeat_disturbed(run: Run, finalists: Sequence[Contender]) -> None:
     """Makes launches again in which the whole machine was slowed, if there is time, and forgets those."""
+    if run.under_load:  # other arrivals alone make a launch so much slower
+        return
     lost = _count(run) - len(undisturbed(run.launches))
-    if lost and has_time(run, lost * launch_s(finalists)):
+    if lost and has_time(run, lost * launch_s(run, finalists)):
         _launch(run, finalists, lost)
     made = _count(run)
     run.launches = calm(run.launches, least=MIN_LAUNCHES)
@@ -109,15 +119,18 @@ def conclude(run: Run) -> Decision | None:
     partitions = [name for name in names if name.startswith("plan:")]
     singles = [name for name in names if name.startswith("single:")]
     try:
-        return decide_winner(run.launches, ranks=[[DEFAULT], singles, partitions], against=list(run.launches))
+        decision = decide_winner(run.launches, ranks=[[DEFAULT], singles, partitions], against=list(run.launches))
+        return with_objectives(run, decision)
     except ValueError:
         run.launches.clear()
         return None
 
 
-def launch_s(contenders: Sequence[Contender]) -> float:
+def launch_s(run: Run, contenders: Sequence[Contender]) -> float:
     """About how long one deciding launch of these takes."""
     each_s = 0.8
+    if run.under_load:
+        return each_s + driving_s(run, contenders)
     for contender in contenders:
         if isinstance(contender.result, Measurement):
             per_run_s = contender.median_us * 1e-6 * max(1, contender.candidate.callers if contender.candidate else 1)
@@ -129,34 +142,42 @@ def launch_s(contenders: Sequence[Contender]) -> float:
 def reserve_s(run: Run, launches: int = LAUNCHES) -> float:
     """Seconds to keep for deciding launches, whatever else the budget is spent on."""
     likely = [run.contenders[DEFAULT], *run.singles()[:FINAL_COUNT], *run.singles()[:1]]
-    return min(launches * launch_s(likely), 0.5 * run.budget.total_s)
+    looks = 1 if run.under_load else 0  # before the finalists are known
+    return min((launches + looks) * launch_s(run, likely), (0.7 if looks else 0.5) * run.budget.total_s)
 
 
 def has_time(run: Run, needed_s: float) -> bool:
     """Whether the budget has so many seconds left; one that nobody asked for gives way to what is promising."""
-    most_s = DEFAULT_BUDGET_S if run.settings.budget_s is None else run.budget.total_s
+    most_s = run.settings.most_s if run.settings.budget_s is None else run.budget.total_s
     return run.budget.make_room(needed_s, most_s=most_s)
 
 
-def _affordable_launches(finalists: list[Contender], left_s: float, wanted: int) -> int:
+def _affordable_launches(run: Run, finalists: list[Contender], wanted: int) -> int:
     """As many launches as the rest of the budget allows, an even number so that both halves are equal."""
-    fit = min(wanted, int(left_s * 0.95 / launch_s(finalists)) // 2 * 2)
-    return fit if fit >= MIN_LAUNCHES else (MIN_LAUNCHES if left_s * 0.95 >= 2 * launch_s(finalists) else 0)
+    left_s, each_s = run.budget.left_s * 0.95, launch_s(run, finalists)
+    fit = min(wanted, int(left_s / each_s) // 2 * 2)
+    return fit if fit >= MIN_LAUNCHES else (MIN_LAUNCHES if left_s >= 2 * each_s else 0)
 
 
 def _finalists(run: Run) -> list[Contender]:
-    """The default, the user's options, the best feasible single processors and partitions."""
-    chosen = [run.contenders[DEFAULT]]
-    user = run.contenders.get(USER)
-    if user is not None and isinstance(user.result, Measurement):
-        chosen.append(user)
-    singles = [c for c in run.singles() if c.name != DEFAULT and run.feasible(c)]
-    for contender in [*_front(singles), *_front(run.partitions())]:
+    """The default, the user's options, the best feasible single processors and partitions: of what was measured so."""
+    simple = (run.contenders.get(name) for name in (DEFAULT, USER))
+    chosen = [contender for contender in simple if contender is not None and _measured(run, contender)]
+    singles = [c for c in run.singles() if c.name != DEFAULT and run.feasible(c) and _measured(run, c)]
+    partitions = [contender for contender in run.partitions() if _measured(run, contender)]
+    if run.under_load and not any(contender.candidate is not None for contender in (*chosen, *singles, *partitions)):
+        return []
+    for contender in [*_front(run, singles), *_front(run, partitions)]:
         measure_held_out(run, contender)
         if run.feasible(contender):
             chosen.append(contender)
     if run.contenders[DEFAULT].held_out is None:
         measure_held_out(run, run.contenders[DEFAULT])
+    for contender in front_contenders(run) if run.settings.objectives else ():
+        if contender not in chosen:
+            measure_held_out(run, contender)
+            if run.feasible(contender):
+                chosen.append(contender)
     return _that_fit(chosen, sessions_that_fit(run))
 
 
@@ -172,9 +193,14 @@ def _that_fit(finalists: list[Contender], count: int) -> list[Contender]:
     return [contender for contender in finalists if contender in kept]
 
 
-def _front(contenders: Sequence[Contender]) -> list[Contender]:
-    """The first of contenders sorted by time and those close behind it."""
-    near = [c for c in contenders if c.median_us <= FINAL_REACH * contenders[0].median_us]
+def _measured(run: Run, contender: Contender) -> bool:
+    """Whether it was measured as the scenario asks."""
+    return isinstance(contender.driven if run.under_load else contender.result, Measurement)
+
+
+def _front(run: Run, contenders: Sequence[Contender]) -> list[Contender]:
+    """The first of contenders sorted by figure and those close behind it."""
+    near = [c for c in contenders if run.figure_us(c) <= FINAL_REACH * run.figure_us(contenders[0])]
     return near[:FINAL_COUNT]
 
 

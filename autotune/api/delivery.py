@@ -30,7 +30,12 @@ REWRITE_ERROR = 1e-5
 
 
 def build_plan(
-    run: Run, winner: Contender, decision: Decision | None, *, verdict: Verdict | None = None
+    run: Run,
+    winner: Contender,
+    decision: Decision | None,
+    *,
+    verdict: Verdict | None = None,
+    folder: Path | None = None,
 ) -> tuple[Plan, Path]:
     """Writes the plan's folder; nothing half-written stays there.
 
@@ -39,6 +44,7 @@ def build_plan(
         winner: what the plan holds.
         decision: from the launches, None where there were none.
         verdict: the answer, where it does not follow from this search alone.
+        folder: where it goes; None: where the search's plan does.
 
     Raises:
         MeasurementError: the winner has no stages of its own.
@@ -46,7 +52,7 @@ def build_plan(
     if winner.candidate is None:
         raise MeasurementError(f"{winner.name} cannot be stored as a plan")
     graph = run.bench.batched(winner.candidate.batch)
-    folder = run.settings.output or default_folder(run)
+    folder = folder or run.settings.output or default_folder(run)
     staging = run.place.work / "plan"
     candidate = winner.candidate
     if candidate.is_single_lane:  # a batched graph can have another number of kernels
@@ -73,6 +79,7 @@ def build_plan(
     plan = Plan(
         model=replace(run.task.info, inputs=graph.inputs, outputs=graph.outputs),
         scenario=run.settings.scenario,
+        latency_bound_us=run.aim.bound_us,
         stages=stages,
         callers=winner.candidate.callers,
         batch=winner.candidate.batch,

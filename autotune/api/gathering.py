@@ -46,7 +46,7 @@ def gather(run: Run) -> Knowledge | None:
 def choose_lanes(run: Run) -> tuple[list[Setting], dict[Setting, tuple[Lane, ...]]]:
     """Settings worth a table and, for each, the lanes that could be part of a good plan.
 
-    In SingleStream there is one setting. In Offline a partition runs with as many callers as there are cores.
+    In SingleStream there is one setting. Elsewhere a partition runs with as many callers as the best single processor.
     """
     by_setting: dict[Setting, list[Contender]] = {}
     for contender in run.singles():
@@ -68,8 +68,7 @@ def choose_lanes(run: Run) -> tuple[list[Setting], dict[Setting, tuple[Lane, ...
             if near and len(lanes) < MAX_LANES:
                 lanes.append(lane)
         chosen[setting] = tuple(lanes) or contenders[0].lanes
-    fastest = sorted(by_setting, key=lambda setting: by_setting[setting][0].median_us)
-    kept = fastest[:1]
+    kept = list(by_setting)[:1]  # that of the best of them all
     return kept, {setting: chosen[setting] for setting in kept}
 
 

@@ -58,7 +58,7 @@ def profile_model(run: Run, lanes: Sequence[Lane]) -> None:
         run.counters.kernels_known += len(known)
     total = sum(len(kernels) for kernels in missing.values())
     done = 0
-    extra_s = DEFAULT_BUDGET_S - run.budget.total_s if run.settings.budget_s is None else 0.0
+    extra_s = max(0.0, DEFAULT_BUDGET_S - run.budget.total_s) if run.settings.budget_s is None else 0.0
     spare_s = extra_s or run.budget.left_s - reserve_s(run) - AFTER_PROFILE_SHARE * run.budget.total_s
     spare_s = max(spare_s, LEAST_PROFILE_SHARE * run.budget.left_s)
     until = time.monotonic() + spare_s
@@ -192,7 +192,7 @@ def predict_singles(run: Run, lanes: Sequence[Lane], kernel_us: Mapping[Lane, Fl
     ends = (sum(t.bytes for t in run.task.graph.inputs), sum(t.bytes for t in run.task.graph.outputs))
     whole_us = {lane: float(costs.predict_us(float(kernel_us[lane].sum()), *ends, lane)) for lane in lanes}
     anchor = _like_the_default(lanes)
-    now = run.contenders[DEFAULT].median_us / whole_us[anchor] if anchor is not None and not run.offline else 1.0
+    now = run.contenders[DEFAULT].median_us / whole_us[anchor] if anchor is not None and not run.overlapping else 1.0
     for contender in run.singles():
         candidate = contender.candidate
         if candidate is None or (candidate.callers, candidate.batch) != (1, 1) or contender.name == DEFAULT:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from autotune.api.clock import Budget
 from autotune.api.interrupts import Interrupts
-from autotune.api.settings import SearchSettings
+from autotune.api.settings import SearchSettings, front_folder
 from autotune.api.workplace import Guarded, Workplace, open_workplace
 from autotune.core import Observer, SilentObserver
 from autotune.runtime import check_target
@@ -65,6 +65,8 @@ def open_search(settings: SearchSettings, budget: Budget, observer: Observer | N
     """
     if settings.output is not None:
         check_target(settings.output)
+        if settings.objectives:
+            check_target(front_folder(settings.output) / "2")
     with ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
         with budget.phase("processors"):

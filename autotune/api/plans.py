@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,11 @@ from autotune.api.plan_inputs import inputs_of
 from autotune.api.run import timing_of
 from autotune.api.workplace import Guarded, measuring_workplace
 from autotune.core import DEFAULT_LANE, Failure, Measurement, Observer, Plan, Ratio, Scenario, SilentObserver, Timing
+from autotune.errors import PlanError
 from autotune.graph import save_arrays
 from autotune.planning import speedup
 from autotune.profiler import Job, JobStage, decide
+from autotune.profiler.load import Goal, middle
 from autotune.runtime import example_feeds, export_ort_config, load_plan, python_snippet, read_plan
 
 
@@ -88,16 +90,23 @@ def bench_plan(
     load_plan(folder).close()
     with measuring_workplace(home, watcher, wait_s=wait_s) as place:
         feeds = place.work / "feeds.npz"
-        save_arrays(feeds, inputs_of(plan, inputs)[0])
+        save_arrays(feeds, _sample(plan, inputs))
         jobs = _jobs(plan, folder, feeds)
         results = decide(
             jobs,
             launches=max(2, launches),
             deadline_s=600.0,
+            goals=[_goal(plan, job) for job in jobs] if plan.scenario.under_load else (),
             on_launch=lambda done, _: watcher.progress("bench", done, max(2, launches)),
         )
     rows = [_row(plan, job, found, results[0]) for job, found in zip(jobs, results, strict=True)]
     return BenchResult(plan=plan, launches=max(2, launches), rows=tuple(rows))
+
+
+def _sample(plan: Plan, inputs: Sequence[Path]) -> Mapping[str, np.ndarray]:
+    """The inputs of one sample: a plan with a batch joins several again when it is measured."""
+    found = inputs_of(plan, inputs)[0]
+    return {name: array[: max(1, len(array) // plan.batch)] if array.ndim else array for name, array in found.items()}
 
 
 def _jobs(plan: Plan, folder: Path, feeds: Path) -> list[Job]:
@@ -112,12 +121,13 @@ def _jobs(plan: Plan, folder: Path, feeds: Path) -> list[Job]:
             outputs=outputs,
             feeds=str(feeds),
             callers=callers,
+            batch=plan.batch,
             scenario=plan.scenario,
         )
 
     stages = tuple(JobStage(file=str(folder / stage.file), lane=stage.lane) for stage in plan.stages)
     whole = str(whole_model(folder))
-    callers = len(plan.device.cores) if plan.scenario is Scenario.OFFLINE else 1
+    callers = len(plan.device.cores) if plan.scenario.overlapping else 1
     found = [job("plan", stages, plan.callers), job("default", (JobStage(file=whole, lane=DEFAULT_LANE),), callers)]
     singles = [
         baseline
@@ -133,6 +143,22 @@ def _jobs(plan: Plan, folder: Path, feeds: Path) -> list[Job]:
     return found
 
 
+def _goal(plan: Plan, job: Job) -> Goal:
+    """What is asked of a job under load, beginning where the search measured it.
+
+    Raises:
+        PlanError: the plan says nothing about it.
+    """
+    known = {baseline.name: baseline.measured for baseline in plan.baselines} | {"plan": plan.measured}
+    found = known.get(job.name) or plan.measured
+    if found is None:
+        raise PlanError("the plan was not measured under load: search again, or bench it with --scenario")
+    if plan.scenario is Scenario.MULTI_STREAM:
+        return Goal(scenario=plan.scenario, query_us=found.p50_us)
+    rate = found.throughput_per_s / job.batch
+    return Goal(scenario=plan.scenario, query_us=found.p50_us, bound_us=plan.latency_bound_us, rate_per_s=rate)
+
+
 def _row(
     plan: Plan, job: Job, found: Sequence[Measurement | Failure], reference: Sequence[Measurement | Failure]
 ) -> BenchRow:
@@ -140,10 +166,12 @@ def _row(
     if not good:
         message = next((result.message for result in found if isinstance(result, Failure)), "no launch finished")
         return BenchRow(name=job.name, timing=None, plan_speedup=None, failure=message)
+    loads = [result.under_load for result in good if result.under_load is not None]
     merged = Measurement(
         samples_us=tuple(sample for result in good for sample in result.samples_us),
         load_s=good[0].load_s,
         peak_bytes=max(result.peak_bytes for result in good),
+        under_load=middle(loads) if loads else None,
     )
     candidate = plan.candidate if job.name == "plan" else None
     ratio = None if job.name == "plan" else speedup(found, reference)

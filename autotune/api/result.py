@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autotune.api.front_delivery import FrontPoint
 from autotune.api.run import Run
-from autotune.api.verdict import best_single_name
+from autotune.api.verdict import best_single_name, bound_missed
 from autotune.core import Baseline, OutputError, Plan, Ratio, Timing
 from autotune.core.codec import encode
 from autotune.planning import Decision
@@ -31,6 +32,9 @@ class SearchResult:
         parallel: how many plans of lanes that work at the same time were measured, and the best one's speedup over the
             best single processor, by screening.
         warnings: what the user should know.
+        objectives: names of several, the plan is that for the first; empty where the scenario's figure was asked for.
+        front: with several objectives the verified plans that none beats in all of them, the plan first.
+        bound_missed: whether no plan keeps the latency bound, so that the plan is what comes closest to it.
         interrupted: whether it was stopped before its end.
         mlflow_run_id: the run in MLflow, None where it is not tracked.
     """
@@ -45,8 +49,21 @@ class SearchResult:
     launched: frozenset[str]
     parallel: tuple[int, float | None]
     warnings: tuple[str, ...]
+    objectives: tuple[str, ...]
+    front: tuple[FrontPoint, ...]
+    bound_missed: bool
     interrupted: bool
     mlflow_run_id: str | None
+
+    @property
+    def bound_message(self) -> str:
+        """What to say where no plan keeps the latency bound, and what to do; empty where one does."""
+        if not self.bound_missed or self.plan.verdict is None:
+            return ""
+        return (
+            f"{self.plan.verdict.reason}: {self.plan.verdict.winner} in {self.folder}. "
+            "Give a longer --latency-bound, or a smaller model."
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The object that `autotune search --json` prints."""
@@ -62,6 +79,8 @@ class SearchResult:
                 }
             ],
             "scenario": str(plan.scenario),
+            "latency_bound_ms": plan.latency_bound_us / 1e3 or None,
+            "bound_missed": self.bound_missed,
             "device": encode(plan.device),
             "plan": str(self.folder),
             "mlflow_run_id": self.mlflow_run_id,
@@ -91,6 +110,8 @@ class SearchResult:
                 "over_default": ratio_json(plan.over_default),
                 "over_best_single": ratio_json(plan.over_best_single),
             },
+            "objectives": list(self.objectives),
+            "front": [_point(point) for point in self.front],
             "verified": list(self.verified),
             "parallel": {"tried": self.parallel[0], "best_over_best_single": self.parallel[1]},
             "cost": self.cost,
@@ -114,10 +135,27 @@ def timing_json(timing: Timing | None) -> dict[str, Any] | None:
     }
 
 
+def _point(point: FrontPoint) -> dict[str, Any]:
+    plan = point.plan
+    return {
+        "name": point.name,
+        "plan": str(point.folder),
+        "measured": timing_json(plan.measured),
+        "error": _error(plan.error),
+        "lanes": list(dict.fromkeys(str(stage.lane) for stage in plan.stages)),
+        "callers": plan.callers,
+        "batch": plan.batch,
+    }
+
+
 def _predicted(timing: Timing | None) -> dict[str, float] | None:
     if timing is None:
         return None
-    return {"latency_ms": timing.p50_us / 1e3, "throughput_per_s": timing.throughput_per_s}
+    return {
+        "latency_ms": timing.p50_us / 1e3,
+        "p99_ms": timing.p99_us / 1e3,
+        "throughput_per_s": timing.throughput_per_s,
+    }
 
 
 def _error(error: OutputError | None) -> dict[str, Any] | None:
@@ -142,7 +180,9 @@ def _baseline(baseline: Baseline, launched: bool) -> dict[str, Any]:
     }
 
 
-def result_of(run: Run, plan: Plan, folder: Path, decision: Decision | None) -> SearchResult:
+def result_of(
+    run: Run, plan: Plan, folder: Path, decision: Decision | None, front: tuple[FrontPoint, ...] = ()
+) -> SearchResult:
     """The result of a finished run."""
     spent = run.budget.spent_s
     counters = run.counters
@@ -164,6 +204,9 @@ def result_of(run: Run, plan: Plan, folder: Path, decision: Decision | None) -> 
         launched=frozenset(name for name, launches in run.launches.items() if launches),
         parallel=(run.parallel_tried, run.parallel_gain),
         warnings=tuple(run.warnings),
+        objectives=tuple(map(str, run.settings.objectives)),
+        front=front,
+        bound_missed=decision is None and bound_missed(run),
         interrupted=run.interrupted,
         mlflow_run_id=run.mlflow_run_id,
     )

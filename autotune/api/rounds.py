@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from autotune.api.deciding import LAUNCHES, MIN_LAUNCHES, has_time, reserve_s
+from autotune.api.front_round import front_round
 from autotune.api.knowledge import Knowledge
 from autotune.api.parallel import parallel_round
 from autotune.api.run import SEARCH_MARGIN, Run
@@ -62,6 +63,7 @@ def search_rounds(run: Run, knowledge: Knowledge) -> None:
         found = run.partitions()
         run.observer.event("metrics", fields | {"best_partition_us": found[0].median_us if found else 0.0})
     parallel_round(run, knowledge, MAX_ROUNDS + 1)
+    front_round(run, knowledge, MAX_ROUNDS + 2)
     run.curve = tolerance_curve(run, knowledge)
 
 

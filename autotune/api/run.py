@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from autotune.api.clock import Budget
 from autotune.api.settings import PrecisionPolicy, SearchSettings
 from autotune.api.task import Task
 from autotune.api.workplace import Guarded, Workplace
-from autotune.core import Candidate, Failure, Lane, Measurement, OutputError, Scenario, StageChoice, Timing
+from autotune.core import (
+    Candidate,
+    Failure,
+    FailureKind,
+    Lane,
+    Measurement,
+    OutputError,
+    StageChoice,
+    Timing,
+)
 from autotune.datasets import Store
-from autotune.planning import Bench, Proposal
+from autotune.planning import Aim, Bench, Proposal, at_pace, callers_plan
 from autotune.planning.costs import Floats
 from autotune.processors import SessionSpec
 from autotune.profiler import Job, Worker
+from autotune.profiler.load import middle
 
 SEARCH_MARGIN = 0.8
 """Share of the tolerance that predictions may use: a plan tuned on some inputs errs more on others."""
@@ -34,7 +44,9 @@ class Contender:
         job: how it is run.
         candidate: what it is; None where ONNX Runtime or the user decides.
         proposal: the frozen prediction, None for a baseline.
-        result: screening result, None until measured.
+        result: screening result, None until measured: of one request (SingleStream) or per sample, all callers busy.
+        forecast: what the scenario was predicted to give before it was put under load.
+        driven: what it gave under load; None where it was not.
         error: output error on the inputs of the search.
         held_out: output error on the inputs held out, None until measured.
         round: in which round it was proposed; 0 for baselines.
@@ -45,6 +57,8 @@ class Contender:
     candidate: Candidate | None
     proposal: Proposal | None = None
     result: Measurement | Failure | None = None
+    forecast: Timing | None = None
+    driven: Measurement | Failure | None = None
     error: OutputError | None = None
     held_out: OutputError | None = None
     round: int = 0
@@ -113,6 +127,11 @@ class Run:
     broken_off: bool = False
     """Whether something could not be written, so that it ended early."""
     verified: list[dict[str, object]] = field(default_factory=list)
+    forecasts: dict[tuple[str, float], Timing] = field(default_factory=dict)
+    peaks: dict[str, int] = field(default_factory=dict)
+    """Peak memory in processes of their own, by contender, where that was asked for."""
+    front: list[str] = field(default_factory=list)
+    """Contenders on the measured front of several objectives, the plan first."""
     mlflow_run_id: str | None = None
 
     @property
@@ -121,9 +140,59 @@ class Run:
         return len(self.task.graph.kernels)
 
     @property
-    def offline(self) -> bool:
-        """Whether throughput is asked for."""
-        return self.settings.scenario is Scenario.OFFLINE
+    def aim(self) -> Aim:
+        """What is asked for."""
+        return Aim(scenario=self.settings.scenario, bound_us=self.settings.latency_bound_us or 0.0)
+
+    @property
+    def overlapping(self) -> bool:
+        """Whether several requests are there at the same time."""
+        return self.settings.scenario.overlapping
+
+    @property
+    def under_load(self) -> bool:
+        """Whether what is asked for can only be measured under load."""
+        return self.settings.scenario.under_load
+
+    def forecast(self, contender: Contender) -> Timing | None:
+        """What the scenario is predicted to give, from the time per sample that was measured; None without one."""
+        if not isinstance(contender.result, Measurement):
+            return None
+        pace_us = contender.median_us
+        key = (contender.name, pace_us)
+        if key not in self.forecasts:
+            job, proposal = contender.job, contender.proposal
+            if proposal is not None and proposal.staged is not None:
+                staged = at_pace(proposal.staged, pace_us / proposal.predicted_us)
+            else:
+                alone_us = self._alone_us(contender)
+                staged = callers_plan(pace_us, callers=job.callers, batch=job.batch, alone_us=alone_us)
+            self.forecasts[key] = self.aim.forecast(staged, batch=job.batch)
+        return self.forecasts[key]
+
+    def _alone_us(self, contender: Contender) -> float | None:
+        """Time of an inference with one caller, where the same stages were measured so."""
+        for other in self.contenders.values():
+            same = other.candidate is not None and contender.candidate is not None and other.lanes == contender.lanes
+            if same and (other.job.callers, other.job.batch) == (1, contender.job.batch) and other.result is not None:
+                return other.median_us * other.job.batch
+        return None
+
+    def figure_us(self, contender: Contender) -> float:
+        """What it is judged by, less is better: measured under load, else predicted to be so; inf where it failed."""
+        if not self.under_load:
+            return contender.median_us
+        driven = contender.driven
+        if isinstance(driven, Measurement):
+            return driven.median_us
+        if isinstance(driven, Failure):
+            return self.aim.missed_us(driven.closest_us) if driven.kind is FailureKind.BOUND else float("inf")
+        found = self.forecast(contender)
+        return self.aim.figure_us(found) if found is not None else float("inf")
+
+    def rank(self, contender: Contender) -> tuple[bool, float]:
+        """Sorts contenders: what was measured as the scenario asks before what was only predicted, then by figure."""
+        return (self.under_load and contender.driven is None, self.figure_us(contender))
 
     @property
     def low_precision_allowed(self) -> bool:
@@ -166,13 +235,13 @@ class Run:
     def singles(self) -> list[Contender]:
         """Whole-model contenders that were measured, fastest first (the default among them)."""
         found = [c for c in self.contenders.values() if c.candidate is not None and c.candidate.is_single_lane]
-        return sorted((c for c in found if isinstance(c.result, Measurement)), key=lambda c: c.median_us)
+        return sorted((c for c in found if isinstance(c.result, Measurement)), key=self.rank)
 
     def partitions(self) -> list[Contender]:
         """Measured feasible partitions, fastest first."""
         found = [c for c in self.contenders.values() if c.candidate is not None and not c.candidate.is_single_lane]
         ready = (c for c in found if isinstance(c.result, Measurement) and self.feasible(c))
-        return sorted(ready, key=lambda c: c.median_us)
+        return sorted(ready, key=self.rank)
 
     def best_feasible_single(self) -> Contender | None:
         """The fastest feasible whole-model contender by screening."""
@@ -180,18 +249,34 @@ class Run:
 
     def timing(self, contender: Contender) -> Timing | None:
         """Its timing: from the deciding launches where it took part, else from screening."""
+        found = self._timing(contender)
+        if found is None or contender.name not in self.peaks:
+            return found
+        return replace(found, peak_bytes=self.peaks[contender.name])
+
+    def _timing(self, contender: Contender) -> Timing | None:
         results = self.launches.get(contender.name, ())
         good = [result for result in results if isinstance(result, Measurement)]
+        if self.under_load and not good:
+            good = [contender.driven] if isinstance(contender.driven, Measurement) else []
+            if not good:
+                return None
         if good:
             samples = tuple(sample for result in good for sample in result.samples_us)
             load_s = sorted(result.load_s for result in good)[len(good) // 2]
             peak = max(result.peak_bytes for result in good)
-            return timing_of(Measurement(samples_us=samples, load_s=load_s, peak_bytes=peak), contender.candidate)
+            loads = [result.under_load for result in good if result.under_load is not None]
+            merged = Measurement(
+                samples_us=samples, load_s=load_s, peak_bytes=peak, under_load=middle(loads) if loads else None
+            )
+            return timing_of(merged, contender.candidate)
         return timing_of(contender.result, contender.candidate) if isinstance(contender.result, Measurement) else None
 
 
 def timing_of(result: Measurement, candidate: Candidate | None) -> Timing:
     """Timing of a measurement; with several callers or a batch latency follows from throughput (Little's law)."""
+    if result.under_load is not None:
+        return replace(result.under_load, load_s=result.load_s, peak_bytes=result.peak_bytes)
     at_once = candidate.callers * candidate.batch if candidate is not None else 1
     return Timing(
         p50_us=result.median_us * at_once,

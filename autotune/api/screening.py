@@ -99,7 +99,7 @@ def _cost_s(run: Run, default: Contender, contenders: Sequence[Contender]) -> tu
     groups = math.ceil(len(contenders) / GROUP)
     jobs = [*(contender.job for contender in contenders), *[default.job] * groups]
     load_s = default.result.load_s if isinstance(default.result, Measurement) else 0.0
-    requests = sum((4 if run.offline else 2) * job.callers * job.batch for job in jobs)
+    requests = sum((4 if run.overlapping else 2) * job.callers * job.batch for job in jobs)
     return groups * START_S + len(jobs) * load_s, len(jobs) * 0.05 + requests * default.median_us * 1e-6
 
 

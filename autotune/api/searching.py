@@ -11,15 +11,17 @@ import numpy as np
 from autotune.api.announcing import announce_baselines, announce_plan, announce_search
 from autotune.api.baselines import measure_baselines, read_user_options
 from autotune.api.clock import Budget
-from autotune.api.deciding import conclude, decide_run
+from autotune.api.deciding import LAUNCHES, conclude, decide_run, reserve_s
 from autotune.api.delivery import build_plan
+from autotune.api.driving import drive_best
+from autotune.api.front_delivery import FrontPoint, write_front
 from autotune.api.gathering import gather
 from autotune.api.interrupts import Interrupts
 from autotune.api.opening import Opened, open_search
 from autotune.api.result import SearchResult, result_of
 from autotune.api.rounds import search_rounds
 from autotune.api.run import DEFAULT, STAGES, Run
-from autotune.api.settings import DEFAULT_BUDGET_S, Metric, SearchSettings
+from autotune.api.settings import Metric, SearchSettings
 from autotune.api.task import prepare_task
 from autotune.api.verdict import winner_of
 from autotune.api.workplace import hold_device
@@ -56,19 +58,19 @@ def search(
     settings = settings or SearchSettings()
     if metric is not None:
         settings = replace(settings, metric=metric)
-    budget = Budget(settings.budget_s or DEFAULT_BUDGET_S)
+    budget = Budget(settings.budget_s or settings.most_s)
     user_options = read_user_options(settings.baseline) if settings.baseline is not None else None
     with open_search(settings, budget, observer) as opened, ExitStack() as stack:
         run = _prepare(stack, opened, model, settings, budget)
         run.user_options = user_options
         decision = find_best(run, opened.interrupts)
         with budget.phase("write"):
-            plan, folder = _finish(run, decision)
+            plan, folder, front = _finish(run, decision)
         with budget.phase("track"):
             run.mlflow_run_id = opened.run_id()
         if settings.budget_s is not None and budget.overdraft:
             run.warnings.append(budget.overdraft)
-        return result_of(run, plan, folder, decision)
+        return result_of(run, plan, folder, decision, front)
 
 
 def _prepare(stack: ExitStack, opened: Opened, model: str | Path, settings: SearchSettings, budget: Budget) -> Run:
@@ -128,6 +130,9 @@ def _explore(run: Run) -> None:
                 search_rounds(run, knowledge)
         else:
             run.unsearched = len(run.singles()) > 1
+        if run.under_load:
+            with run.budget.phase("verify"):
+                drive_best(run)
     except (StoreError, OSError) as error:
         if not _has_answer(run):
             raise
@@ -147,10 +152,12 @@ def _sentence(error: Exception) -> str:
 def _usual_s(run: Run) -> float:
     """Seconds that are enough for a model whose kernels are known."""
     default_s = run.contenders[DEFAULT].median_us * 1e-6
-    return float(np.clip(USUAL_RUNS * default_s, USUAL_S, DEFAULT_BUDGET_S))
+    if run.under_load:
+        return float(np.clip(USUAL_S + 1.5 * reserve_s(run, LAUNCHES), USUAL_S, run.settings.most_s))
+    return float(np.clip(USUAL_RUNS * default_s, USUAL_S, run.settings.most_s))
 
 
-def _finish(run: Run, decision: Decision | None) -> tuple[Plan, Path]:
+def _finish(run: Run, decision: Decision | None) -> tuple[Plan, Path, tuple[FrontPoint, ...]]:
     winner = winner_of(run, decision)
     run.observer.progress("write", 0, 0, text="the plan")
     announce_baselines(run)
@@ -162,5 +169,6 @@ def _finish(run: Run, decision: Decision | None) -> tuple[Plan, Path]:
             "What was profiled is kept: make room (AUTOTUNE_HOME, --output, TMPDIR) and search again."
         ) from error
     announce_plan(run, plan, folder)
+    front = write_front(run, plan, folder, decision)
     run.observer.event("search_finished", {"seconds": dict(run.budget.spent_s), "interrupted": run.interrupted})
-    return plan, folder
+    return plan, folder, front

@@ -15,10 +15,20 @@ from autotune.core import Scenario
 from autotune.errors import UsageError
 
 DEFAULT_BUDGET_S = 150.0
+LOAD_BUDGET_S = 300.0
 DEFAULT_TOLERANCE = 1e-3
 
 Metric = Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], float]
 """(reference outputs, found outputs) of one sample -> error, compared with the tolerance instead of `relative_rms`."""
+
+
+class Criterion(StrEnum):
+    """What several objectives are made of."""
+
+    LATENCY = "latency"
+    THROUGHPUT = "throughput"
+    MEMORY = "memory"
+    ERROR = "error"
 
 
 class PrecisionPolicy(StrEnum):
@@ -38,6 +48,8 @@ class SearchSettings:
 
     Args:
         scenario: how requests arrive.
+        latency_bound_us: of Server's 99th percentile; None elsewhere.
+        objectives: several, the plan for the first is the plan; empty: the scenario's figure alone.
         tolerance: largest `relative_rms` of any output.
         precision: which precisions a plan may use.
         shapes: full shapes of inputs, by name.
@@ -46,7 +58,8 @@ class SearchSettings:
         processors: names of the processors to use; empty uses all.
         baseline: JSON file with the user's own session options, to be beaten too.
         budget_s: seconds for everything; None: about a minute (more for a model of which a run takes long), and as long
-            again as the profiling of unknown kernels takes, at most `DEFAULT_BUDGET_S` in all.
+            again as the profiling of unknown kernels takes, at most `DEFAULT_BUDGET_S` in all; under load (MultiStream,
+            Server) what its launches need, at most `LOAD_BUDGET_S`.
         trials: Optuna trials per round; None takes as many as a few seconds allow.
         output: folder for the plan; None puts it into the home folder.
         seed: of everything random.
@@ -57,6 +70,8 @@ class SearchSettings:
     """
 
     scenario: Scenario = Scenario.SINGLE_STREAM
+    latency_bound_us: float | None = None
+    objectives: tuple[Criterion, ...] = ()
     tolerance: float = DEFAULT_TOLERANCE
     precision: PrecisionPolicy = PrecisionPolicy.AUTO
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -84,6 +99,55 @@ class SearchSettings:
             raise UsageError(f"the number of trials must be >= 0, got {self.trials}")
         if self.seed < 0:
             raise UsageError(f"the seed must be >= 0, got {self.seed}")
+        check_bound(self.scenario, self.latency_bound_us)
+        check_objectives(self.scenario, self.objectives)
+
+    @property
+    def most_s(self) -> float:
+        """Seconds that a budget which nobody asked for may grow to."""
+        return LOAD_BUDGET_S if self.scenario.under_load else DEFAULT_BUDGET_S
+
+
+def check_bound(scenario: Scenario, bound_us: float | None) -> None:
+    """Server needs a latency bound above 0, and no other scenario has one.
+
+    Raises:
+        UsageError: it is not so.
+    """
+    if (scenario is Scenario.SERVER) != (bound_us is not None):
+        raise UsageError(
+            "--scenario Server needs --latency-bound, for instance 50ms"
+            if bound_us is None
+            else f"--latency-bound belongs to --scenario Server, not to {scenario}"
+        )
+    if bound_us is not None and not (math.isfinite(bound_us) and bound_us > 0):
+        raise UsageError(f"--latency-bound must be more than 0, got {bound_us / 1e3:g} ms; for instance 50ms")
+
+
+def front_folder(folder: Path) -> Path:
+    """Where the other points of a front lie, a folder each: beside the plan's, since that is replaced as a whole."""
+    return folder.with_name(f"{folder.name}-front")
+
+
+def check_objectives(scenario: Scenario, objectives: Sequence[Criterion]) -> None:
+    """Several different objectives that say different things in a scenario, or none.
+
+    Raises:
+        UsageError: a single one, one twice, or two that mean the same.
+    """
+    if len(objectives) == 1:
+        raise UsageError(
+            f"--objectives {objectives[0]} is a single one: name several, for instance latency,memory; "
+            "for the scenario's own figure leave it out"
+        )
+    twice = [one for at, one in enumerate(objectives) if one in objectives[:at]]
+    if twice:
+        raise UsageError(f"--objectives names {twice[0]} twice: name each once")
+    if scenario is Scenario.SINGLE_STREAM and {Criterion.LATENCY, Criterion.THROUGHPUT} <= set(objectives):
+        raise UsageError(
+            "in SingleStream throughput is one over latency: leave one of them out of --objectives, "
+            "or give --scenario Offline"
+        )
 
 
 _UNITS_S = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -110,9 +174,12 @@ def parse_scenario(text: str) -> Scenario:
     Raises:
         UsageError: neither.
     """
-    names = {scenario.value.lower(): scenario for scenario in (Scenario.SINGLE_STREAM, Scenario.OFFLINE)}
+    names = {scenario.value.lower(): scenario for scenario in Scenario}
     names |= {"latency": Scenario.SINGLE_STREAM, "throughput": Scenario.OFFLINE}
     key = text.strip().lower().replace("-", "").replace("_", "")
     if key not in names:
-        raise UsageError(f"unknown scenario {text!r}; known: SingleStream (hint latency), Offline (hint throughput)")
+        raise UsageError(
+            f"unknown scenario {text!r}; known: SingleStream (hint latency), Offline (hint throughput), MultiStream, "
+            "Server"
+        )
     return names[key]

@@ -50,6 +50,13 @@ def check_participants(participants: Sequence[Participant], settings: SearchSett
     """
     if len(participants) < 2:
         raise UsageError("a joint plan needs at least two models; for one of them use autotune.search")
+    if settings.scenario.under_load:
+        raise UsageError(
+            f"several models are searched together for SingleStream or Offline, not for {settings.scenario}: "
+            "leave --scenario out, or give one --model"
+        )
+    if settings.objectives:
+        raise UsageError("--objectives are those of one model: leave it out, or give one --model")
     if settings.shapes or settings.dims or settings.inputs:
         raise UsageError("shapes, dims and inputs belong to a model: give them with its Participant")
     for at, one in enumerate(participants):

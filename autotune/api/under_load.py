@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from autotune.api.plan_inputs import inputs_of
+from autotune.api.settings import check_bound
 from autotune.api.workplace import Guarded, measuring_workplace
 from autotune.core import Failure, Observer, Plan, Scenario, SilentObserver
 from autotune.errors import MeasurementError, UsageError
 from autotune.graph import save_arrays
 from autotune.profiler import Worker
-from autotune.profiler.load import Load, LoadReport, ServerReport, default_generator, generator
+from autotune.profiler.load import SAMPLES_PER_QUERY, Load, LoadReport, ServerReport, default_generator, generator
 from autotune.profiler.load.serving import drive_plan, serve_plan
 from autotune.runtime import load_plan, read_plan
 
@@ -85,10 +85,13 @@ def bench_load(
         DeviceBusyError: another process measures on this device.
         MeasurementError: an inference failed, or the worker died or hung.
     """
-    bound_us = _bound(scenario, latency_bound_us)
+    check_bound(scenario, latency_bound_us)
     name = (generator(generator_name) if generator_name else default_generator()).name
-    load = None if scenario is Scenario.SERVER else Load(scenario=scenario, queries=queries, seed=seed)
     plan = read_plan(folder)
+    size = max(1, SAMPLES_PER_QUERY // plan.batch)
+    load = None
+    if scenario is not Scenario.SERVER:
+        load = Load(scenario=scenario, queries=queries, samples_per_query=size, seed=seed)
     load_plan(folder).close()
     watcher = Guarded(observer or SilentObserver())
     with measuring_workplace(home, watcher, wait_s=wait_s) as place, Worker() as worker:
@@ -97,22 +100,10 @@ def bench_load(
             found = _answer(worker, drive_plan, str(folder), feeds, load, generator_name=name)
             return LoadResult(plan=plan, scenario=scenario, report=_per_sample(found, plan))
         server: ServerReport = _answer(
-            worker, serve_plan, str(folder), feeds, bound_us, queries=queries, seed=seed, generator_name=name
+            worker, serve_plan, str(folder), feeds, latency_bound_us, queries=queries, seed=seed, generator_name=name
         )
         best = None if server.best is None else _per_sample(server.best, plan)
         return LoadResult(plan=plan, scenario=scenario, report=best, server=server)
-
-
-def _bound(scenario: Scenario, bound_us: float | None) -> float:
-    if (scenario is Scenario.SERVER) != (bound_us is not None):
-        raise UsageError(
-            "--scenario Server needs --latency-bound, for instance 50ms"
-            if bound_us is None
-            else f"--latency-bound belongs to --scenario Server, not to {scenario}"
-        )
-    if bound_us is not None and not (math.isfinite(bound_us) and bound_us > 0):
-        raise UsageError(f"--latency-bound must be more than 0, got {bound_us / 1e3} ms")
-    return bound_us or 0.0
 
 
 def _save_samples(plan: Plan, inputs: Sequence[Path], work: Path) -> list[str]:

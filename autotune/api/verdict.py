@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
+from autotune.api.driving import closest
+from autotune.api.front import value_of, why_front
 from autotune.api.run import DEFAULT, Contender, Run
 from autotune.core import (
     Baseline,
     Failure,
     Ratio,
+    Scenario,
     Timing,
     Verdict,
     VerdictKind,
@@ -23,7 +28,10 @@ def winner_of(run: Run, decision: Decision | None) -> Contender:
     """
     if decision is not None:
         return run.contenders[decision.winner]
-    best = run.best_feasible_single()
+    nearest = closest(run)
+    if nearest is not None:
+        return nearest
+    best = _best_screened(run)
     default = run.contenders[DEFAULT]
     if best is not None:
         return best
@@ -32,14 +40,27 @@ def winner_of(run: Run, decision: Decision | None) -> Contender:
     return default
 
 
+def _best_screened(run: Run) -> Contender | None:
+    """The best whole-model contender for the first objective, by the first look."""
+    if not run.settings.objectives:
+        return run.best_feasible_single()
+    singles = [contender for contender in run.singles() if run.feasible(contender)]
+    first = run.settings.objectives[0]
+    return min(singles, key=lambda contender: value_of(run, contender, first), default=None)
+
+
 def verdict_of(run: Run, winner: Contender, decision: Decision | None) -> Verdict:
     """The answer in one line, with the numbers."""
+    if decision is None and bound_missed(run):
+        return Verdict(kind=kind_of(winner), winner=title_of(winner), reason=_why_closest(run, winner))
     if decision is None:
-        kind = VerdictKind.DEFAULT if winner.name == DEFAULT else VerdictKind.SINGLE_PROCESSOR
+        kind = kind_of(winner)
         reason = "screened only, give a larger --budget for launches that can decide"
         if run.interrupted:
             reason = "screened only, interrupted before fresh launches could decide"
         return Verdict(kind=kind, winner=winner.name, reason=reason)
+    if run.settings.objectives:
+        return Verdict(kind=kind_of(winner), winner=title_of(winner), reason=why_front(run, winner))
     single = best_single_name(run, decision)
     if winner.name.startswith("plan:"):
         over = decision.over.get(single)
@@ -55,6 +76,32 @@ def verdict_of(run: Run, winner: Contender, decision: Decision | None) -> Verdic
     else:
         reason = _why_no_partition(run)
     return Verdict(kind=kind, winner=winner.name, reason=reason)
+
+
+def bound_missed(run: Run) -> bool:
+    """Whether nothing that was put under load keeps the latency bound."""
+    return closest(run) is not None
+
+
+def _why_closest(run: Run, winner: Contender) -> str:
+    """What the nearest plan reaches, in milliseconds."""
+    closest_us = winner.driven.closest_us if isinstance(winner.driven, Failure) else math.nan
+    return (
+        f"nothing keeps the 99th percentile within {run.aim.bound_us / 1e3:g} ms at any rate; "
+        f"it comes closest with {closest_us / 1e3:.3g} ms"
+    )
+
+
+def kind_of(winner: Contender) -> VerdictKind:
+    """What won."""
+    if winner.name.startswith("plan:"):
+        return VerdictKind.PARTITION
+    return VerdictKind.DEFAULT if winner.name == DEFAULT else VerdictKind.SINGLE_PROCESSOR
+
+
+def title_of(winner: Contender) -> str:
+    """A baseline's name, or the candidate as text."""
+    return str(winner.candidate) if winner.name.startswith("plan:") else winner.name
 
 
 def _why_no_partition(run: Run) -> str:
@@ -93,7 +140,7 @@ def baselines_of(run: Run) -> tuple[Baseline, ...]:
     for contender in run.contenders.values():
         if contender.name.startswith("plan:"):
             continue
-        failed = contender.result.message if isinstance(contender.result, Failure) else ""
+        failed = next((r.message for r in (contender.result, contender.driven) if isinstance(r, Failure)), "")
         found.append(
             Baseline(
                 name=contender.name,
@@ -101,13 +148,18 @@ def baselines_of(run: Run) -> tuple[Baseline, ...]:
                 measured=run.timing(contender),
                 error=contender.held_out or contender.error,
                 feasible=run.feasible(contender),
-                failure=failed or ("" if contender.result is not None else _why_unmeasured(run)),
+                failure=failed or ("" if run.timing(contender) is not None else _why_unmeasured(run, contender)),
             )
         )
     return tuple(sorted(found, key=lambda b: -b.measured.throughput_per_s if b.measured else 0.0))
 
 
-def _why_unmeasured(run: Run) -> str:
+def _why_unmeasured(run: Run, contender: Contender) -> str:
+    found = run.forecast(contender) if run.under_load else None
+    if found is not None:
+        rate = run.settings.scenario is Scenario.SERVER and found.p99_us <= run.aim.bound_us
+        figure = f"{found.throughput_per_s:.3g} per s" if rate else f"p99 {found.p99_us / 1e3:.3g} ms"
+        return f"not put under load: {figure} predicted"
     if run.interrupted or run.broken_off:
         return "not measured: " + ("interrupted" if run.interrupted else "broken off")
     return "not measured: the budget was spent"
@@ -115,6 +167,8 @@ def _why_unmeasured(run: Run) -> str:
 
 def predicted_timing(winner: Contender) -> Timing | None:
     """The frozen prediction of the winner."""
+    if winner.forecast is not None:
+        return winner.forecast
     if winner.proposal is None or winner.candidate is None:
         return None
     at_once = winner.candidate.callers * winner.candidate.batch

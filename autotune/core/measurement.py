@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from autotune.core.kernel import Kernel
 from autotune.core.lane import Lane
+from autotune.core.plan import Timing
 
 PROTOCOL_VERSION = 2
 """Changes whenever the way of measuring changes what the numbers mean; records of unlike versions never mix."""
@@ -31,15 +32,20 @@ class Protocol(StrEnum):
 class Measurement:
     """Raw samples of one latency, in microseconds, in the order they were taken.
 
+    Under load they are samples of what the scenario asks for, so that less is better too: MultiStream's 99th percentile
+    of a query, Server's time between arrivals at the highest rate within the bound.
+
     Args:
         samples_us: at least one, each positive.
         load_s: seconds to create the session or sessions, 0 where it was not measured.
         peak_bytes: peak resident memory of the process, 0 where it was not measured.
+        under_load: latencies and throughput of the load that the samples come from; None where there was none.
     """
 
     samples_us: tuple[float, ...]
     load_s: float = 0.0
     peak_bytes: int = 0
+    under_load: Timing | None = None
 
     def __post_init__(self) -> None:
         if not self.samples_us or not all(sample > 0 for sample in self.samples_us):
@@ -77,6 +83,7 @@ class FailureKind(StrEnum):
     MEMORY = "memory"
     UNSUPPORTED = "unsupported"
     ERROR = "error"
+    BOUND = "bound"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +91,15 @@ class Failure:
     """A measurement that could not be had; never NaN or a huge number.
 
     Args:
-        kind: crash, hang, out of memory, unsupported by the provider, or any other error.
+        kind: crash, hang, out of memory, unsupported by the provider, any other error, or a latency bound that no load
+            keeps.
         message: what was seen, for people.
+        closest_us: the lowest latency where a bound was missed; 0 for other failures.
     """
 
     kind: FailureKind
     message: str
+    closest_us: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,16 @@ class Scenario(StrEnum):
     SERVER = "Server"
     OFFLINE = "Offline"
 
+    @property
+    def under_load(self) -> bool:
+        """Whether only a load generator can measure it: what counts is how latency behaves while requests queue."""
+        return self in (Scenario.MULTI_STREAM, Scenario.SERVER)
+
+    @property
+    def overlapping(self) -> bool:
+        """Whether several requests are there at the same time."""
+        return self is not Scenario.SINGLE_STREAM
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitChoice:
@@ -278,6 +288,7 @@ class Plan:
     Args:
         model: what it runs.
         scenario: how requests arrive.
+        latency_bound_us: of Server's 99th percentile; 0 elsewhere.
         stages: in the order they run.
         callers: threads that should call `run` at the same time.
         batch: requests joined into one.
@@ -297,6 +308,7 @@ class Plan:
     schema_version: int = PLAN_SCHEMA_VERSION
     model: ModelInfo
     scenario: Scenario
+    latency_bound_us: float = 0.0
     stages: tuple[Stage, ...]
     callers: int = 1
     batch: int = 1

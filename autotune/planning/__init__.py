@@ -1,10 +1,12 @@
 """Which plan: cost table, exact seeds, Optuna study, verification, decision."""
 
+from autotune.planning.aim import Aim, at_pace, callers_plan
 from autotune.planning.bench import Bench
 from autotune.planning.chain import ChainOptimum, cheapest_chain, exact_chain
 from autotune.planning.costs import CostTable, Setting, build_table
 from autotune.planning.decision import Decision, LaunchTimes, calm, decide_winner, interval, speedup, undisturbed
 from autotune.planning.explore import Explorer, Proposal
+from autotune.planning.front import front_proposals, non_dominated, spread
 from autotune.planning.joint import JointCandidate, JointProposal, JointSpace, quiet
 from autotune.planning.joint_decision import JointDecision, decide_joint
 from autotune.planning.joint_parts import Objective, Option, Slowdowns
@@ -16,6 +18,7 @@ from autotune.planning.segments import segment_ranges
 from autotune.planning.stage_files import WrittenStage, write_stages
 
 __all__ = [
+    "Aim",
     "Bench",
     "ChainOptimum",
     "CostTable",
@@ -35,19 +38,24 @@ __all__ = [
     "Setting",
     "Slowdowns",
     "WrittenStage",
+    "at_pace",
     "build_table",
+    "callers_plan",
     "calm",
     "cheapest_chain",
     "decide_joint",
     "decide_winner",
     "exact_chain",
+    "front_proposals",
     "interval",
     "kernel_needs",
+    "non_dominated",
     "parallel_proposals",
     "quiet",
     "segment_ranges",
     "shortlist",
     "speedup",
+    "spread",
     "undisturbed",
     "write_stages",
 ]

@@ -15,6 +15,7 @@ from autotune.core import Candidate
 from autotune.planning.chain import cheapest_chain, exact_chain
 from autotune.planning.costs import CostTable, Floats
 from autotune.planning.study_file import mend
+from autotune.simulator import StagedPlan
 
 if TYPE_CHECKING:
     import optuna
@@ -33,6 +34,8 @@ class Proposal:
         predicted_error: predicted `relative_rms` of the worst output part.
         origin: `exact` or `trial`.
         parameters: the trial's parameters, empty for an exact answer.
+        staged: how it is simulated, where its stages work at the same time.
+        predicted_bytes: predicted peak memory, 0 where none was.
     """
 
     candidate: Candidate
@@ -40,6 +43,8 @@ class Proposal:
     predicted_error: float
     origin: str
     parameters: tuple[tuple[str, str | float | bool], ...] = ()
+    staged: StagedPlan | None = None
+    predicted_bytes: int = 0
 
 
 def error_limit(table: CostTable, budget: float) -> Floats:

@@ -92,9 +92,9 @@ class LaneTeam:
         return math.prod(self.corun.get((lane, other), 1.0) for other in others if other != lane)
 
     def estimate_us(self, candidate: Candidate, scenario: Scenario) -> float:
-        """Predicted time of one request (SingleStream) or per sample (Offline), by simulation."""
+        """Predicted time of one request (SingleStream) or per sample (the others), by simulation."""
         plan = self.staged(candidate)
-        if scenario is Scenario.OFFLINE:
+        if scenario.overlapping:
             return float(1e6 / offline([plan], requests=REQUESTS).throughput_per_s[0])
         return float(np.median(single_stream([plan], requests=3).latency_us))
 

@@ -37,7 +37,7 @@ def parallel_proposals(
 
     Args:
         team: the lanes.
-        scenario: SingleStream proposes branches and splits, Offline pipelines too.
+        scenario: SingleStream proposes branches and splits, the others pipelines too.
         cuts: K + 1 cuts of the model.
         sites: chains that can be divided.
         seconds: most time for placing branches.
@@ -49,9 +49,9 @@ def parallel_proposals(
     if branches is not None:
         found.append(("branches", branches))
     found += [("splits", candidate) for candidate in split_candidates(team, sites, fits=fits)]
-    if scenario is Scenario.OFFLINE:
+    if scenario.overlapping:
         found += [("pipeline", candidate) for candidate in pipeline_candidates(team, cuts)]
-    if scenario is Scenario.OFFLINE:
+    if scenario.overlapping:
         callers = len(team.lanes) + 1
         found = [(origin, replace(candidate, callers=callers)) for origin, candidate in found]
     proposals = [
@@ -60,6 +60,7 @@ def parallel_proposals(
             predicted_us=team.estimate_us(candidate, scenario),
             predicted_error=0.0,
             origin=origin,
+            staged=team.staged(candidate),
         )
         for origin, candidate in found
     ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from autotune.core import Failure, Measurement
+from autotune.core import Failure, FailureKind, Measurement
 from autotune.profiler.jobs import Job, OpenJob, by_process
+from autotune.profiler.load import Goal, default_generator, generator, trial_of
 from autotune.profiler.serve import failure_of
 from autotune.profiler.worker import Worker
 
@@ -26,6 +28,8 @@ def decide(
     stop: Callable[[], bool] | None = None,
     on_launch: Callable[[int, Sequence[Measurement | Failure]], None] | None = None,
     time_cap_s: float = 1.5,
+    goals: Sequence[Goal] = (),
+    generator_name: str = "",
 ) -> list[list[Measurement | Failure]]:
     """Times jobs in fresh processes, all of them in each, interleaved in blocks; pinned OpenVINO in ones of its own.
 
@@ -41,18 +45,26 @@ def decide(
         stop: asked between launches whether to end early.
         on_launch: told after each launch how many are done, and what it gave for each job.
         time_cap_s: most seconds of samples per job and launch.
+        goals: what is asked of each job under load, instead of so many runs; empty: there is no load.
+        generator_name: who makes the load; empty: LoadGen where it is installed.
 
     Returns:
-        [job][launch]; a job that crashed or hung is a Failure from then on.
+        [job][launch]; a job that crashed or hung is a Failure from then on, one that missed its bound in that launch.
     """
     results: list[list[Measurement | Failure]] = [[] for _ in jobs]
     broken: dict[int, Failure] = {}
     for launch in range(launches):
         if stop is not None and launch and stop():
             break
+        this_seed = seed * 1009 + launch
         found: dict[int, Measurement | Failure] = {}
         for members in by_process(jobs):
-            found |= _launch(jobs, members, broken, (runs, drain_s, time_cap_s, seed * 1009 + launch), deadline_s)
+            if goals:
+                protocol = (drain_s, this_seed, generator_name)
+                found |= _launch(jobs, members, broken, drive_here, protocol, deadline_s, goals)
+            else:
+                timed = (runs, drain_s, time_cap_s, this_seed)
+                found |= _launch(jobs, members, broken, decide_here, timed, deadline_s)
         for at in range(len(jobs)):
             results[at].append(found[at])
         if on_launch is not None:
@@ -64,8 +76,10 @@ def _launch(
     jobs: Sequence[Job],
     members: Sequence[int],
     broken: dict[int, Failure],
-    protocol: tuple[int, float, float, int],
+    measure: Callable[..., Iterator[Any]],
+    protocol: tuple[Any, ...],
     deadline_s: float,
+    goals: Sequence[Goal] = (),
 ) -> dict[int, Measurement | Failure]:
     """One launch of some of the jobs, repeated without the culprit when one brings the process down."""
     while True:
@@ -74,17 +88,18 @@ def _launch(
         if not alive:
             return found
         running, died = 0, False
+        asked = [[jobs[at] for at in alive], *([[goals[at] for at in alive]] if goals else [])]
         with Worker() as worker:
-            for item in worker.stream(decide_here, [jobs[at] for at in alive], *protocol, deadline_s=deadline_s):
+            for item in worker.stream(measure, *asked, *protocol, deadline_s=deadline_s):
                 if isinstance(item, Failure):
                     broken[alive[running]] = item
                     died = True
                 elif item[0] == "running":
                     running = item[1]
-                elif isinstance(item[2], Failure):
-                    broken[alive[item[1]]] = found[alive[item[1]]] = item[2]
                 else:
-                    found[alive[item[1]]] = item[2]
+                    result = found[alive[item[1]]] = item[2]
+                    if isinstance(result, Failure) and result.kind is not FailureKind.BOUND:
+                        broken[alive[item[1]]] = result
         if not died:
             return found
 
@@ -93,12 +108,7 @@ def decide_here(jobs: Sequence[Job], runs: int, drain_s: float, time_cap_s: floa
     """In the worker: what is running, then each job's result."""
     order = random.Random(seed)
     open_jobs: dict[int, OpenJob] = {}
-    for at in order.sample(range(len(jobs)), len(jobs)):
-        yield ("running", at)
-        try:
-            open_jobs[at] = OpenJob(jobs[at])
-        except Exception as error:  # noqa: BLE001 - the edge of a worker process
-            yield ("result", at, failure_of(error))
+    yield from _open(jobs, order, open_jobs)
     samples: dict[int, list[float]] = {at: [] for at in open_jobs}
     for _ in range(BLOCKS):
         for at in order.sample(sorted(open_jobs), len(open_jobs)):
@@ -118,3 +128,37 @@ def decide_here(jobs: Sequence[Job], runs: int, drain_s: float, time_cap_s: floa
             at,
             Measurement(samples_us=tuple(samples[at]), load_s=opened.load_s, peak_bytes=opened.peak_bytes),
         )
+
+
+def drive_here(
+    jobs: Sequence[Job], goals: Sequence[Goal], drain_s: float, seed: int, generator_name: str
+) -> Iterator[Any]:
+    """In the worker: jobs under load in turns, a run each, until all goals are reached; what runs, then results."""
+    order = random.Random(seed)
+    open_jobs: dict[int, OpenJob] = {}
+    yield from _open(jobs, order, open_jobs)
+    maker = generator(generator_name) if generator_name else default_generator()
+    trials = {at: trial_of(goals[at], batch=jobs[at].batch) for at in open_jobs}
+    while waiting := [at for at in sorted(open_jobs) if not trials[at].done]:
+        for at in order.sample(waiting, len(waiting)):
+            yield ("running", at)
+            opened = open_jobs[at]
+            try:
+                opened.drain(drain_s)
+                trials[at].step(partial(maker.drive, opened.issue), seed=seed)
+            except Exception as error:  # noqa: BLE001 - the edge of a worker process
+                open_jobs.pop(at).close()
+                yield ("result", at, failure_of(error))
+    for at, opened in open_jobs.items():
+        yield ("result", at, trials[at].result(load_s=opened.load_s, peak_bytes=opened.peak_bytes))
+        opened.close()
+
+
+def _open(jobs: Sequence[Job], order: random.Random, open_jobs: dict[int, OpenJob]) -> Iterator[Any]:
+    """Opens the jobs in a random order; what is running, and failures."""
+    for at in order.sample(range(len(jobs)), len(jobs)):
+        yield ("running", at)
+        try:
+            open_jobs[at] = OpenJob(jobs[at])
+        except Exception as error:  # noqa: BLE001 - the edge of a worker process
+            yield ("result", at, failure_of(error))

@@ -7,13 +7,14 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from autotune.core import Lane, Scenario
+from autotune.errors import UsageError
 from autotune.graph import load_arrays
 from autotune.processors import SessionSpec, create_policy_session, create_session
 from autotune.runtime import StageRunner
@@ -40,7 +41,7 @@ class Job:
         feeds: npz with one sample, arrays named as the inputs.
         callers: threads that run it at the same time.
         batch: samples joined into one run; the files must be made for it.
-        scenario: SingleStream times single runs, Offline bursts.
+        scenario: SingleStream times single runs, the others bursts; under load `issue` starts them.
         spec: literal session options instead of the lane's; single stage only.
         policy: a device policy of ONNX Runtime instead; single stage only.
     """
@@ -103,9 +104,8 @@ class OpenJob:
         self._runner = open_job(job)
         self.load_s = time.perf_counter() - begin
         self._feeds = feeds_of(job)
-        offline = job.callers > 1 or job.scenario is Scenario.OFFLINE
-        self._pool = ThreadPoolExecutor(job.callers) if offline and job.callers > 1 else None
-        self._offline = offline
+        self._bursts = job.callers > 1 or job.scenario.overlapping
+        self._pool = ThreadPoolExecutor(job.callers) if job.callers > 1 or job.scenario.under_load else None
         self.once()
         self.peak_bytes = BASE_BYTES + max(0, resident_bytes() - before)
 
@@ -115,6 +115,16 @@ class OpenJob:
         self._runner.run(None, self._feeds)
         return time.perf_counter() - begin
 
+    def issue(self, number: int) -> Future[list[np.ndarray]]:  # noqa: ARG002 - every request has the same sample
+        """Starts one run as soon as a caller is free.
+
+        Raises:
+            UsageError: the job's scenario has no requests that wait.
+        """
+        if self._pool is None:
+            raise UsageError(f"{self.job.scenario} issues no requests: there is one caller")
+        return self._pool.submit(self._runner.run, None, self._feeds)
+
     def stage_times_us(self) -> list[float]:
         """Microseconds of each stage in one run."""
         return self._runner.stage_times_us(self._feeds)
@@ -122,16 +132,16 @@ class OpenJob:
     def drain(self, seconds: float) -> float:
         """Runs undisturbed for a while, so that spinning pools of others come to rest; gives the last run's seconds."""
         end = time.perf_counter() + seconds
-        last = self._burst(1) if self._offline else self.once()
+        last = self._burst(1) if self._bursts else self.once()
         runs = 1
         while time.perf_counter() < end and not (runs >= MAX_DRAIN_RUNS and last > seconds):
-            last = self._burst(1) if self._offline else self.once()
+            last = self._burst(1) if self._bursts else self.once()
             runs += 1
         return last
 
     def samples_us(self, *, seconds: float, least: int, most: int) -> list[float]:
         """Microseconds per run (SingleStream) or per sample (Offline)."""
-        if self._offline:
+        if self._bursts:
             return self._bursts_us(seconds, least)
         found: list[float] = []
         end = time.perf_counter() + seconds

@@ -3,6 +3,7 @@
 from autotune.simulator.contention import SlowdownTable, mean_slowdown, slowdowns
 from autotune.simulator.lockstep import Door, Times, simulate_requests
 from autotune.simulator.scenarios import (
+    SAMPLES_PER_QUERY,
     SimulatedLoad,
     SimulatedServer,
     arrivals,
@@ -16,6 +17,7 @@ from autotune.simulator.staged import Packed, StagedPlan, pack
 from autotune.simulator.task_graph import CoRun, TaskGraph
 
 __all__ = [
+    "SAMPLES_PER_QUERY",
     "CoRun",
     "Door",
     "Packed",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from autotune.api.settings import PrecisionPolicy, SearchSettings, parse_duration, parse_scenario
+from autotune.api.settings import Criterion, PrecisionPolicy, SearchSettings, parse_duration, parse_scenario
 from autotune.core import Scenario
 from autotune.errors import UnknownNameError, UsageError
 
@@ -73,10 +73,39 @@ def parse_scenarios(scenario: str, hint: str) -> Scenario:
     return wanted[0] if wanted else Scenario.SINGLE_STREAM
 
 
+def parse_bound(text: str) -> float | None:
+    """Microseconds of `--latency-bound`, None where it is not given.
+
+    Raises:
+        UsageError: it is no duration.
+    """
+    if not text:
+        return None
+    try:
+        return parse_duration(text) * 1e6
+    except UsageError as error:
+        raise UsageError(f"--latency-bound {text!r} is no duration: write for instance 50ms or 1.5s") from error
+
+
+def parse_objectives(text: str) -> tuple[Criterion, ...]:
+    """Comma-separated objectives, in their order.
+
+    Raises:
+        UnknownNameError: a name that is none.
+    """
+    known = [criterion.value for criterion in Criterion]
+    for name in parse_names(text):
+        if name not in known:
+            raise UnknownNameError("objective", name, known=known)
+    return tuple(Criterion(name) for name in parse_names(text))
+
+
 def search_settings(
     *,
     scenario: str,
     hint: str,
+    latency_bound: str,
+    objectives: str,
     tolerance: float,
     precision: str,
     shapes: Sequence[str],
@@ -94,8 +123,12 @@ def search_settings(
     Raises:
         UsageError: a flag that cannot be meant.
     """
+    wanted = parse_objectives(objectives)
+    by_throughput = Criterion.THROUGHPUT in wanted and not (scenario or hint)
     return SearchSettings(
-        scenario=parse_scenarios(scenario, hint),
+        scenario=Scenario.OFFLINE if by_throughput else parse_scenarios(scenario, hint),
+        objectives=wanted,
+        latency_bound_us=parse_bound(latency_bound),
         tolerance=tolerance,
         precision=parse_precision(precision),
         shapes=parse_shapes(shapes),

@@ -12,8 +12,9 @@ import numpy as np
 from autotune.api import BenchResult, ContentionResult, ProfileResult
 from autotune.api.recorded import WORTH, RecordedResult
 from autotune.api.workplace import Workplace
+from autotune.core import Scenario
 from autotune.graph import save_arrays
-from autotune.terminal.tables import console, figure, milliseconds, ratio_text, rows_table
+from autotune.terminal.tables import console, figure, figure_of, figure_unit, milliseconds, ratio_text, rows_table
 
 Sample = Mapping[str, np.ndarray]
 
@@ -98,14 +99,19 @@ def print_contention(result: ContentionResult) -> None:
 def print_bench(result: BenchResult) -> None:
     """Plan and baselines side by side."""
     out = console()
+    scenario = result.plan.scenario
+    under_load = scenario.under_load
     rows = []
     for row in result.rows:
         rate = figure(row.timing.throughput_per_s) if row.timing else "–"
-        rows.append((row.name, milliseconds(row.timing), rate, ratio_text(row.plan_speedup), row.failure[:60]))
+        tail = [figure(row.timing.p99_us / 1e3) if row.timing else "–"] if under_load else []
+        shown = (milliseconds(row.timing), *tail, rate, ratio_text(row.plan_speedup))
+        rows.append((row.name, *shown, row.failure[:60]))
     over = next((row.plan_speedup for row in result.rows if row.name == "default"), None)
-    plan_ms = milliseconds(result.rows[0].timing)
-    out.print(f"The plan takes {plan_ms} ms; over ONNX Runtime's default {ratio_text(over)}.", soft_wrap=True)
-    headings = ("", "p50 ms", "per s", "plan is faster by", "")
+    plan = f"{figure_of(scenario, result.rows[0].timing)} {figure_unit(scenario)}"
+    verb = "serves" if scenario is Scenario.SERVER else "takes"
+    out.print(f"The plan {verb} {plan}; over ONNX Runtime's default {ratio_text(over)}.", soft_wrap=True)
+    headings = ("", "p50 ms", *(["p99 ms"] if under_load else []), "per s", "plan is faster by", "")
     out.print(rows_table(f"{result.plan.model.name}, {result.launches} launches", headings, rows))
 
 

@@ -7,7 +7,9 @@ from autotune.terminal.tables import (
     baseline_table,
     console,
     curve_line,
-    milliseconds,
+    figure_of,
+    figure_unit,
+    front_table,
     print_ending,
     ratio_text,
     stage_table,
@@ -24,7 +26,8 @@ def print_search(result: SearchResult) -> None:
         out.print(verdict_line(plan.verdict, plan), style="bold", soft_wrap=True)
     known, needed, version = result.reused
     source = f" ({plan.model.source})" if plan.model.source else ""
-    out.print(f"{plan.model.name}{source}, {plan.scenario}, {plan.device.name}", soft_wrap=True)
+    bound = f" within {plan.latency_bound_us / 1e3:g} ms" if plan.latency_bound_us else ""
+    out.print(f"{plan.model.name}{source}, {plan.scenario}{bound}, {plan.device.name}", soft_wrap=True)
     out.print(
         f"over ONNX Runtime's default {ratio_text(plan.over_default)}, over the best single processor "
         f"({result.best_single_processor}) {ratio_text(plan.over_best_single)}",
@@ -37,8 +40,13 @@ def print_search(result: SearchResult) -> None:
     out.print()
     out.print(stage_table(plan))
     out.print()
+    if result.front:
+        out.print(front_table(result.front))
+        out.print()
     if plan.predicted is not None:
-        out.print(f"predicted {milliseconds(plan.predicted)} ms, measured {milliseconds(plan.measured)} ms")
+        unit = figure_unit(plan.scenario)
+        predicted, measured = figure_of(plan.scenario, plan.predicted), figure_of(plan.scenario, plan.measured)
+        out.print(f"predicted {predicted} {unit}, measured {measured} {unit}")
     if plan.error is not None:
         worst = f", worst in {plan.error.worst_output}" if plan.error.worst_output else ""
         out.print(

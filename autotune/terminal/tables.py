@@ -5,14 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from autotune.core import Baseline, OutputError, Plan, Ratio, Scenario, Timing, Verdict, VerdictKind
 
+if TYPE_CHECKING:
+    from autotune.api.front_delivery import FrontPoint
+
 WIDTH_WHEN_PIPED = 120
 ROUGH = "screened"
+NOTES = {
+    Scenario.OFFLINE: "Offline: throughput decides; latency follows from callers and batch",
+    Scenario.MULTI_STREAM: "MultiStream: latencies are those of a query of 8 samples; the 99th percentile decides",
+    Scenario.SERVER: "Server: the highest rate of arrivals whose 99th percentile is within the bound decides",
+}
 ROUGH_MEANS = "a first look, too rough to compare; the other rows ran side by side in fresh processes"
 
 
@@ -32,6 +41,18 @@ def figure(value: float, digits: int = 3) -> str:
     if not math.isfinite(value) or value == 0:
         return f"{value:g}"
     return f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+
+
+def figure_of(scenario: Scenario, timing: Timing | None) -> str:
+    """What the scenario asks for, as text."""
+    if timing is None or not scenario.under_load:
+        return milliseconds(timing)
+    return figure(timing.p99_us / 1e3 if scenario is Scenario.MULTI_STREAM else timing.throughput_per_s)
+
+
+def figure_unit(scenario: Scenario) -> str:
+    """The unit of that figure."""
+    return {Scenario.MULTI_STREAM: "ms (p99 of a query)", Scenario.SERVER: "requests per s"}.get(scenario, "ms")
 
 
 def ratio_text(ratio: Ratio | None) -> str:
@@ -69,35 +90,37 @@ def baseline_table(plan: Plan, launched: Collection[str]) -> Table:
         launched: baselines that took part in the deciding launches.
     """
     table = Table(title="measured", title_justify="left", box=None, pad_edge=False)
-    for heading in ("", "p50 ms", "p90 ms", "per s", "error", ""):
+    tail = plan.scenario.under_load
+    for heading in ("", "p50 ms", "p90 ms", *(["p99 ms"] if tail else []), "per s", "error", ""):
         table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
-    table.add_row(*_row("plan", plan.measured, plan.error, ""))
+    table.add_row(*_row("plan", plan.measured, plan.error, "", tail=tail))
     for baseline in plan.baselines:
-        table.add_row(*_row(baseline.name, baseline.measured, baseline.error, _remark(baseline, launched)))
+        remark = _remark(baseline, launched)
+        table.add_row(*_row(baseline.name, baseline.measured, baseline.error, remark, tail=tail))
     return table
 
 
 def table_notes(plan: Plan, launched: Collection[str]) -> list[str]:
     """What the table of plan and baselines does not say by itself."""
-    offline = plan.scenario is Scenario.OFFLINE
-    notes = ["Offline: throughput decides; latency follows from callers and batch"] if offline else []
+    notes = [NOTES[plan.scenario]] if plan.scenario in NOTES else []
     rough = any(_remark(baseline, launched) == ROUGH for baseline in plan.baselines)
     return notes + ([f"{ROUGH}: {ROUGH_MEANS}"] if rough else [])
 
 
 def _remark(baseline: Baseline, launched: Collection[str]) -> str:
     if baseline.failure:
-        return baseline.failure.splitlines()[0][:50]
+        return baseline.failure.splitlines()[0][:60]
     if not baseline.feasible:
         return "not within the tolerance"
     return ROUGH if launched and baseline.name not in launched else ""
 
 
-def _row(name: str, timing: Timing | None, error: OutputError | None, remark: str) -> tuple[str, ...]:
+def _row(name: str, timing: Timing | None, error: OutputError | None, remark: str, *, tail: bool) -> tuple[str, ...]:
     if timing is None:
-        return (name, "–", "–", "–", error_text(error), remark)
-    p50, p90, rate = figure(timing.p50_us / 1e3), figure(timing.p90_us / 1e3), figure(timing.throughput_per_s)
-    return (name, p50, p90, rate, error_text(error), remark)
+        return (name, *["–"] * (4 if tail else 3), error_text(error), remark)
+    shown = [timing.p50_us, timing.p90_us, *([timing.p99_us] if tail else [])]
+    times = (figure(us / 1e3) for us in shown)
+    return (name, *times, figure(timing.throughput_per_s), error_text(error), remark)
 
 
 def curve_line(curve: Sequence[tuple[float, float]]) -> str:
@@ -111,6 +134,24 @@ def curve_line(curve: Sequence[tuple[float, float]]) -> str:
         (first, time), (last, _) = shown[0], shown[-1]
         return f"another tolerance buys nothing: {time} predicted from {first} to {last}"
     return "predicted at other tolerances: " + ", ".join(f"{tolerance}: {time}" for tolerance, time in shown)
+
+
+def front_table(points: Sequence[FrontPoint]) -> Table:
+    """The measured front, the plan first."""
+    table = Table(
+        title="front: none of these beats another in every objective", title_justify="left", box=None, pad_edge=False
+    )
+    for heading in ("", "p50 ms", "p99 ms", "per s", "MiB", "error", "folder"):
+        table.add_column(heading, justify="left" if heading in ("", "folder") else "right", overflow="fold")
+    for point in points:
+        plan = point.plan
+        timing = plan.measured
+        cells = ["–"] * 4
+        if timing is not None:
+            cells = [figure(timing.p50_us / 1e3), figure(timing.p99_us / 1e3), figure(timing.throughput_per_s)]
+            cells.append(f"{timing.peak_bytes / 2**20:.0f}")
+        table.add_row(point.name, *cells, error_text(plan.error), str(point.folder))
+    return table
 
 
 def stage_table(plan: Plan) -> Table:

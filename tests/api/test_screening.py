@@ -36,7 +36,7 @@ def contender(name: str, result: Measurement | Failure | None = None, lane: str 
 
 def fake_run(left_s: float = 100.0) -> Any:
     return SimpleNamespace(
-        offline=False,
+        overlapping=False,
         contenders={},
         counters=SimpleNamespace(device_measurements=0),
         observer=SimpleNamespace(progress=lambda *_, **__: None),

@@ -51,7 +51,9 @@ def test_the_help_names_the_default_budget() -> None:
 
 def flags(**changes: object) -> SearchSettings:
     """The settings of a command line with these flags only."""
-    none: dict[str, object] = dict.fromkeys(("scenario", "hint", "processors", "baseline", "budget", "output"), "")
+    none: dict[str, object] = dict.fromkeys(
+        ("scenario", "hint", "latency_bound", "objectives", "processors", "baseline", "budget", "output"), ""
+    )
     none |= {"tolerance": 1e-3, "precision": "auto", "shapes": (), "dims": (), "inputs": (), "trials": None, "seed": 0}
     return search_settings(**(none | changes))  # type: ignore[arg-type]
 
@@ -65,6 +67,8 @@ def flags(**changes: object) -> SearchSettings:
         (("--processors", "cpu"), "--processors"),
         (("--hint", "throughput"), "throughput"),
         (("--scenario", "Offline"), "Offline"),
+        (("--latency-bound", "5ms"), "--latency-bound"),
+        (("--objectives", "latency,memory"), "--objectives"),
     ],
 )
 def test_a_recorded_device_refuses_what_it_cannot_honour(given: tuple[str, str], named: str) -> None:
@@ -88,6 +92,36 @@ def test_a_scenario_and_a_hint_must_not_differ() -> None:
     assert flags(scenario="Offline", hint="throughput").scenario is Scenario.OFFLINE
     with pytest.raises(UsageError, match="--scenario Offline and --hint latency"):
         flags(scenario="Offline", hint="latency")
+
+
+def test_a_bound_belongs_to_server_and_is_a_duration() -> None:
+    assert flags(scenario="multi-stream").scenario is Scenario.MULTI_STREAM
+    found = flags(scenario="Server", latency_bound="50ms")
+    assert (found.scenario, found.latency_bound_us) == (Scenario.SERVER, 50_000)
+    for changes, named in (
+        ({"scenario": "Server"}, "--scenario Server needs --latency-bound"),
+        ({"latency_bound": "50ms"}, "not to SingleStream"),
+        ({"scenario": "Server", "latency_bound": "soon"}, "--latency-bound 'soon'.*50ms"),
+        ({"scenario": "Server", "latency_bound": "-5ms"}, "--latency-bound '-5ms'"),
+        ({"scenario": "Server", "latency_bound": "0ms"}, "more than 0, got 0 ms"),
+    ):
+        with pytest.raises(UsageError, match=named):
+            flags(**changes)
+
+
+def test_objectives_are_known_names_each_once() -> None:
+    assert flags(objectives="latency, memory").objectives == ("latency", "memory")
+    assert flags(objectives="throughput,memory").scenario is Scenario.OFFLINE
+    assert flags(objectives="latency,throughput").scenario is Scenario.OFFLINE
+    for text, named in (
+        ("latency,speed", "latency, throughput, memory, error"),
+        ("memory", "single"),
+        ("error,error", "twice"),
+    ):
+        with pytest.raises(UsageError, match=named):
+            flags(objectives=text)
+    with pytest.raises(UsageError, match="SingleStream"):
+        flags(objectives="latency,throughput", scenario="SingleStream")
 
 
 def test_shapes_and_dims() -> None:

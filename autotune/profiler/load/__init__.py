@@ -6,9 +6,12 @@ Short runs that compare plans with each other; they are never MLPerf results.
 from autotune.profiler.load.generators import default_generator, generator, generator_names
 from autotune.profiler.load.issuing import issue_to
 from autotune.profiler.load.server import ServerReport, highest_rate
-from autotune.profiler.load.values import Issue, Load, LoadGenerator, LoadReport
+from autotune.profiler.load.trials import Goal, middle, trial_of
+from autotune.profiler.load.values import SAMPLES_PER_QUERY, Issue, Load, LoadGenerator, LoadReport
 
 __all__ = [
+    "SAMPLES_PER_QUERY",
+    "Goal",
     "Issue",
     "Load",
     "LoadGenerator",
@@ -19,4 +22,6 @@ __all__ = [
     "generator_names",
     "highest_rate",
     "issue_to",
+    "middle",
+    "trial_of",
 ]

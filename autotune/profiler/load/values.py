@@ -10,6 +10,9 @@ from typing import Any, Protocol
 from autotune.core import Scenario
 from autotune.errors import UsageError
 
+SAMPLES_PER_QUERY = 8
+"""Of MultiStream, in MLPerf Inference."""
+
 Issue = Callable[[int], "Future[Any]"]
 """Starts the inference of the sample with that number, and may wait until there is room for it."""
 
@@ -31,7 +34,7 @@ class Load:
 
     scenario: Scenario
     queries: int = 100
-    samples_per_query: int = 8
+    samples_per_query: int = SAMPLES_PER_QUERY
     rate_per_s: float = 0.0
     seed: int = 0
 

@@ -67,8 +67,8 @@ def _bench_load(
     seed: int,
     as_json: bool,
 ) -> None:
-    from autotune.api.settings import parse_duration
     from autotune.api.under_load import bench_load, load_scenario
+    from autotune.terminal.flags import parse_bound
     from autotune.terminal.loads import load_json, print_load
     from autotune.terminal.progress import show_progress
 
@@ -76,7 +76,7 @@ def _bench_load(
         result = bench_load(
             Path(plan),
             load_scenario(scenario),
-            latency_bound_us=parse_duration(latency_bound) * 1e6 if latency_bound else None,
+            latency_bound_us=parse_bound(latency_bound),
             queries=queries,
             inputs=[Path(path) for path in inputs],
             generator_name=generator,

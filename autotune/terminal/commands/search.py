@@ -18,10 +18,26 @@ def search(
     context: typer.Context,
     model: Models,
     scenario: Annotated[
-        str, typer.Option("--scenario", metavar="NAME", help="SingleStream (latency) or Offline (throughput).")
+        str,
+        typer.Option(
+            "--scenario",
+            metavar="NAME",
+            help="SingleStream (latency), Offline (throughput), MultiStream (p99 of 8 samples) or Server (rate).",
+        ),
+    ] = "",
+    latency_bound: Annotated[
+        str, typer.Option("--latency-bound", metavar="TIME", help="Of the p99 in --scenario Server: 50ms.")
     ] = "",
     hint: Annotated[
         str, typer.Option("--hint", metavar="NAME", help="latency or throughput: other names of the scenarios.")
+    ] = "",
+    objectives: Annotated[
+        str,
+        typer.Option(
+            "--objectives",
+            metavar="NAMES",
+            help="Several of latency, throughput, memory, error: the plan is that for the first, others lie beside.",
+        ),
     ] = "",
     tolerance: Annotated[
         float, typer.Option("--tolerance", metavar="ERROR", help="Largest relative RMS error of an output.")
@@ -94,6 +110,8 @@ def search(
     settings = search_settings(
         scenario=scenario,
         hint=hint,
+        latency_bound=latency_bound,
+        objectives=objectives,
         tolerance=tolerance,
         precision=precision,
         shapes=[] if several else shape,
@@ -115,6 +133,10 @@ def search(
     with show_progress() as observer:
         result = api.search(model[0], settings, observer=observer)
     print_json(result.to_json()) if as_json else print_search(result)
+    if result.bound_missed:
+        from autotune.errors import LatencyBoundError
+
+        raise LatencyBoundError(result.bound_message)
 
 
 def _refuse_what_means_nothing(context: typer.Context, scenario: str, hint: str) -> None:
