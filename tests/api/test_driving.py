@@ -49,7 +49,7 @@ def contender(name: str, pace_us: float, *lanes: str, scenario: Scenario) -> Con
 def a_run(scenario: Scenario, pace_us: dict[str, float], bound_ms: float | None = None) -> Run:
     settings = SearchSettings(scenario=scenario, latency_bound_us=bound_ms * 1e3 if bound_ms else None, budget_s=1e4)
     quiet = SimpleNamespace(progress=lambda *_, **__: None, event=lambda *_: None)
-    budget = SimpleNamespace(left_s=1e4, total_s=1e4)
+    budget = SimpleNamespace(left_s=1e4, total_s=1e4, make_room=lambda *_, **__: True)
     run = Run(
         settings=settings,
         place=SimpleNamespace(processors=()),  # type: ignore[arg-type]
