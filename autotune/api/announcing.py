@@ -19,6 +19,8 @@ def announce_search(run: Run) -> None:
             "model": run.task.info.name,
             "sha256": run.task.info.sha256,
             "scenario": str(settings.scenario),
+            "latency_bound_ms": settings.latency_bound_us / 1e3 if settings.latency_bound_us else None,
+            "objectives": ", ".join(settings.objectives),
             "tolerance": settings.tolerance,
             "budget_s": run.budget.total_s,
             "device": place.device.name,
@@ -64,5 +66,7 @@ def announce_plan(run: Run, plan: Plan, folder: Path) -> None:
             "speedup_over_best_single": plan.over_best_single.ratio if plan.over_best_single else None,
             "predicted_ms": plan.predicted.p50_us / 1e3 if plan.predicted else None,
             "measured_ms": plan.measured.p50_us / 1e3 if plan.measured else None,
+            "measured_p99_ms": plan.measured.p99_us / 1e3 if plan.measured else None,
+            "measured_per_s": plan.measured.throughput_per_s if plan.measured else None,
         },
     )

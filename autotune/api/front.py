@@ -80,6 +80,8 @@ def measure_memory(run: Run, contenders: Sequence[Contender]) -> None:
         return
     for at, contender in enumerate(contenders):
         if run.budget.left_s < 0:
+            run.peaks.clear()  # those of some beside others' would compare unlike with like
+            run.warnings.append("no time was left to measure memory in processes of their own: give a larger --budget.")
             return
         run.observer.progress("memory", at, len(contenders), text=contender.name)
         (results,) = decide([contender.job], launches=MEMORY_LAUNCHES, runs=MEMORY_RUNS, deadline_s=120.0)
@@ -103,6 +105,7 @@ def with_objectives(run: Run, decision: Decision) -> Decision:
     The fastest by paired launches stays the plan unless another is as fast within noise and better in a further
     objective; where memory or output error comes first, the best in it is the plan.
     """
+    run.front = []
     names = [n for n in run.launches if run.contenders[n].candidate is not None and run.feasible(run.contenders[n])]
     names = [n for n in names if all(isinstance(result, Measurement) for result in run.launches[n])]
     if not run.settings.objectives or decision.winner not in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from autotune.api.clock import Budget
@@ -24,6 +25,7 @@ from autotune.planning.costs import Floats
 from autotune.processors import SessionSpec
 from autotune.profiler import Job, Worker
 from autotune.profiler.load import middle
+from autotune.simulator import StagedPlan
 
 SEARCH_MARGIN = 0.8
 """Share of the tolerance that predictions may use: a plan tuned on some inputs errs more on others."""
@@ -158,17 +160,28 @@ class Run:
         """What the scenario is predicted to give, from the time per sample that was measured; None without one."""
         if not isinstance(contender.result, Measurement):
             return None
-        pace_us = contender.median_us
-        key = (contender.name, pace_us)
+        key = (contender.name, contender.median_us)
         if key not in self.forecasts:
-            job, proposal = contender.job, contender.proposal
-            if proposal is not None and proposal.staged is not None:
-                staged = at_pace(proposal.staged, pace_us / proposal.predicted_us)
-            else:
-                alone_us = self._alone_us(contender)
-                staged = callers_plan(pace_us, callers=job.callers, batch=job.batch, alone_us=alone_us)
-            self.forecasts[key] = self.aim.forecast(staged, batch=job.batch)
+            self._forecast_all([contender, *self.contenders.values()])
         return self.forecasts[key]
+
+    def _forecast_all(self, contenders: Sequence[Contender]) -> None:
+        """All that are not known at once, which costs hardly more than one."""
+        unknown = [c for c in contenders if isinstance(c.result, Measurement)]
+        unknown = [c for c in unknown if (c.name, c.median_us) not in self.forecasts]
+        for batch in {contender.job.batch for contender in unknown}:
+            alike = [contender for contender in unknown if contender.job.batch == batch]
+            found = self.aim.forecast([self._staged(contender) for contender in alike], batch=batch)
+            for contender, timing in zip(alike, found, strict=True):
+                self.forecasts[contender.name, contender.median_us] = timing
+
+    def _staged(self, contender: Contender) -> StagedPlan:
+        """As the simulation takes it, at the pace that was measured."""
+        job, proposal = contender.job, contender.proposal
+        if proposal is not None and proposal.staged is not None:
+            return at_pace(proposal.staged, contender.median_us / proposal.predicted_us)
+        alone_us = self._alone_us(contender)
+        return callers_plan(contender.median_us, callers=job.callers, batch=job.batch, alone_us=alone_us)
 
     def _alone_us(self, contender: Contender) -> float | None:
         """Time of an inference with one caller, where the same stages were measured so."""

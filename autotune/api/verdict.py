@@ -135,7 +135,7 @@ def best_single_name(run: Run, decision: Decision | None) -> str:
 
 
 def baselines_of(run: Run) -> tuple[Baseline, ...]:
-    """Everything that was measured as a baseline, fastest first."""
+    """Everything that was measured as a baseline, the best in the scenario first."""
     found = []
     for contender in run.contenders.values():
         if contender.name.startswith("plan:"):
@@ -151,7 +151,7 @@ def baselines_of(run: Run) -> tuple[Baseline, ...]:
                 failure=failed or ("" if run.timing(contender) is not None else _why_unmeasured(run, contender)),
             )
         )
-    return tuple(sorted(found, key=lambda b: -b.measured.throughput_per_s if b.measured else 0.0))
+    return tuple(sorted(found, key=lambda b: run.aim.figure_us(b.measured) if b.measured else math.inf))
 
 
 def _why_unmeasured(run: Run, contender: Contender) -> str:

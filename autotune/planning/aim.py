@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autotune.core import Scenario, Timing
 from autotune.errors import UsageError
-from autotune.simulator import SAMPLES_PER_QUERY, StagedPlan, arrivals, multi_stream, offline, server, single_stream
+from autotune.simulator import (
+    SAMPLES_PER_QUERY,
+    Packed,
+    StagedPlan,
+    arrivals,
+    multi_stream,
+    offline,
+    pack,
+    server,
+    single_stream,
+)
 
 REQUESTS = 100
+QUERIES = 25
 BEHIND = 1e3
 """Factor on the lowest latency of what misses the bound: whatever keeps it goes first, then the nearest."""
 
@@ -54,27 +67,35 @@ class Aim:
         """The figure of what misses the bound, by the lowest latency that it reaches."""
         return BEHIND * closest_us
 
-    def forecast(self, plan: StagedPlan, *, batch: int = 1) -> Timing:
-        """What the scenario is predicted to give, by simulation.
+    def forecast(self, plans: Sequence[StagedPlan], *, batch: int = 1) -> list[Timing]:
+        """What the scenario is predicted to give each plan, by simulation; many cost hardly more than one.
 
         Args:
-            plan: with the times of an inference.
+            plans: with the times of an inference.
             batch: samples of an inference.
         """
+        packed = pack(plans)
+        if self.scenario is Scenario.SERVER:
+            return self._served(packed, batch)
         if self.scenario is Scenario.MULTI_STREAM:
-            load = multi_stream([plan], queries=REQUESTS // 4, samples=max(1, SAMPLES_PER_QUERY // batch))
-        elif self.scenario is Scenario.SERVER:
-            best = server([plan], self.bound_us, requests=REQUESTS)
-            rate = float(best.rate_per_s[0])
-            if not rate:
-                alone_us = float(best.p99_us[0])
-                return Timing(p50_us=alone_us, p90_us=alone_us, p99_us=alone_us, throughput_per_s=1e6 / alone_us)
-            return _timing(arrivals([plan], np.array([rate]), requests=REQUESTS).latency_us[:, 0], rate * batch)
+            load = multi_stream(packed, queries=QUERIES, samples=max(1, SAMPLES_PER_QUERY // batch))
         elif self.scenario is Scenario.OFFLINE:
-            load = offline([plan], requests=REQUESTS)
+            load = offline(packed, requests=REQUESTS)
         else:
-            load = single_stream([plan], requests=3)
-        return _timing(load.latency_us[:, 0], float(load.throughput_per_s[0]) * batch)
+            load = single_stream(packed, requests=3)
+        return [_timing(load.latency_us[:, at], load.throughput_per_s[at] * batch) for at in range(packed.plans)]
+
+    def _served(self, packed: Packed, batch: int) -> list[Timing]:
+        """At the highest rate within the bound; of one request after the other where there is none."""
+        best = server(packed, self.bound_us, requests=REQUESTS)
+        kept = best.rate_per_s > 0
+        rates = np.where(kept, best.rate_per_s, 1e6 / best.p99_us)
+        latency_us = arrivals(packed, rates, requests=REQUESTS).latency_us
+        found = []
+        for at, alone_us in enumerate(best.p99_us):
+            own = latency_us[:, at] if kept[at] else np.array([alone_us])
+            found.append(_timing(own, rates[at] * batch))
+        return found
 
 
 def callers_plan(pace_us: float, *, callers: int, batch: int = 1, alone_us: float | None = None) -> StagedPlan:
@@ -98,7 +119,7 @@ def at_pace(plan: StagedPlan, factor: float) -> StagedPlan:
     return replace(plan, stage_us=tuple(time * factor for time in plan.stage_us))
 
 
-def _timing(latency_us: np.ndarray[tuple[int], np.dtype[np.float64]], throughput_per_s: float) -> Timing:
+def _timing(latency_us: NDArray[np.float64], throughput_per_s: float) -> Timing:
     ordered = np.sort(latency_us)
     p50, p90, p99 = (float(ordered[min(len(ordered) - 1, int(share * len(ordered)))]) for share in (0.5, 0.9, 0.99))
-    return Timing(p50_us=p50, p90_us=p90, p99_us=p99, throughput_per_s=throughput_per_s)
+    return Timing(p50_us=p50, p90_us=p90, p99_us=p99, throughput_per_s=float(throughput_per_s))

@@ -141,6 +141,10 @@ def test_memory_is_measured_alone_and_counts(monkeypatch: pytest.MonkeyPatch) ->
     measure_memory(run, list(run.contenders.values()))
     assert asked == [[name] for name in POINTS]
     assert value_of(run, run.contenders["default"], M) == 20
+    run.budget.left_s = -1.0  # type: ignore[misc]
+    measure_memory(run, list(run.contenders.values()))
+    assert value_of(run, run.contenders["default"], M) == 100 << 20  # all of them beside each other, not some alone
+    assert any("memory" in warning for warning in run.warnings)
     unasked = a_run((L, E), POINTS)
     measure_memory(unasked, list(unasked.contenders.values()))
     assert len(asked) == len(POINTS)
