@@ -2,8 +2,8 @@
 
     python benchmarks/ablation.py --home FOLDER
 
-Each model is left out in turn, as in `autotune retrain`. `delivered` is physics, a Gaussian process per family, and
-trees. A group is hidden from the trees of a predictor without processes, so that nothing else can stand in for it.
+Each model is left out in turn, as in `autotune retrain`. `delivered` is physics by family and trees; a group is hidden
+from the trees.
 """
 
 from __future__ import annotations
@@ -56,13 +56,11 @@ def main() -> None:
     everything = tuple(feature.name for listed in groups().values() for feature in listed)
     parts = {
         "delivered": BoostedTrees(),
-        "without trees": BoostedTrees(hidden=everything),
-        "without processes": BoostedTrees(most=0),
-        "physics alone": BoostedTrees(most=0, hidden=everything),
+        "physics alone": BoostedTrees(hidden=everything),
     }
     for name, listed in groups().items():
         hidden = tuple(feature.name for feature in listed)
-        parts[f"without processes and {name}"] = BoostedTrees(most=0, hidden=hidden)
+        parts[f"without {name}"] = BoostedTrees(hidden=hidden)
     results = []
     for name, learner in parts.items():
         own_row = accuracy(records, models, device, learner, flags.seeds)

@@ -1,4 +1,4 @@
-"""Gradient-boosted trees on what physics and like kernels leave over; the predictor that the search uses."""
+"""Gradient-boosted trees on what physics leaves over; the predictor that the search uses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from autotune.core import Lane
 from autotune.core.codec import decode, encode
 from autotune.predictor.features import COLUMN, FEATURES, Matrix, lane_table
 from autotune.predictor.physics import Physics, fit_physics
-from autotune.predictor.process import Process, fit_process
 from autotune.predictor.training import MIN_RECORDS
 
 if TYPE_CHECKING:
@@ -29,20 +28,18 @@ ten, and with squared errors a few of them cost every kernel around them (tests/
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoostedTrees:
-    """XGBoost on log(latency / prior) of one lane; the prior is physics and a Gaussian process per family.
+    """XGBoost on log(latency / prior) of one lane; the prior is physics by family.
 
     Args:
         rounds: number of trees.
         depth: of each tree.
         rate: learning rate.
-        most: records of a family up to which it has a process; of more, trees need no help. 0: none has one.
         hidden: features that the trees do not see, by name (`benchmarks/ablation.py`).
     """
 
     rounds: int = 150
     depth: int = 4
     rate: float = 0.1
-    most: int = 1500
     hidden: tuple[str, ...] = ()
 
     @property
@@ -60,21 +57,19 @@ class BoostedTrees:
         )
 
     def fit(self, rows: Matrix, latency_us: Vector, lane: Lane, cores: int, *, seed: int) -> BoostedLane:
-        """Physics first; a process and trees where there are at least `MIN_RECORDS` rows."""
+        """Physics first; trees where there are at least `MIN_RECORDS` rows."""
         physics = fit_physics(rows, latency_us)
         if len(rows) < MIN_RECORDS:
-            return BoostedLane(physics=physics, process=Process(families={}), booster=None)
+            return BoostedLane(physics=physics, booster=None)
         import xgboost as xgb
 
-        log_us, log_physics = np.log(latency_us), physics.log_us(rows)
-        process = fit_process(rows, log_us - log_physics, most=self.most)
-        log_prior = log_physics + process.log_factor(rows)
+        log_prior = physics.log_us(rows)
         table = lane_table(rows, lane, cores, log_prior)
         table[:, [COLUMN[name] for name in self.hidden]] = 0.0  # no split on what does not vary
-        data = xgb.QuantileDMatrix(table, label=log_us - log_prior, max_bin=128, nthread=1)
+        data = xgb.QuantileDMatrix(table, label=np.log(latency_us) - log_prior, max_bin=128, nthread=1)
         booster = xgb.train(self._parameters(seed), data, num_boost_round=self.rounds)
         booster.set_param({"nthread": cores})
-        return BoostedLane(physics=physics, process=process, booster=booster)
+        return BoostedLane(physics=physics, booster=booster)
 
     def _parameters(self, seed: int) -> dict[str, Any]:
         """XGBoost's parameters; one thread, since lanes and folds are trained side by side."""
@@ -85,69 +80,58 @@ class BoostedTrees:
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any], files: Mapping[str, bytes], cores: int) -> BoostedLane:
-        """From XGBoost's UBJSON, the process's arrays and the constants of physics."""
+        """From XGBoost's UBJSON and the constants of physics."""
         import xgboost as xgb
 
         physics = decode(Physics, state["physics"])
         if not state["trees"]:
-            return BoostedLane(physics=physics, process=Process(families={}), booster=None)
-        process = Process.read(files["npz"])
+            return BoostedLane(physics=physics, booster=None)
         booster = xgb.Booster()
         try:
             booster.load_model(bytearray(files["ubj"]))
         except xgb.core.XGBoostError as error:
             raise ValueError(f"the trees cannot be read: {error!s:.200}") from error
         booster.set_param({"nthread": cores})
-        return BoostedLane(physics=physics, process=process, booster=booster)
+        return BoostedLane(physics=physics, booster=booster)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoostedLane:
-    """Physics, what like kernels take beyond it, and trees on top.
+    """Physics and trees on top.
 
     Args:
         physics: the lane's constants.
-        process: by family, on what physics leaves over.
         booster: None where there were too few records for any.
     """
 
     physics: Physics
-    process: Process
     booster: xgb.Booster | None
 
     def log_us(self, rows: Matrix, lane: Lane, cores: int) -> Vector:
         """Natural logarithm of the latency in µs, per row of kernel features."""
-        log_prior = self._log_prior(rows)
+        log_prior = self.physics.log_us(rows)
         if self.booster is None or not len(rows):
             return log_prior
         result: Vector = log_prior + self.booster.inplace_predict(lane_table(rows, lane, cores, log_prior))
         return result
 
-    def _log_prior(self, rows: Matrix) -> Vector:
-        result: Vector = self.physics.log_us(rows) + self.process.log_factor(rows)
-        return result
-
     def contributions(self, rows: Matrix, lane: Lane, cores: int) -> tuple[Vector, Vector]:
         """What makes up `log_us`: [n] log of physics in µs, and [n, features] what each feature adds to it.
 
-        What like kernels say counts as `log_prior`'s; the trees' bias is shared out evenly; sums equal `log_us`
-        (XGBoost's own contributions, exact for trees).
+        The trees' bias is shared out evenly; sums equal `log_us` (XGBoost's own contributions, exact for trees).
         """
-        log_physics, found = self.physics.log_us(rows), np.zeros((len(rows), len(FEATURES)))
+        log_physics = self.physics.log_us(rows)
         if self.booster is None or not len(rows):
-            return log_physics, found
+            return log_physics, np.zeros((len(rows), len(FEATURES)))
         import xgboost as xgb
 
-        like = self.process.log_factor(rows)
-        table = lane_table(rows, lane, cores, log_physics + like)
+        table = lane_table(rows, lane, cores, log_physics)
         trees = np.asarray(self.booster.predict(xgb.DMatrix(table), pred_contribs=True), dtype=np.float64)
-        found += trees[:, :-1] + trees[:, -1:] / len(FEATURES)
-        found[:, COLUMN["log_prior"]] += like
-        return log_physics, found
+        return log_physics, trees[:, :-1] + trees[:, -1:] / len(FEATURES)
 
     def dump(self) -> tuple[dict[str, Any], dict[str, bytes]]:
-        """Physics as JSON, the process as npz, trees as UBJSON."""
+        """Physics as JSON, trees as UBJSON."""
         state = {"physics": encode(self.physics), "trees": self.booster is not None}
         if self.booster is None:
             return state, {}
-        return state, {"ubj": bytes(self.booster.save_raw(raw_format="ubj")), "npz": self.process.dump()}
+        return state, {"ubj": bytes(self.booster.save_raw(raw_format="ubj"))}

@@ -2,8 +2,9 @@
 
     latency = launch + FLOPs·a + bytes in·b + bytes out·c + weights·d + elements out × operators fused behind·e
 
-Non-negative least squares on relative errors, reweighted towards their absolute values, so that a few wild
-measurements bend nothing. A family with few records stays near the roofline of all (`prior.py`).
+Non-negative least squares on errors relative to what was measured or, where more is said, to the geometric mean of
+both, reweighted towards their absolute values, so that a few wild measurements bend nothing. A family with few records
+stays near the roofline of all (`prior.py`).
 """
 
 from __future__ import annotations
@@ -84,12 +85,13 @@ def _solve(amounts: Vector, latency_us: Vector, pulled_to: Vector) -> Vector:
     typical = amounts.mean(axis=0) / latency_us.mean()
     unit = np.maximum(np.maximum(relative.mean(axis=0), 1e-3 * typical), 1e-300)  # columns differ by nine orders
     root = np.sqrt(_PULL)
-    weight = np.ones(len(amounts))
     found = pulled_to
     for _ in range(_PASSES):
+        said = relative @ found
+        scale = np.maximum(said, 1.0) ** 0.5
+        weight = (np.abs(said - 1) / scale + _CLOSE) ** -0.5 / scale
+        weight /= weight.mean()
         matrix = np.vstack([relative / unit * weight[:, None], root * np.eye(TERMS)])
         solution, _ = nnls(matrix, np.concatenate([weight, root * pulled_to * unit]))
         found = solution / unit
-        weight = (np.abs(relative @ found - 1) + _CLOSE) ** -0.5
-        weight /= weight.mean()
     return found

@@ -33,7 +33,7 @@ def test_an_older_one_is_replaced_whole(fitted: KernelPredictor, tmp_path: Path)
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "lane_099.ubj").write_bytes(b"old")
     save(fitted, tmp_path / "p")
-    lanes = [f"lane_00{number}.{suffix}" for number in range(2) for suffix in ("npz", "ubj")]
+    lanes = [f"lane_00{number}.ubj" for number in range(2)]
     assert sorted(entry.name for entry in (tmp_path / "p").iterdir()) == ["card.json", *lanes]
 
 
@@ -64,7 +64,6 @@ def test_refuses_other_versions(fitted: KernelPredictor, tmp_path: Path, field: 
         lambda folder: (folder / "card.json").write_bytes(b"\xff\xfe\x00"),
         lambda folder: (folder / "lane_000.ubj").unlink(),
         lambda folder: (folder / "lane_000.ubj").write_bytes(b"nonsense"),
-        lambda folder: (folder / "lane_000.npz").unlink(),
         lambda folder: (folder / "card.json").write_text(
             (folder / "card.json").read_text().replace('"coefficients"', '"coefficient"')
         ),
