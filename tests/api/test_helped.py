@@ -38,7 +38,8 @@ def known_us(kernel: Kernel) -> float:
     width = (kernel.outputs[0].shape or (1, 1))[1]
     tiles = math.ceil(width / 32) * 32 / width
     kind = {"depthwise": 6.0, "matmul": 0.7}.get(kernel.family, 1.0) * (1.6 if "Sigmoid" in kernel.ops else 1.0)
-    return 4.0 + kind * tiles * kernel.flops / 5e4 + (kernel.bytes_read + kernel.bytes_written) / 1e4
+    step = 1.7 if kernel.bytes_read.bit_length() % 4 < 2 else 1.0  # caches
+    return 4.0 + kind * step * tiles * kernel.flops / 5e4 + (kernel.bytes_read + kernel.bytes_written) / 1e4
 
 
 def record(kernel: Kernel, latency_us: float, device: str) -> ProfileRecord:
