@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from autotune.core import Failure, FailureKind, Measurement
-from autotune.profiler.jobs import Job, OpenJob, by_process
+from autotune.profiler.jobs import Job, OpenJob, by_process, open_each
 from autotune.profiler.load import Goal, default_generator, generator, trial_of
 from autotune.profiler.serve import failure_of
 from autotune.profiler.worker import Worker
@@ -108,7 +108,7 @@ def decide_here(jobs: Sequence[Job], runs: int, drain_s: float, time_cap_s: floa
     """In the worker: what is running, then each job's result."""
     order = random.Random(seed)
     open_jobs: dict[int, OpenJob] = {}
-    yield from _open(jobs, order, open_jobs)
+    yield from open_each(jobs, order.sample(range(len(jobs)), len(jobs)), open_jobs)
     samples: dict[int, list[float]] = {at: [] for at in open_jobs}
     for _ in range(BLOCKS):
         for at in order.sample(sorted(open_jobs), len(open_jobs)):
@@ -136,7 +136,7 @@ def drive_here(
     """In the worker: jobs under load in turns, a run each, until all goals are reached; what runs, then results."""
     order = random.Random(seed)
     open_jobs: dict[int, OpenJob] = {}
-    yield from _open(jobs, order, open_jobs)
+    yield from open_each(jobs, order.sample(range(len(jobs)), len(jobs)), open_jobs)
     maker = generator(generator_name) if generator_name else default_generator()
     trials = {at: trial_of(goals[at], batch=jobs[at].batch) for at in open_jobs}
     while waiting := [at for at in sorted(open_jobs) if not trials[at].done]:
@@ -152,13 +152,3 @@ def drive_here(
     for at, opened in open_jobs.items():
         yield ("result", at, trials[at].result(load_s=opened.load_s, peak_bytes=opened.peak_bytes))
         opened.close()
-
-
-def _open(jobs: Sequence[Job], order: random.Random, open_jobs: dict[int, OpenJob]) -> Iterator[Any]:
-    """Opens the jobs in a random order; what is running, and failures."""
-    for at in order.sample(range(len(jobs)), len(jobs)):
-        yield ("running", at)
-        try:
-            open_jobs[at] = OpenJob(jobs[at])
-        except Exception as error:  # noqa: BLE001 - the edge of a worker process
-            yield ("result", at, failure_of(error))

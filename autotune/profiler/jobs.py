@@ -6,10 +6,11 @@ import os
 import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from autotune.core import Lane, Scenario
 from autotune.errors import UsageError
 from autotune.graph import load_arrays
 from autotune.processors import SessionSpec, create_policy_session, create_session
+from autotune.profiler.serve import failure_of
 from autotune.runtime import StageRunner
 
 MAX_DRAIN_RUNS = 3
@@ -205,3 +207,13 @@ def available_bytes() -> int:
 
 BASE_BYTES = resident_bytes()
 Opener = Callable[[Job], OpenJob]
+
+
+def open_each(jobs: Sequence[Job], order: Iterable[int], open_jobs: dict[int, OpenJob]) -> Iterator[Any]:
+    """In the worker: opens the jobs in that order, into `open_jobs`; what is running, and failures."""
+    for at in order:
+        yield ("running", at)
+        try:
+            open_jobs[at] = OpenJob(jobs[at])
+        except Exception as error:  # noqa: BLE001 - the edge of a worker process
+            yield ("result", at, failure_of(error))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from autotune.core import Failure, Measurement
-from autotune.profiler.jobs import Job, OpenJob, by_process, median_of
+from autotune.profiler.jobs import Job, OpenJob, by_process, median_of, open_each
 from autotune.profiler.serve import failure_of
 from autotune.profiler.worker import Worker
 
@@ -81,12 +81,7 @@ def screen_here(jobs: Sequence[Job], rounds: int, round_s: float, drain_s: float
     """In the worker: what is running, then each job's result."""
     order = random.Random(seed)
     open_jobs: dict[int, OpenJob] = {}
-    for at, job in enumerate(jobs):
-        yield ("running", at)
-        try:
-            open_jobs[at] = OpenJob(job)
-        except Exception as error:  # noqa: BLE001 - the edge of a worker process
-            yield ("result", at, failure_of(error))
+    yield from open_each(jobs, range(len(jobs)), open_jobs)
     samples: dict[int, list[float]] = {at: [] for at in open_jobs}
     for done in range(MOST_TIMES * rounds):
         if done >= rounds and all(settled(fastest(samples[at], rounds)) for at in open_jobs):

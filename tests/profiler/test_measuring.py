@@ -15,7 +15,7 @@ from autotune.core import DEFAULT_LANE, Failure, FailureKind, Lane, Measurement,
 from autotune.graph import OutputPart, extract, load
 from autotune.profiler import Job, JobStage, decide, run_outputs, screen, stage_errors
 from autotune.profiler import screen as screening
-from autotune.profiler.jobs import OpenJob, by_process
+from autotune.profiler.jobs import OpenJob, by_process, open_each
 from autotune.profiler.screen import fastest, screen_here, settled
 
 
@@ -72,7 +72,7 @@ def test_rounds_go_on_while_something_disturbs_them(
     job: Job, monkeypatch: pytest.MonkeyPatch, script: list[float], rounds: int, kept: tuple[float, ...]
 ) -> None:
     opened = {"quiet": Scripted([50.0]), "disturbed": Scripted(script)}
-    monkeypatch.setitem(screen_here.__globals__, "OpenJob", lambda job: opened[job.name])
+    monkeypatch.setitem(open_each.__globals__, "OpenJob", lambda job: opened[job.name])
     jobs = [replace(job, name=name) for name in opened]
     found = [item for item in screen_here(jobs, 4, 0.0, 0.0, 0) if item[0] == "result"]
     assert [opened[name].rounds for name in opened] == [rounds, rounds]
