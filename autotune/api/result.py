@@ -26,7 +26,7 @@ class SearchResult:
         best_single_processor: name of the best feasible single-processor baseline.
         verified: every candidate that was measured: hash, predicted and measured microseconds, feasible.
         cost: seconds by phase and what was spent besides.
-        curve: (tolerance, predicted microseconds) of the best plan at other tolerances.
+        curve: (tolerance, predicted microseconds) of the best plan at other tolerances; in SingleStream only.
         reused: kernels known before, kernels needed, version of the predictor.
         launched: names of the baselines that took part in the deciding launches; the others were screened only.
         parallel: how many plans of lanes that work at the same time were measured, and the best one's speedup over the

@@ -15,7 +15,7 @@ from autotune.api.knowledge import Knowledge
 from autotune.api.parallel import parallel_round
 from autotune.api.run import SEARCH_MARGIN, Run
 from autotune.api.verifying import measure_round, round_s
-from autotune.core import Measurement
+from autotune.core import Measurement, Scenario
 from autotune.planning import CostTable, Explorer, Proposal, exact_chain
 
 MAX_ROUNDS = 4
@@ -64,7 +64,8 @@ def search_rounds(run: Run, knowledge: Knowledge) -> None:
         run.observer.event("metrics", fields | {"best_partition_us": found[0].median_us if found else 0.0})
     parallel_round(run, knowledge, MAX_ROUNDS + 1)
     front_round(run, knowledge, MAX_ROUNDS + 2)
-    run.curve = tolerance_curve(run, knowledge)
+    if run.settings.scenario is Scenario.SINGLE_STREAM:  # tables price one request; under load that is not what decides
+        run.curve = tolerance_curve(run, knowledge)
 
 
 def _until(run: Run, number: int) -> float:

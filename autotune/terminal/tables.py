@@ -92,7 +92,8 @@ def baseline_table(plan: Plan, launched: Collection[str]) -> Table:
     table = Table(title="measured", title_justify="left", box=None, pad_edge=False)
     tail = plan.scenario.under_load
     for heading in ("", "p50 ms", "p90 ms", *(["p99 ms"] if tail else []), "per s", "error", ""):
-        table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
+        words = heading == ""  # words wrap in a narrow terminal, figures never do
+        table.add_column(heading, justify="left" if words else "right", no_wrap=not words, overflow="fold")
     table.add_row(*_row("plan", plan.measured, plan.error, "", tail=tail))
     for baseline in plan.baselines:
         remark = _remark(baseline, launched)

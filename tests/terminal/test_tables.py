@@ -24,8 +24,8 @@ def baseline(name: str, p50_us: float) -> Baseline:
     return Baseline(name=name, candidate=candidate, measured=timing, error=EXACT, feasible=True)
 
 
-def shown(*launched: str) -> str:
-    console = Console(width=80, force_terminal=False, record=True)
+def shown(*launched: str, width: int = 80) -> str:
+    console = Console(width=width, force_terminal=False, record=True)
     plan = replace(make_plan(), baselines=(baseline("single:cpu/f32/t1", 900.0), baseline("single:cpu/f32/t2", 1000.0)))
     with console.capture() as capture:
         console.print(baseline_table(plan, launched), *table_notes(plan, launched))
@@ -66,6 +66,12 @@ def test_the_curve_says_what_a_looser_tolerance_buys() -> None:
 
 def test_where_everything_was_only_screened_no_row_is_marked() -> None:
     assert "screened" not in shown()
+
+
+def test_a_narrow_terminal_wraps_names_and_keeps_every_figure() -> None:
+    narrow = shown("single:cpu/f32/t2", width=48)
+    assert "p90 ms" in narrow
+    assert "…" not in narrow
 
 
 def test_contention_is_a_row_per_pair_of_lanes_in_each_direction(capsys: pytest.CaptureFixture[str]) -> None:
