@@ -53,7 +53,8 @@ def singles(result: SearchResult, kernels: int) -> dict[str, Candidate]:
         found[baseline.name] = candidate
         cores = this_device().cores
         if result.plan.scenario is not Scenario.SINGLE_STREAM and lane.on_cpu and len(cores) > 1:
-            setting = Concurrency(threads=1, cores=cores, streams=len(cores))
+            shared = lane.processor != "cpu"  # OpenVINO's streams share the threads; others' have them each
+            setting = Concurrency(threads=len(cores) if shared else 1, cores=cores, streams=len(cores))
             pinned = Lane(processor=lane.processor, precision=lane.precision, concurrency=setting)
             stage = StageChoice(start=0, stop=kernels, lane=pinned)
             found[f"{PINNED}{pinned}"] = Candidate(stages=(stage,), callers=len(cores))

@@ -171,7 +171,8 @@ def lane_pairs(place: Workplace) -> list[tuple[Lane, Lane]]:
     for processor in place.processors:
         if processor.device == "cpu" and half:
             lane = _lane(processor, cores[: 2 * half])
-            setting = replace(lane.concurrency, threads=half, streams=2)
+            shared = processor.name != "cpu"  # OpenVINO's streams share the threads; others' have them each
+            setting = replace(lane.concurrency, threads=2 * half if shared else half, streams=2)
             found.append((replace(lane, concurrency=setting),) * 2)
     if not found:
         raise UsageError("with one core and one device no two lanes can work at the same time here")

@@ -79,10 +79,13 @@ def _prepare(stack: ExitStack, opened: Opened, model: str | Path, settings: Sear
     place, observers = opened.place, opened.observer
     observers.progress("load", 0, 0, text=str(model))
     worker = stack.enter_context(Worker())
-    task = prepare_task(model, settings, place.work, worker, budget)
     store = stack.enter_context(Store(place.store_url))
-    with budget.paused():
-        stack.enter_context(hold_device(place, observers, wait_s=settings.wait_s))
+
+    def hold() -> None:
+        with budget.paused():
+            stack.enter_context(hold_device(place, observers, wait_s=settings.wait_s))
+
+    task = prepare_task(model, settings, place.work, worker, budget, hold=hold)
     bench = Bench(task.graph, work=place.work / STAGES, feeds=task.feeds, scenario=settings.scenario)
     run = Run(
         settings=settings,

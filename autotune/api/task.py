@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,8 +100,24 @@ def load_model(model: str | Path, settings: SearchSettings, work: Path) -> tuple
     return load(path, shapes=settings.shapes, dims=settings.dims, work=work / "model"), path.stem, ""
 
 
-def prepare_task(model: str | Path, settings: SearchSettings, work: Path, worker: Worker, budget: Budget) -> Task:
+def prepare_task(
+    model: str | Path,
+    settings: SearchSettings,
+    work: Path,
+    worker: Worker,
+    budget: Budget,
+    *,
+    hold: Callable[[], None],
+) -> Task:
     """Loads the model, its inputs, and runs the reference on as many of them as the budget allows.
+
+    Args:
+        model: of the zoo, or a file.
+        settings: of the search.
+        work: folder of this task's files.
+        worker: runs the reference.
+        budget: of the search.
+        hold: keeps the device for this search, before anything runs on it.
 
     Raises:
         ModelError, UsageError, InputError: the model or the inputs cannot be used.
@@ -111,6 +128,7 @@ def prepare_task(model: str | Path, settings: SearchSettings, work: Path, worker
     samples, real, warnings = take_samples(graph, name if source else "", settings)
     if real and len(samples) == 1:
         warnings.append("only one sample of real inputs: the final error is measured on the one the search used.")
+    hold()
     most_s = REFERENCE_SHARE * budget.total_s
     with budget.phase("reference"):
         try:

@@ -81,6 +81,15 @@ def _prepare(stack: ExitStack, joint: JointRun, participants: Sequence[Participa
     settings, place, observers = joint.settings, joint.place, joint.observer
     user_options = read_user_options(settings.baseline) if settings.baseline is not None else None
     worker = stack.enter_context(Worker())
+    held = False
+
+    def hold() -> None:
+        nonlocal held
+        if not held:
+            with joint.budget.paused():
+                stack.enter_context(hold_device(place, observers, wait_s=settings.wait_s))
+            held = True
+
     for participant in participants:
         observers.progress("load", len(joint.members), len(participants), text=participant.model)
         member = open_member(
@@ -90,12 +99,11 @@ def _prepare(stack: ExitStack, joint: JointRun, participants: Sequence[Participa
             settings,
             observers,
             worker=worker,
+            hold=hold,
             budget_s=OWN_SHARE * settings.budget_s / len(participants) if settings.budget_s else None,
             user_options=user_options,
         )
         joint.members.append(member)
-    with joint.budget.paused():
-        stack.enter_context(hold_device(place, observers, wait_s=settings.wait_s))
     joint.warnings += noise_check(seconds=min(1.0, 0.02 * joint.budget.total_s)).warnings
     joint.warnings += place.discovery.notes
     observers.event(

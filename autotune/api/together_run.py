@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
@@ -148,10 +148,11 @@ def open_member(
     observer: Observer,
     *,
     worker: Worker,
+    hold: Callable[[], None],
     budget_s: float | None,
     user_options: SessionSpec | None,
 ) -> Member:
-    """One model with its inputs and reference, ready for its own search.
+    """One model with its inputs and reference, ready for its own search; `hold` keeps the device, see `prepare_task`.
 
     Raises:
         AutotuneError: what is wrong with the model or its inputs; the message begins with the model's name.
@@ -160,7 +161,7 @@ def open_member(
     here = replace(place, work=place.work / "models" / participant.name)
     here.work.mkdir(parents=True)
     budget = Budget(budget_s or DEFAULT_BUDGET_S)
-    task = prepare_task(participant.model, own, here.work, worker, budget)
+    task = prepare_task(participant.model, own, here.work, worker, budget, hold=hold)
     run = Run(
         settings=own,
         place=here,

@@ -55,9 +55,8 @@ def open_workplace(home: Path | None, processors: Sequence[str] = ()) -> Iterato
     place = home if home is not None else default_home()
     try:
         place.mkdir(parents=True, exist_ok=True)
-        probe = place / ".writable"
-        probe.write_text("")
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=place):
+            pass
     except OSError as error:
         raise StoreError(
             f"the home folder {place} cannot be written ({error}); set AUTOTUNE_HOME to another."

@@ -19,6 +19,7 @@ from autotune.graph.files import bring_external, read_structure, subgraphs
 
 MODEL_FILE = "model.onnx"
 WEIGHTS_FILE = "weights.bin"
+SOURCE_FOLDER = "source"
 SOURCE_FILE = "source.onnx"
 INLINE_BYTES = 1024
 """Tensors up to this size stay in the model file, so that shape inference sees shapes and axes."""
@@ -64,9 +65,10 @@ def prepare(
     """
     model = read_structure(path)
     fix_dimensions(model, shapes=shapes, dims=dims, replace=replace)
-    work.mkdir(parents=True, exist_ok=True)
-    bring_external(path, model, work)
-    source = work / SOURCE_FILE
+    given = work / SOURCE_FOLDER  # apart: its external data may bear any name, that of the prepared weights too
+    given.mkdir(parents=True, exist_ok=True)
+    bring_external(path, model, given)
+    source = given / SOURCE_FILE
     source.write_bytes(model.SerializeToString())
     try:
         prepared = _prepared(source, work)

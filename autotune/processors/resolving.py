@@ -8,7 +8,7 @@ from dataclasses import replace
 import onnxruntime as ort
 
 from autotune.core import Processor
-from autotune.errors import SessionError
+from autotune.errors import MissingProcessorError, SessionError
 from autotune.processors import plugins
 from autotune.processors.builtins import BUILTINS
 from autotune.processors.discovery import already_found, discover
@@ -43,8 +43,14 @@ def resolve(name: str) -> Processor:
 
 
 def _plugin_processor(plugin: plugins.PluginPackage, name: str, kind: str, ordinal: int) -> Processor | None:
-    provider, library = plugins.provider_name(plugin), plugins.library_path(plugin)
-    plugins.register(provider, library)
+    try:
+        provider, library = plugins.provider_name(plugin), plugins.library_path(plugin)
+        plugins.register(provider, library)
+    except Exception as error:
+        raise MissingProcessorError(
+            f"{name} is not usable here: {plugin.package} cannot be loaded ({error}); "
+            "reinstall it, or use a plan without it."
+        ) from error
     devices = [item for item in plugins.devices(provider) if plugins.device_kind(item) == kind]
     if len(devices) <= ordinal:
         return None

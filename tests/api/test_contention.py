@@ -43,7 +43,7 @@ def test_every_pair_of_processors_gets_half_of_the_cores_each() -> None:
         "openvino:cpu/f32/t2/c0+1 | openvino:cpu/f32/t2/c2+3",
         "openvino:cpu/f32/t2/c0+1 | webgpu:gpu/f32",
         "cpu/f32/t2/s2/c0+1+2+3 | cpu/f32/t2/s2/c0+1+2+3",
-        "openvino:cpu/f32/t2/s2/c0+1+2+3 | openvino:cpu/f32/t2/s2/c0+1+2+3",
+        "openvino:cpu/f32/t4/s2/c0+1+2+3 | openvino:cpu/f32/t4/s2/c0+1+2+3",
     ]
 
 

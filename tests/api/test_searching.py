@@ -21,6 +21,7 @@ from autotune.core import Failure, Plan, Scenario, VerdictKind
 from autotune.datasets import Store
 from autotune.errors import (
     BadReferenceError,
+    DeviceBusyError,
     InputError,
     MissingProcessorError,
     ModelFileError,
@@ -29,7 +30,7 @@ from autotune.errors import (
     UnknownNameError,
     UsageError,
 )
-from autotune.profiler import Job, run_outputs, screen
+from autotune.profiler import Job, device_lock, run_outputs, screen
 from autotune.runtime import folder as folders
 from autotune.runtime import read_plan
 
@@ -300,6 +301,17 @@ def test_a_home_that_cannot_be_written_is_refused(place: Path, tmp_path: Path) -
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="AUTOTUNE_HOME"):
         search(place / "small.onnx", quick(place, home=tmp_path / "file" / "home"))
+
+
+def test_nothing_runs_while_another_process_measures(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def must_not_run(*_: Any, **__: Any) -> None:
+        raise AssertionError("the reference ran beside the other's measurement")
+
+    monkeypatch.setattr("autotune.api.task.reference_outputs", must_not_run)
+    home = place / "busy"
+    home.mkdir()
+    with device_lock(home, wait_s=0), pytest.raises(DeviceBusyError):
+        search(place / "small.onnx", quick(place, home=home, wait_s=0))
 
 
 def test_an_output_folder_with_something_else_in_it_is_refused(place: Path, tmp_path: Path) -> None:

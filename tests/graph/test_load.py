@@ -47,11 +47,11 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
         load(path)
 
 
-def external(folder: Path) -> Path:
+def external(folder: Path, location: str = "net.data") -> Path:
     net = Net()
     path = net.save(folder / "net.onnx", [net.conv("x")])
     model = onnx.load(str(path))
-    onnx.save_model(model, str(path), save_as_external_data=True, location="net.data", size_threshold=0)
+    onnx.save_model(model, str(path), save_as_external_data=True, location=location, size_threshold=0)
     return path
 
 
@@ -60,6 +60,18 @@ def test_external_data_beside_the_model_are_read(tmp_path: Path) -> None:
     graph = load(path)
     feeds = random_inputs(graph.inputs, seed=0)
     np.testing.assert_array_equal(session(path).run(None, feeds)[0], session(graph.path).run(None, feeds)[0])
+
+
+@pytest.mark.parametrize("location", ["weights.bin", "model.onnx"])
+def test_external_data_may_be_named_like_the_prepared_files(tmp_path: Path, location: str) -> None:
+    path = external(tmp_path, location)
+    theirs = (tmp_path / location).read_bytes()
+    graph = load(path, work=tmp_path / "work")
+    feeds = random_inputs(graph.inputs, seed=0)
+    expected = session(path).run(None, feeds)[0]
+    for prepared in (graph.source, graph.path):
+        np.testing.assert_array_equal(session(prepared).run(None, feeds)[0], expected)
+    assert (graph.source.parent / location).read_bytes() == theirs
 
 
 @pytest.mark.parametrize("location", ["../net.data", "/etc/hostname"])

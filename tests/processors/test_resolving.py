@@ -36,6 +36,17 @@ def test_an_unknown_name_lists_the_known(name: str) -> None:
 PLUGIN = plugins.PluginPackage(package="some-ep", module="some_ep", short="some")
 
 
+def test_a_plugin_that_cannot_be_loaded_is_a_missing_processor(
+    forgetful: None, some_plugin: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: str) -> None:
+        raise RuntimeError("undefined symbol")
+
+    monkeypatch.setattr(plugins, "register", broken)
+    with pytest.raises(MissingProcessorError, match=r"some-ep cannot be loaded \(undefined symbol\)"):
+        resolve("some:gpu")
+
+
 @pytest.fixture
 def some_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plugin that brings the provider `Some` for a GPU."""
