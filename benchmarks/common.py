@@ -126,6 +126,8 @@ def open_model(model: str, scenario: Scenario, home: Path) -> Iterator[OpenModel
 
     with tempfile.TemporaryDirectory() as folder, Worker() as worker:
         work = Path(folder)
-        task = prepare_task(model, SearchSettings(home=home, track=False), work, worker, Budget(90.0), hold=lambda: None)
+        task = prepare_task(
+            model, SearchSettings(home=home, track=False), work, worker, Budget(90.0), hold=lambda: None
+        )
         bench = Bench(task.graph, work=work / "stages", feeds=task.feeds, scenario=scenario)
         yield OpenModel(task=task, bench=bench, worker=worker)

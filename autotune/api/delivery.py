@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autotune.api.run import DEFAULT, STAGES, Contender, Run
+from autotune.api.taken import left_to_others
 from autotune.api.verdict import baselines_of, best_single_name, predicted_timing, verdict_of
 from autotune.core import (
     Candidate,
@@ -75,6 +76,7 @@ def build_plan(
         for stage in own
     )
     _prove(run, winner, own)
+    run.warnings += left_to_others(run, own)
     over = dict(decision.over) if decision is not None else {}
     plan = Plan(
         model=replace(run.task.info, inputs=graph.inputs, outputs=graph.outputs),
