@@ -75,7 +75,25 @@ def _share(team: LaneTeam, site: SplitSite, group: Sequence[int]) -> Sharing | N
         return lambda share: share * us if share < 1 else math.inf
 
     lanes_us = [first_us, *(helper_us(us) for us in slowed[1:])]
-    return share_among(lanes_us, shares=_shares(len(group)), sync_us=sync_us, least_gain=SPLIT_GAIN)
+    return share_among(
+        lanes_us,
+        shares=_shares(len(group)),
+        sync_us=sync_us,
+        copy_us=_copying(team, site, group),
+        least_gain=SPLIT_GAIN,
+    )
+
+
+def _copying(team: LaneTeam, site: SplitSite, group: Sequence[int]) -> Callable[[Shares], float]:
+    """What crosses to the parts and back, at the lanes' measured costs: all that comes in, a share of what goes out."""
+    outside = {before for kernel in site.kernels for before in team.needs.before[kernel]} - set(site.kernels)
+    into = sum(team.needs.bytes_out[kernel] for kernel in outside)
+    out = team.needs.bytes_out[site.kernels[-1]]
+    costs = [team.costs[on] for on in group]
+    return lambda shares: sum(
+        cost.per_byte_in_us * into + cost.per_byte_out_us * out * share
+        for cost, share in zip(costs, shares, strict=True)
+    )
 
 
 def divided_candidate(team: LaneTeam, splits: Mapping[SplitChoice, tuple[Lane, ...]]) -> Candidate:

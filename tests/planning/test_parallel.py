@@ -136,6 +136,14 @@ def test_nothing_is_divided_where_beginning_and_joining_cost_more(graph: Graph) 
     assert not list(split_candidates(dear, find_sites(graph, longest=2)))
 
 
+@pytest.mark.parametrize("end", ["per_byte_in_us", "per_byte_out_us"])
+def test_nothing_is_divided_where_copying_costs_more(graph: Graph, end: str) -> None:
+    free = {"call_us": 0.0, "per_byte_in_us": 0.0, "per_byte_out_us": 0.0}
+    sites = [site for site in find_sites(graph, longest=1) if site.kernels != (0,)]  # the model's input is no kernel's
+    assert list(split_candidates(team(graph, cost=LaneCost(**free)), sites))
+    assert not list(split_candidates(team(graph, cost=LaneCost(**free | {end: 10.0})), sites))
+
+
 def test_a_part_without_its_split_is_refused(graph: Graph, tmp_path: Path) -> None:
     site = find_sites(graph, longest=1)[0]
     split = SplitChoice(kernels=site.kernels, axis=site.axis, shares=(0.5, 0.5))
