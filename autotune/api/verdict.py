@@ -6,7 +6,7 @@ import math
 
 from autotune.api.driving import closest
 from autotune.api.front import value_of, why_front
-from autotune.api.run import DEFAULT, Contender, Run
+from autotune.api.run import DEFAULT, USER, Contender, Run
 from autotune.core import (
     Baseline,
     Failure,
@@ -124,6 +124,14 @@ def _why_no_partition(run: Run) -> str:
 def text_of(ratio: Ratio) -> str:
     """`1.23x (1.20–1.26)`."""
     return f"{ratio.ratio:.2f}x ({ratio.low:.2f}–{ratio.high:.2f})"
+
+
+def unbeaten(run: Run, decision: Decision | None) -> tuple[str, ...]:
+    """A warning where the user's own options keep the tolerance and the plan is not distinguishably faster."""
+    over, user = decision.over.get(USER) if decision is not None else None, run.contenders.get(USER)
+    if over is None or over.low > 1.0 or user is None or not run.feasible(user) or run.settings.objectives:
+        return ()
+    return (f"your own options (--baseline) are not beaten: {text_of(over)}; keep them.",)
 
 
 def best_single_name(run: Run, decision: Decision | None) -> str:
