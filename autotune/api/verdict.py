@@ -53,6 +53,8 @@ def verdict_of(run: Run, winner: Contender, decision: Decision | None) -> Verdic
     """The answer in one line, with the numbers."""
     if decision is None and bound_missed(run):
         return Verdict(kind=kind_of(winner), winner=title_of(winner), reason=_why_closest(run, winner))
+    if unrepeatable(run, winner):
+        return Verdict(kind=kind_of(winner), winner=winner.name, reason=_why_unrepeatable(run, winner))
     if decision is None:
         kind = kind_of(winner)
         reason = "screened only, give a larger --budget for launches that can decide"
@@ -76,6 +78,19 @@ def verdict_of(run: Run, winner: Contender, decision: Decision | None) -> Verdic
     else:
         reason = _why_no_partition(run)
     return Verdict(kind=kind, winner=winner.name, reason=reason)
+
+
+def unrepeatable(run: Run, winner: Contender) -> bool:
+    """Whether the plan is the default although not even another run of it keeps the tolerance."""
+    return winner.name == DEFAULT and winner.error is not None and not run.feasible(winner)
+
+
+def _why_unrepeatable(run: Run, winner: Contender) -> str:
+    found = max(error.relative_rms for error in (winner.error, winner.held_out) if error is not None)
+    return (
+        f"nothing keeps the tolerance of {run.settings.tolerance:g}, not even a second run of the default (error "
+        f"{found:.1e}): the outputs are not repeatable (drawn at random?), or the tolerance is too tight"
+    )
 
 
 def bound_missed(run: Run) -> bool:
