@@ -10,6 +10,7 @@ from autotune.api.front import front_contenders, measure_memory, memory_s, with_
 from autotune.api.run import DEFAULT, USER, Contender, Run
 from autotune.api.samples import Outputs
 from autotune.api.screening import sessions_that_fit
+from autotune.api.verdict import winner_of
 from autotune.core import (
     Failure,
     Measurement,
@@ -202,6 +203,17 @@ def _front(run: Run, contenders: Sequence[Contender]) -> list[Contender]:
     """The first of contenders sorted by figure and those close behind it."""
     near = [c for c in contenders if run.figure_us(c) <= FINAL_REACH * run.figure_us(contenders[0])]
     return near[:FINAL_COUNT]
+
+
+def screened_winner(run: Run) -> Contender:
+    """The winner without launches; one below float32 keeps the tolerance on the held-out samples too."""
+    winner = winner_of(run, None)
+    while winner.below_float32 and winner.held_out is None:
+        measure_held_out(run, winner)
+        if winner.held_out is None:  # it could not be run
+            break
+        winner = winner_of(run, None)
+    return winner
 
 
 def measure_held_out(run: Run, contender: Contender) -> None:

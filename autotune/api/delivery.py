@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autotune.api.run import DEFAULT, STAGES, Contender, Run
 from autotune.api.taken import left_to_others
-from autotune.api.verdict import baselines_of, best_single_name, predicted_timing, verdict_of
+from autotune.api.verdict import baselines_of, best_single_name, predicted_timing, unrepeatable, verdict_of
 from autotune.core import (
     Candidate,
     Failure,
@@ -132,6 +132,8 @@ def _prove(run: Run, winner: Contender, written: Sequence[WrittenStage]) -> None
     outputs = run_outputs(job, str(run.task.search_samples.path), deadline_s=PROOF_DEADLINE_S, worker=run.worker)
     if isinstance(outputs, Failure):
         raise MeasurementError(f"the plan's files cannot be run: {outputs.message}")
+    if unrepeatable(run, winner):  # the verdict says so
+        return
     error = run.task.error(outputs, run.task.search_samples)
     if error.relative_rms > max(run.settings.tolerance, REWRITE_ERROR):
         raise MeasurementError(f"the plan's files give other outputs: relative error {error.relative_rms:.1e}")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from autotune.api.front_delivery import FrontPoint
-from autotune.api.run import Run
-from autotune.api.verdict import best_single_name, bound_missed
+from autotune.api.run import USER, Run
+from autotune.api.verdict import best_single_name, bound_missed, unbeaten
 from autotune.core import Baseline, OutputError, Plan, Ratio, Timing
 from autotune.core.codec import encode
 from autotune.planning import Decision
@@ -29,6 +29,7 @@ class SearchResult:
         curve: (tolerance, predicted microseconds) of the best plan at other tolerances; in SingleStream only.
         reused: kernels known before, kernels needed, version of the predictor.
         launched: names of the baselines that took part in the deciding launches; the others were screened only.
+        over_user: speedup over the user's own session options; None without them or without deciding launches.
         parallel: how many plans of lanes that work at the same time were measured, and the best one's speedup over the
             best single processor, by screening.
         warnings: what the user should know.
@@ -47,6 +48,7 @@ class SearchResult:
     curve: tuple[tuple[float, float], ...]
     reused: tuple[int, int, str]
     launched: frozenset[str]
+    over_user: Ratio | None
     parallel: tuple[int, float | None]
     warnings: tuple[str, ...]
     objectives: tuple[str, ...]
@@ -109,6 +111,7 @@ class SearchResult:
             "speedup": {
                 "over_default": ratio_json(plan.over_default),
                 "over_best_single": ratio_json(plan.over_best_single),
+                "over_user": ratio_json(self.over_user),
             },
             "objectives": list(self.objectives),
             "front": [_point(point) for point in self.front],
@@ -202,8 +205,9 @@ def result_of(
         curve=tuple(run.curve),
         reused=(counters.kernels_known, counters.kernels_needed, run.predictor_version),
         launched=frozenset(name for name, launches in run.launches.items() if launches),
+        over_user=decision.over.get(USER) if decision is not None else None,
         parallel=(run.parallel_tried, run.parallel_gain),
-        warnings=tuple(run.warnings),
+        warnings=(*run.warnings, *unbeaten(run, decision)),
         objectives=tuple(map(str, run.settings.objectives)),
         front=front,
         bound_missed=decision is None and bound_missed(run),

@@ -11,7 +11,7 @@ import numpy as np
 from autotune.api.announcing import announce_baselines, announce_plan, announce_search
 from autotune.api.baselines import measure_baselines, read_user_options
 from autotune.api.clock import Budget
-from autotune.api.deciding import LAUNCHES, conclude, decide_run, reserve_s
+from autotune.api.deciding import LAUNCHES, conclude, decide_run, reserve_s, screened_winner
 from autotune.api.delivery import build_plan
 from autotune.api.driving import drive_best
 from autotune.api.front_delivery import FrontPoint, write_front
@@ -162,6 +162,8 @@ def _usual_s(run: Run) -> float:
 
 def _finish(run: Run, decision: Decision | None) -> tuple[Plan, Path, tuple[FrontPoint, ...]]:
     winner = winner_of(run, decision)
+    if decision is None and winner.below_float32 and winner.held_out is None:
+        winner = screened_winner(run)
     run.observer.progress("write", 0, 0, text="the plan")
     announce_baselines(run)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from autotune.errors import (
 )
 from autotune.graph import Graph, load, save_arrays
 from autotune.profiler import Worker, compare, squared_errors
+from autotune.profiler.compare import BROKEN
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class Task:
         return tuple(tensor.name for tensor in self.graph.outputs)
 
     def error(self, found: Outputs, samples: Samples) -> OutputError:
-        """How far outputs are from the reference."""
+        """How far outputs are from the reference; a metric that gives NaN or infinity means broken outputs."""
         error = compare(samples.reference, found, self.outputs, self.graph.output_parts)
         if self.metric is None:
             return error
@@ -66,7 +68,10 @@ class Task:
             for ref, out in zip(samples.reference, found, strict=True)
         ]
         return OutputError(
-            relative_rms=max(values), max_abs=error.max_abs, worst_output="metric", no_signal=error.no_signal
+            relative_rms=max(value if math.isfinite(value) else BROKEN for value in values),
+            max_abs=error.max_abs,
+            worst_output="metric",
+            no_signal=error.no_signal,
         )
 
     def part_errors(self, found: Outputs, samples: Samples) -> dict[str, float]:

@@ -6,7 +6,7 @@ import math
 
 from autotune.api.driving import closest
 from autotune.api.front import value_of, why_front
-from autotune.api.run import DEFAULT, Contender, Run
+from autotune.api.run import DEFAULT, USER, Contender, Run
 from autotune.core import (
     Baseline,
     Failure,
@@ -53,6 +53,8 @@ def verdict_of(run: Run, winner: Contender, decision: Decision | None) -> Verdic
     """The answer in one line, with the numbers."""
     if decision is None and bound_missed(run):
         return Verdict(kind=kind_of(winner), winner=title_of(winner), reason=_why_closest(run, winner))
+    if unrepeatable(run, winner):
+        return Verdict(kind=kind_of(winner), winner=winner.name, reason=_why_unrepeatable(run, winner))
     if decision is None:
         kind = kind_of(winner)
         reason = "screened only, give a larger --budget for launches that can decide"
@@ -76,6 +78,19 @@ def verdict_of(run: Run, winner: Contender, decision: Decision | None) -> Verdic
     else:
         reason = _why_no_partition(run)
     return Verdict(kind=kind, winner=winner.name, reason=reason)
+
+
+def unrepeatable(run: Run, winner: Contender) -> bool:
+    """Whether the plan is the default although not even another run of it keeps the tolerance."""
+    return winner.name == DEFAULT and winner.error is not None and not run.feasible(winner)
+
+
+def _why_unrepeatable(run: Run, winner: Contender) -> str:
+    found = max(error.relative_rms for error in (winner.error, winner.held_out) if error is not None)
+    return (
+        f"nothing keeps the tolerance of {run.settings.tolerance:g}, not even a second run of the default (error "
+        f"{found:.1e}): the outputs are not repeatable (drawn at random?), or the tolerance is too tight"
+    )
 
 
 def bound_missed(run: Run) -> bool:
@@ -124,6 +139,14 @@ def _why_no_partition(run: Run) -> str:
 def text_of(ratio: Ratio) -> str:
     """`1.23x (1.20–1.26)`."""
     return f"{ratio.ratio:.2f}x ({ratio.low:.2f}–{ratio.high:.2f})"
+
+
+def unbeaten(run: Run, decision: Decision | None) -> tuple[str, ...]:
+    """A warning where the user's own options keep the tolerance and the plan is not distinguishably faster."""
+    over, user = decision.over.get(USER) if decision is not None else None, run.contenders.get(USER)
+    if over is None or over.low > 1.0 or user is None or not run.feasible(user) or run.settings.objectives:
+        return ()
+    return (f"your own options (--baseline) are not beaten: {text_of(over)}; keep them.",)
 
 
 def best_single_name(run: Run, decision: Decision | None) -> str:

@@ -38,7 +38,7 @@ def parse_dims(flags: Sequence[str]) -> dict[str, int]:
     dims = {}
     for flag in flags:
         name, equals, text = flag.rpartition("=")
-        if not (name and equals and text.isdigit() and int(text) > 0):
+        if not (name and equals and text.isdecimal() and int(text) > 0):
             raise UsageError(f"--dim {flag!r} is not NAME=640 with a whole number of at least 1")
         dims[name] = int(text)
     return dims

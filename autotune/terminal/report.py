@@ -28,9 +28,10 @@ def print_search(result: SearchResult) -> None:
     source = f" ({plan.model.source})" if plan.model.source else ""
     bound = f" within {plan.latency_bound_us / 1e3:g} ms" if plan.latency_bound_us else ""
     out.print(f"{plan.model.name}{source}, {plan.scenario}{bound}, {plan.device.name}", soft_wrap=True)
+    own = f", over your own options {ratio_text(result.over_user)}" if result.over_user is not None else ""
     out.print(
         f"over ONNX Runtime's default {ratio_text(plan.over_default)}, over the best single processor "
-        f"({result.best_single_processor}) {ratio_text(plan.over_best_single)}",
+        f"({result.best_single_processor}) {ratio_text(plan.over_best_single)}{own}",
         soft_wrap=True,
     )
     out.print()

@@ -70,7 +70,7 @@ def test_the_json_keeps_the_contract(found: SearchResult) -> None:
     assert set(data["verdict"]) == {"kind", "winner", "reason"}
     assert set(data["tuned"]) >= {"predicted", "measured", "error", "lanes", "stages"}
     assert set(data["tuned"]["measured"]) == {"latency_ms", "throughput_per_s", "load_s", "peak_bytes"}
-    assert set(data["speedup"]) == {"over_default", "over_best_single"}
+    assert set(data["speedup"]) == {"over_default", "over_best_single", "over_user"}
     assert set(data["cost"]) >= {
         "profile_s", "train_s", "search_s", "verify_s", "total_s", "device_measurements", "table_candidates", "trials",
     }  # fmt: skip

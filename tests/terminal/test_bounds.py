@@ -73,6 +73,7 @@ def a_result(plan: Plan, *, missed: bool = False) -> SearchResult:
         curve=(),
         reused=(0, 0, ""),
         launched=frozenset({"default"}),
+        over_user=None,
         parallel=(0, None),
         warnings=(),
         objectives=(),

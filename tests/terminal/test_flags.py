@@ -136,7 +136,7 @@ def test_a_wrong_shape_is_refused_with_its_value(flag: str) -> None:
         parse_shapes([flag])
 
 
-@pytest.mark.parametrize("flag", ["height", "height=x", "=3", "height=0", "height=-4"])
+@pytest.mark.parametrize("flag", ["height", "height=x", "=3", "height=0", "height=-4", "height=²"])
 def test_a_wrong_dimension_is_refused_with_its_value(flag: str) -> None:
     with pytest.raises(UsageError, match="dim"):
         parse_dims([flag])
