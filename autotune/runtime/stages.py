@@ -84,12 +84,11 @@ class StageRunner:
     def _how_to_run(self) -> Callable[..., list[Any]]:
         """`run`, with nothing between the caller and ONNX Runtime that the plan does not need."""
         streams = max(map(len, self._copies))
-        alone = len(self.sessions) == 1
-        if streams == 1 and alone:
-            return _alone(self.sessions[0], self._outputs)
         crews = crews_of(self.lanes)
-        if sum(bool(crew.cores) for crew in crews) > 1:  # on their cores, so that requests of several callers overlap
+        if sum(len(crew.seats) for crew in crews if crew.cores) > 1:  # so that several callers' requests overlap there
             return self._run_branches
+        if streams == 1 and len(self.sessions) == 1:
+            return _alone(self.sessions[0], self._outputs)
         if apart(crews) and not wire(self._pipeline_steps(), self._outputs).is_chain:
             return self._run_branches
         if streams == 1:

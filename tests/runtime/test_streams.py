@@ -6,6 +6,8 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -108,6 +110,37 @@ def test_workers_of_pinned_streams_run_on_their_own_cores() -> None:
     assert {future.result(WAIT_S)[0] for future in futures} == {(first,), (second,)}
     pipeline.close()
     assert allowed_cores()[:2] == (first, second)  # the caller's own thread is where it was
+
+
+class Where:
+    """A session that gives the cores of the thread that runs it, once as many as `meet` wants run at the same time."""
+
+    def __init__(self, meet: threading.Barrier) -> None:
+        self._meet = meet
+
+    def get_inputs(self) -> list[Any]:
+        return [SimpleNamespace(name="x")]
+
+    def get_outputs(self) -> list[Any]:
+        return [SimpleNamespace(name="y")]
+
+    def run(self, *_: object) -> list[Any]:
+        self._meet.wait()
+        return [allowed_cores()]
+
+
+@TWO_CORES
+@pytest.mark.parametrize("processor", ["cpu", "openvino:CPU"])
+def test_run_of_pinned_streams_is_on_their_cores_whoever_calls(processor: str) -> None:
+    first, second, *_ = allowed_cores()
+    meet = threading.Barrier(2, timeout=WAIT_S)
+    lane = Lane.parse(f"{processor}/f32/t1/s2/c{first}+{second}")
+    runner = StageRunner([("m.onnx", lane)], ["y"], create=lambda *_, **__: Where(meet))  # type: ignore[arg-type]
+    with ThreadPoolExecutor(4) as pool:
+        found = [cores for (cores,) in pool.map(lambda _: runner.run(None, {"x": 1}), range(8))]
+    assert set(found) == {(first,), (second,)}
+    assert allowed_cores()[:2] == (first, second)
+    runner.close()
 
 
 def test_a_plan_pinned_to_cores_of_another_machine_says_so(branches: list[Path]) -> None:
