@@ -143,6 +143,24 @@ def test_run_of_pinned_streams_is_on_their_cores_whoever_calls(processor: str) -
     runner.close()
 
 
+@TWO_CORES
+def test_a_callback_may_run_the_plan_whose_worker_it_is_in(branches: list[Path]) -> None:
+    first, second = (f"cpu/f32/t1/c{core}" for core in allowed_cores()[:2])
+    runner = StageRunner(list(zip(branches, lanes(first, first, second, first), strict=True)), ["y"])
+    done = threading.Semaphore(0)
+    seen: list[list[list[float]]] = []
+
+    def again(_: object) -> None:
+        seen.append(runner.run(None, X)[0].tolist())
+        done.release()
+
+    runner.shared_pipeline().submit(None, X).add_done_callback(again)
+    runner.shared_pipeline().submit(["nothing"], X).add_done_callback(again)
+    assert all(done.acquire(timeout=WAIT_S) for _ in range(2))
+    runner.close()
+    assert seen == [[[6] * 4]] * 2
+
+
 def test_a_plan_pinned_to_cores_of_another_machine_says_so(branches: list[Path]) -> None:
     far = max(allowed_cores()) + 1000
     with pytest.raises(PlanError, match=f"{far}"):
