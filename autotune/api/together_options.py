@@ -16,10 +16,13 @@ MOST_PER_SIZE = 4
 
 
 def options_of(run: Run) -> tuple[Option, ...]:
-    """Feasible lanes and partitions, the fastest for each number of cores."""
+    """Feasible lanes and partitions that are not pinned, the fastest for each number of cores.
+
+    Times of pinned ones hold on their cores only, and joint plans choose cores themselves.
+    """
     found = [
         Option(candidate=contender.candidate, each_us=contender.median_us)
-        for contender in (*run.singles(), *run.partitions()[:2])
+        for contender in (*_free(run.singles()), *_free(run.partitions())[:2])
         if contender.candidate is not None and contender.name != DEFAULT and run.feasible(contender)
     ]
     found += [*_between(run), *_narrower(run)]
@@ -34,13 +37,17 @@ def options_of(run: Run) -> tuple[Option, ...]:
     return tuple(option for same in by_size.values() for option in same)
 
 
+def _free(contenders: list[Contender]) -> list[Contender]:
+    return [contender for contender in contenders if not any(lane.concurrency.cores for lane in contender.lanes)]
+
+
 def _between(run: Run) -> list[Option]:
     """Numbers of threads that were not measured, between two that were: a part scales with threads, the rest does not.
 
     Threads change outputs by rounding only, so that the error measured for the lane's precision stands for them.
     """
     known: dict[tuple[str, Precision], dict[int, Contender]] = {}
-    for contender in run.singles():
+    for contender in _free(run.singles()):
         lane = contender.lanes[0]
         if _plain(contender) and lane.concurrency.threads and lane.concurrency.spinning is None:
             known.setdefault((lane.processor, lane.precision), {})[lane.concurrency.threads] = contender
@@ -60,7 +67,7 @@ def _between(run: Run) -> list[Option]:
 
 def _narrower(run: Run) -> list[Option]:
     """The best partition with other numbers of threads: each of its lanes scales as the whole model does there."""
-    best = next(iter(run.partitions()), None)
+    best = next(iter(_free(run.partitions())), None)
     if best is None or best.candidate is None or best.candidate.callers > 1 or best.candidate.batch > 1:
         return []
     alone = {c.lanes[0]: c.median_us for c in run.singles() if _plain(c)}

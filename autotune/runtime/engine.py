@@ -6,7 +6,7 @@ import atexit
 import contextlib
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any
@@ -20,6 +20,12 @@ Item = tuple[Request, int]
 Run = Callable[..., Sequence[Any]]
 EXIT_WAIT_S = 10.0
 _ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
+_CALLBACK = threading.local()
+
+
+def in_callback() -> bool:
+    """Whether this is a worker in a future's callback: waiting for a stage, it could wait for itself."""
+    return getattr(_CALLBACK, "under_way", False)
 
 
 class Engine:
@@ -62,14 +68,14 @@ class Engine:
         return self._depth
 
     def submit(self, names: Sequence[str] | None, feeds: Mapping[str, Any]) -> Future[list[Any]]:
-        """Starts one inference; waits for room, except in a worker (a future's callback), whom others may wait for.
+        """Starts one inference; waits for room, except in a future's callback, whose worker others may wait for.
 
         Raises:
             PlanError: it is closed, or is closed meanwhile.
         """
         request = Request(self._wiring, names, feeds)
         with self._room:
-            if not hasattr(self._here, "worker"):
+            if not in_callback():
                 while self._under_way >= self._depth and not self._closing:
                     self._room.wait()
             if self._closing:
@@ -106,7 +112,8 @@ class Engine:
                 self._finish(request)
         except BaseException as error:  # noqa: BLE001 - it belongs to the request, the worker goes on
             if self._end(request):
-                request.future.set_exception(error)
+                with _calling_back():
+                    request.future.set_exception(error)
             return None
         carried: Item | None = None
         for following in ready:
@@ -119,7 +126,8 @@ class Engine:
     def _finish(self, request: Request) -> None:
         outputs = request.outputs()
         if self._end(request):  # before callbacks run: one of them may submit
-            request.future.set_result(outputs)
+            with _calling_back():
+                request.future.set_result(outputs)
 
     def _forget(self, request: Request) -> None:
         request.cancel()
@@ -158,6 +166,15 @@ class Engine:
         if not hasattr(self._here, "worker"):
             for worker in self._workers:
                 worker.join(longest_s)
+
+
+@contextlib.contextmanager
+def _calling_back() -> Iterator[None]:
+    _CALLBACK.under_way = True
+    try:
+        yield
+    finally:
+        _CALLBACK.under_way = False
 
 
 def _copies(sessions: Session | tuple[Session, ...]) -> tuple[Session, ...]:

@@ -16,6 +16,7 @@ from autotune.core import Lane
 from autotune.errors import PlanError
 from autotune.processors import SessionSpec, create_session
 from autotune.runtime.crew import apart, copies_of, crews_of
+from autotune.runtime.engine import in_callback
 from autotune.runtime.pipeline import Pipeline
 from autotune.runtime.request import Step, wire
 
@@ -84,14 +85,13 @@ class StageRunner:
     def _how_to_run(self) -> Callable[..., list[Any]]:
         """`run`, with nothing between the caller and ONNX Runtime that the plan does not need."""
         streams = max(map(len, self._copies))
-        alone = len(self.sessions) == 1
-        if streams == 1 and alone:
-            return _alone(self.sessions[0], self._outputs)
         crews = crews_of(self.lanes)
-        if sum(bool(crew.cores) for crew in crews) > 1:  # on their cores, so that requests of several callers overlap
-            return self._run_branches
+        if sum(len(crew.seats) for crew in crews if crew.cores) > 1:  # so that several callers' requests overlap there
+            return self.run_on_workers
+        if streams == 1 and len(self.sessions) == 1:
+            return _alone(self.sessions[0], self._outputs)
         if apart(crews) and not wire(self._pipeline_steps(), self._outputs).is_chain:
-            return self._run_branches
+            return self.run_on_workers
         if streams == 1:
             return self._run_all
         free: SimpleQueue[int] = SimpleQueue()
@@ -112,9 +112,12 @@ class StageRunner:
         sessions = [copies[copy % len(copies)] for copies in self._copies]
         return list(zip(sessions, self._takes, self._gives, self._last, strict=True))
 
-    def _run_branches(self, names: Sequence[str] | None, feeds: Mapping[str, Any], options: Any = None) -> list[Any]:
-        """Stages that do not need each other at the same time; with run options, which they would share, in a row."""
-        if options is not None:
+    def run_on_workers(self, names: Sequence[str] | None, feeds: Mapping[str, Any], options: Any = None) -> list[Any]:
+        """Stages that do not need each other at the same time; in a row with run options, which they would share.
+
+        In a row too in a future's callback, whose worker would otherwise wait for itself.
+        """
+        if options is not None or in_callback():
             return self._run_all(names, feeds, options)
         return self.shared_pipeline().submit(names, feeds).result()
 

@@ -54,8 +54,8 @@ class Together:
         """`run` of one model, as if it were the only one."""
         runner = self._runners[name]
         if any(isinstance(lane, Lane) and lane.concurrency.cores for lane in runner.lanes):
-            pipeline = runner.shared_pipeline(threads=self._callers[name])
-            return lambda names, feeds: pipeline.submit(names, feeds).result()
+            runner.shared_pipeline(threads=self._callers[name])
+            return runner.run_on_workers
         return runner.run
 
     def _queue(self, name: str) -> Pipeline:

@@ -6,6 +6,8 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -108,6 +110,55 @@ def test_workers_of_pinned_streams_run_on_their_own_cores() -> None:
     assert {future.result(WAIT_S)[0] for future in futures} == {(first,), (second,)}
     pipeline.close()
     assert allowed_cores()[:2] == (first, second)  # the caller's own thread is where it was
+
+
+class Where:
+    """A session that gives the cores of the thread that runs it, once as many as `meet` wants run at the same time."""
+
+    def __init__(self, meet: threading.Barrier) -> None:
+        self._meet = meet
+
+    def get_inputs(self) -> list[Any]:
+        return [SimpleNamespace(name="x")]
+
+    def get_outputs(self) -> list[Any]:
+        return [SimpleNamespace(name="y")]
+
+    def run(self, *_: object) -> list[Any]:
+        self._meet.wait()
+        return [allowed_cores()]
+
+
+@TWO_CORES
+@pytest.mark.parametrize("processor", ["cpu", "openvino:CPU"])
+def test_run_of_pinned_streams_is_on_their_cores_whoever_calls(processor: str) -> None:
+    first, second, *_ = allowed_cores()
+    meet = threading.Barrier(2, timeout=WAIT_S)
+    lane = Lane.parse(f"{processor}/f32/t1/s2/c{first}+{second}")
+    runner = StageRunner([("m.onnx", lane)], ["y"], create=lambda *_, **__: Where(meet))  # type: ignore[arg-type]
+    with ThreadPoolExecutor(4) as pool:
+        found = [cores for (cores,) in pool.map(lambda _: runner.run(None, {"x": 1}), range(8))]
+    assert set(found) == {(first,), (second,)}
+    assert allowed_cores()[:2] == (first, second)
+    runner.close()
+
+
+@TWO_CORES
+def test_a_callback_may_run_the_plan_whose_worker_it_is_in(branches: list[Path]) -> None:
+    first, second = (f"cpu/f32/t1/c{core}" for core in allowed_cores()[:2])
+    runner = StageRunner(list(zip(branches, lanes(first, first, second, first), strict=True)), ["y"])
+    done = threading.Semaphore(0)
+    seen: list[list[list[float]]] = []
+
+    def again(_: object) -> None:
+        seen.append(runner.run(None, X)[0].tolist())
+        done.release()
+
+    runner.shared_pipeline().submit(None, X).add_done_callback(again)
+    runner.shared_pipeline().submit(["nothing"], X).add_done_callback(again)
+    assert all(done.acquire(timeout=WAIT_S) for _ in range(2))
+    runner.close()
+    assert seen == [[[6] * 4]] * 2
 
 
 def test_a_plan_pinned_to_cores_of_another_machine_says_so(branches: list[Path]) -> None:

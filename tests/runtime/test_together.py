@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from queue import Queue
 
 import numpy as np
 import pytest
@@ -82,6 +83,23 @@ def test_all_models_give_their_outputs_from_many_threads(
     for (z,) in submitted:
         np.testing.assert_allclose(z, expected[1], rtol=1e-5)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("turns", [(), (("a", "b"),)])
+def test_callbacks_may_run_any_model(tmp_path: Path, feeds: Feeds, turns: tuple[tuple[str, ...], ...]) -> None:
+    cores = allowed_cores()
+    plans = load_plans(save(tmp_path, lanes=(pinned(cores[0]), pinned(cores[-1])), turns=turns))
+    meet = threading.Barrier(2, timeout=20)  # each model's only worker wants both models while the other does too
+    done: Queue[int] = Queue()
+
+    def again(_: object) -> None:
+        meet.wait()
+        done.put(sum(len(plans.run(name, None, feeds)) for name in "ab"))
+
+    for name in "ab":
+        plans.submit(name, None, feeds).add_done_callback(again)
+    assert [done.get(timeout=20) for _ in "ab"] == [4, 4]
+    plans.close()
 
 
 def test_only_one_model_of_a_group_runs_at_a_time(tmp_path: Path, feeds: Feeds) -> None:
