@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from autotune.profiler.compare import BROKEN
 
 
 def a_task(values: list[float]) -> tuple[Task, Samples]:
-    outputs = [[np.ones(3, np.float32)] for _ in values]
-    samples = Samples(path=Path("samples.npz"), reference=tuple(tuple(row) for row in outputs))
+    outputs: list[list[np.ndarray[Any, Any]]] = [[np.ones(3, np.float32)] for _ in values]
+    samples = Samples(path=Path("samples.npz"), reference=outputs)
     left = iter(values)
     graph = SimpleNamespace(outputs=[SimpleNamespace(name="y")], output_parts=(OutputPart(name="y", output="y"),))
     task = Task(

@@ -135,7 +135,7 @@ def test_run_of_pinned_streams_is_on_their_cores_whoever_calls(processor: str) -
     first, second, *_ = allowed_cores()
     meet = threading.Barrier(2, timeout=WAIT_S)
     lane = Lane.parse(f"{processor}/f32/t1/s2/c{first}+{second}")
-    runner = StageRunner([("m.onnx", lane)], ["y"], create=lambda *_, **__: Where(meet))  # type: ignore[arg-type]
+    runner = StageRunner([("m.onnx", lane)], ["y"], create=lambda *_, **__: Where(meet))
     with ThreadPoolExecutor(4) as pool:
         found = [cores for (cores,) in pool.map(lambda _: runner.run(None, {"x": 1}), range(8))]
     assert set(found) == {(first,), (second,)}
