@@ -22,3 +22,13 @@ def inputs_of(plan: Plan, given: Sequence[Path]) -> list[Mapping[str, np.ndarray
     if given:
         return list(models.load_inputs(given, plan.model.inputs))
     return [random_inputs(plan.model.inputs, seed=0)]
+
+
+def sample_of(plan: Plan, given: Sequence[Path]) -> Mapping[str, np.ndarray]:
+    """The inputs of one sample: a plan with a batch joins several again when it is measured.
+
+    Raises:
+        InputError: they do not fit the plan.
+    """
+    found = inputs_of(plan, given)[0]
+    return {name: array[: max(1, len(array) // plan.batch)] if array.ndim else array for name, array in found.items()}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from autotune.api.plan_inputs import inputs_of
+from autotune.api.plan_inputs import sample_of
 from autotune.api.run import timing_of
 from autotune.api.workplace import Guarded, measuring_workplace
 from autotune.core import DEFAULT_LANE, Failure, Measurement, Observer, Plan, Ratio, Scenario, SilentObserver, Timing
@@ -90,7 +90,7 @@ def bench_plan(
     load_plan(folder).close()
     with measuring_workplace(home, watcher, wait_s=wait_s) as place:
         feeds = place.work / "feeds.npz"
-        save_arrays(feeds, _sample(plan, inputs))
+        save_arrays(feeds, sample_of(plan, inputs))
         jobs = _jobs(plan, folder, feeds)
         results = decide(
             jobs,
@@ -101,12 +101,6 @@ def bench_plan(
         )
     rows = [_row(plan, job, found, results[0]) for job, found in zip(jobs, results, strict=True)]
     return BenchResult(plan=plan, launches=max(2, launches), rows=tuple(rows))
-
-
-def _sample(plan: Plan, inputs: Sequence[Path]) -> Mapping[str, np.ndarray]:
-    """The inputs of one sample: a plan with a batch joins several again when it is measured."""
-    found = inputs_of(plan, inputs)[0]
-    return {name: array[: max(1, len(array) // plan.batch)] if array.ndim else array for name, array in found.items()}
 
 
 def _jobs(plan: Plan, folder: Path, feeds: Path) -> list[Job]:

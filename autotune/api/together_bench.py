@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autotune.api.plan_inputs import inputs_of
+from autotune.api.plan_inputs import sample_of
 from autotune.api.together_run import ALL_DEFAULT, SIDE_BY_SIDE, median_us
 from autotune.api.workplace import Guarded, measuring_workplace
 from autotune.core import DEFAULT_LANE, Failure, JointMember, JointPlan, Observer, Plan, Ratio, Scenario, Sharing
@@ -106,7 +106,7 @@ def bench_plans(
 def _jobs(joint: JointPlan, folder: Path, work: Path, inputs: Mapping[str, Sequence[Path]]) -> list[JointJob]:
     plans = {name: read_plan(folder / name) for name in joint.names}
     for name, plan in plans.items():
-        save_arrays(work / f"{name}.npz", inputs_of(plan, inputs.get(name, ()))[0])
+        save_arrays(work / f"{name}.npz", sample_of(plan, inputs.get(name, ())))
     weights = tuple((member.name, member.weight) for member in joint.members)
 
     def job(name: str, stages: Mapping[str, tuple[JobStage, ...]], callers: Mapping[str, int]) -> JointJob:
@@ -117,6 +117,7 @@ def _jobs(joint: JointPlan, folder: Path, work: Path, inputs: Mapping[str, Seque
                 outputs=tuple(tensor.name for tensor in plan.model.outputs),
                 feeds=str(work / f"{model}.npz"),
                 callers=callers[model],
+                batch=plan.batch,
                 scenario=plan.scenario,
             )
             for model, plan in plans.items()
