@@ -16,10 +16,10 @@ from autotune.predictor.kernel_predictor import KernelPredictor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contribution:
-    """How a feature moves a prediction: its name, the kernel's value, and the factor on the latency."""
+    """How a feature moves a prediction: its name, the kernel's value (None: it is the lane's), the factor on time."""
 
     feature: str
-    value: float
+    value: float | None
     factor: float
 
 
@@ -37,12 +37,13 @@ class KernelExplanation:
     """One prediction taken apart.
 
     Args:
-        roofline_us: what physics alone says of the lane; where other devices help, theirs, corrected for this one.
+        roofline_us: what physics alone says of the lane; where other devices help, theirs, corrected for this one;
+            None for learners that do not begin there.
         contributions: the features that move it furthest from there, the strongest first.
         neighbours: measured kernels of the same family on the same lane, the nearest first.
     """
 
-    roofline_us: float
+    roofline_us: float | None
     contributions: tuple[Contribution, ...]
     neighbours: tuple[Neighbour, ...]
 
@@ -80,11 +81,11 @@ def explain_kernels(
         strongest = np.argsort(-np.abs(parts[at]))[:features]
         found.append(
             KernelExplanation(
-                roofline_us=float(np.exp(log_prior[at])),
+                roofline_us=float(np.exp(log_prior[at])) if np.isfinite(log_prior[at]) else None,
                 contributions=tuple(
                     Contribution(
                         feature=NAMES[column],
-                        value=float(own[at, column]) if column < own.shape[1] else float("nan"),
+                        value=float(own[at, column]) if column < own.shape[1] else None,
                         factor=float(np.exp(parts[at, column])),
                     )
                     for column in strongest

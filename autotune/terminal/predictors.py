@@ -106,11 +106,11 @@ def print_explanation(found: Explanation) -> None:
             continue
         why = ", ".join(f"{part.feature} {part.factor:.2f}x" for part in one.explanation.contributions)
         near = "; ".join(f"{item.kernel} {figure(item.latency_us, 4)} µs" for item in one.explanation.neighbours)
-        out.print(
-            f"\n{one.position} {one.kernel}: roofline {figure(one.explanation.roofline_us, 4)} µs; "
-            f"{why or 'no trees yet'}",
-            soft_wrap=True,
+        physics_us = one.explanation.roofline_us
+        begins = (
+            f"roofline {figure(physics_us, 4)} µs; {why or 'no trees yet'}" if physics_us is not None else "no trees"
         )
+        out.print(f"\n{one.position} {one.kernel}: {begins}", soft_wrap=True)
         out.print(f"  nearest measured: {near or 'none'}", soft_wrap=True)
 
 
