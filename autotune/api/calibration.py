@@ -15,6 +15,9 @@ CUT_LEVEL_RANGE = (0.3, 5.0)
 """What cuts cost in this model over what they cost in all that was measured: both sides of a cut always copy and change
 layouts, so segments that took hardly more than the whole say that something disturbed the whole."""
 
+CUT_LEVEL_TRUST = 0.5
+"""How far that is believed (a power): it is a small difference of large times, and that of a handful of cuts."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentTimes:
@@ -81,7 +84,7 @@ def _cut_level(cost: LaneCost, segments: SegmentTimes, cuts: Sequence[Cut]) -> f
         cost.call_us + (cost.per_byte_in_us + cost.per_byte_out_us) * cuts[position].bytes for position in inner
     )
     surplus = sum(segments.times_us) - segments.whole_us
-    return float(np.clip(surplus / expected, *CUT_LEVEL_RANGE)) if expected > 0 else 1.0
+    return float(np.clip(surplus / expected, *CUT_LEVEL_RANGE)) ** CUT_LEVEL_TRUST if expected > 0 else 1.0
 
 
 def _scaled(cost: LaneCost, factor: float) -> LaneCost:

@@ -13,7 +13,7 @@ from autotune.api.deciding import LAUNCHES, MIN_LAUNCHES, has_time, reserve_s
 from autotune.api.front_round import front_round
 from autotune.api.knowledge import Knowledge
 from autotune.api.parallel import parallel_round
-from autotune.api.run import SEARCH_MARGIN, Run
+from autotune.api.run import ACCEPT_MARGIN, SEARCH_MARGIN, Run
 from autotune.api.verifying import measure_round, round_s
 from autotune.core import Measurement, Scenario
 from autotune.planning import CostTable, Explorer, Proposal, exact_chain
@@ -32,7 +32,6 @@ def search_rounds(run: Run, knowledge: Knowledge) -> None:
     explorer = Explorer(
         name=study_name(run), storage=run.place.home / "studies" / f"{study_name(run)}.log", seed=run.settings.seed
     )
-    budget = (run.settings.tolerance * SEARCH_MARGIN) ** 2
     for number in range(1, MAX_ROUNDS + 1):
         tables = knowledge.tables(run, low_precision=run.low_precision_allowed)
         if not tables or len(tables[0].lanes) < 2:
@@ -41,7 +40,9 @@ def search_rounds(run: Run, knowledge: Knowledge) -> None:
         run.counters.table_candidates += sum(table.triples for table in tables)
         with run.budget.phase("search"):
             run.observer.progress("search", number, MAX_ROUNDS, text="exact seeds and Optuna trials")
-            proposals = explorer.explore(tables, budget=budget, trials=run.settings.trials, until=_until(run, number))
+            proposals = explorer.explore(
+                tables, budget=_error_budget(run), trials=run.settings.trials, until=_until(run, number)
+            )
             run.counters.trials += explorer.trials
             explorer.trials = 0
         fresh = _worth_measuring(run, proposals)
@@ -66,6 +67,12 @@ def search_rounds(run: Run, knowledge: Knowledge) -> None:
     front_round(run, knowledge, MAX_ROUNDS + 2)
     if run.settings.scenario is Scenario.SINGLE_STREAM:  # tables price one request; under load that is not what decides
         run.curve = tolerance_curve(run, knowledge)
+
+
+def _error_budget(run: Run) -> float:
+    """Squared error of proposals: all that is accepted, once measured partitions have corrected the models."""
+    known = any(contender.error is not None for contender in run.partitions() if contender.below_float32)
+    return float((run.settings.tolerance * (ACCEPT_MARGIN if known else SEARCH_MARGIN)) ** 2)
 
 
 def _until(run: Run, number: int) -> float:
