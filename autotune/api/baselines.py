@@ -211,4 +211,6 @@ def _measure_errors(run: Run) -> None:
             contender.result = outputs
             continue
         contender.error = run.task.error(outputs, run.task.search_samples)
+        if contender.below_float32:
+            contender.part_errors = run.task.part_errors(outputs, run.task.search_samples)
         known[key] = contender

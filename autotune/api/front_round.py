@@ -45,7 +45,7 @@ def front_round(run: Run, knowledge: Knowledge, number: int) -> None:
     if fresh:
         run.counters.rounds = max(run.counters.rounds, number)
         with run.budget.phase("verify"):
-            measure_round(run, knowledge, tables, fresh, number)
+            measure_round(run, knowledge, fresh, number)
 
 
 def kernel_bytes(run: Run, lanes: Sequence[Lane]) -> Floats:

@@ -61,7 +61,7 @@ class Knowledge:
                         lane_costs=costs,
                         cuts=graph.cuts,
                         model_bytes=model_bytes,
-                        error=self.errors.tables(),
+                        error=self.errors.tables(tuple(kernel_us)),
                         parts=len(self.errors.parts),
                         change_us={pair: us * self.overhead for pair, us in self.changes_us.get(setting, {}).items()},
                     )

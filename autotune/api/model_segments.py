@@ -16,6 +16,7 @@ from autotune.core import Failure, Lane, Measurement, Protocol, StageRecord
 from autotune.graph import StageFile
 from autotune.planning import Setting, segment_ranges
 from autotune.planning.costs import Floats
+from autotune.planning.output_error import UNUSABLE
 from autotune.profiler import ChainTimes, notes, stage_errors, time_chain
 
 SEGMENTS = 8
@@ -68,9 +69,11 @@ def _measure_errors(run: Run, knowledge: Knowledge, weight: Floats) -> None:
             parts=graph.output_parts,
             deadline_s=_deadline_s(run),
         )
-        errors = [dict.fromkeys(knowledge.errors.parts, 1.0) if isinstance(e, Failure) else e for e in found]
-        for same in (k for k in knowledge.kernel_us if (k.processor, k.precision) == (lane.processor, lane.precision)):
-            knowledge.errors.measured(same, ranges, errors)
+        broken = dict.fromkeys(knowledge.errors.parts, UNUSABLE)
+        knowledge.errors.measured(lane, ranges, [broken if isinstance(e, Failure) else e for e in found])
+    for contender in run.singles():
+        if contender.candidate is not None and contender.below_float32 and contender.part_errors:
+            knowledge.errors.verified(contender.candidate, contender.part_errors)
 
 
 def _reference_lane(knowledge: Knowledge) -> Lane:

@@ -68,7 +68,7 @@ def parallel_round(run: Run, knowledge: Knowledge, number: int) -> None:
             run.warnings.append(f"no time was left to measure {promising} plans of lanes that work at the same time.")
         return
     with run.budget.phase("verify"):
-        measured = measure_round(run, knowledge, [], fresh, number)
+        measured = measure_round(run, knowledge, fresh, number)
     run.counters.rounds = max(run.counters.rounds, number)
     times = [contender.median_us for contender in measured if isinstance(contender.result, Measurement)]
     run.parallel_tried = len(fresh)

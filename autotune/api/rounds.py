@@ -20,6 +20,8 @@ from autotune.planning import CostTable, Explorer, Proposal, exact_chain
 
 MAX_ROUNDS = 4
 PER_ROUND = 3
+MOST_LOOKED_AT = 8
+"""Proposals a round whose output error is measured, until as many as are timed are within the tolerance."""
 NOISE = 0.015
 """Relative gain under which a prediction is not worth another round."""
 SEARCH_S = 3.0
@@ -49,12 +51,12 @@ def search_rounds(run: Run, knowledge: Knowledge) -> None:
         if not fresh:
             break
         launches = MIN_LAUNCHES if number == 1 else LAUNCHES  # a first round is worth more than two launches
-        if not has_time(run, reserve_s(run, launches) + round_s(run, fresh)):
+        if not has_time(run, reserve_s(run, launches) + round_s(run, fresh[:PER_ROUND])):
             run.unmeasured_us = fresh[0].predicted_us
             break
         run.counters.rounds = number
         with run.budget.phase("verify"):
-            measured = measure_round(run, knowledge, tables, fresh, number)
+            measured = measure_round(run, knowledge, fresh, number, most=PER_ROUND)
         for contender in measured:
             if isinstance(contender.result, Measurement) and contender.proposal is not None:
                 explorer.measured(contender.proposal, contender.result.median_us)
@@ -108,7 +110,7 @@ def _worth_measuring(run: Run, proposals: Sequence[Proposal]) -> list[Proposal]:
         and f"plan:{proposal.candidate.hash}" not in run.contenders
         and proposal.predicted_us < best * (1 - NOISE)
     ]
-    return fresh[:PER_ROUND]
+    return fresh[:MOST_LOOKED_AT]
 
 
 def _learn_overhead(run: Run, knowledge: Knowledge, tables: Sequence[CostTable]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from autotune.api.clock import Budget
@@ -50,6 +50,7 @@ class Contender:
         forecast: what the scenario was predicted to give before it was put under load.
         driven: what it gave under load; None where it was not.
         error: output error on the inputs of the search.
+        part_errors: squared output error by part, of whole models below float32.
         held_out: output error on the inputs held out, None until measured.
         round: in which round it was proposed; 0 for baselines.
     """
@@ -62,6 +63,7 @@ class Contender:
     forecast: Timing | None = None
     driven: Measurement | Failure | None = None
     error: OutputError | None = None
+    part_errors: Mapping[str, float] = field(default_factory=dict)
     held_out: OutputError | None = None
     round: int = 0
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from autotune.api.deciding import has_time, reserve_s
 from autotune.api.knowledge import Knowledge
 from autotune.api.run import ACCEPT_MARGIN, Contender, Run
 from autotune.api.screening import screen_beside
 from autotune.core import Candidate, Failure, Measurement, one_line
 from autotune.errors import StoreError
-from autotune.planning import CostTable, Proposal
+from autotune.planning import Proposal
 from autotune.profiler import Job, run_outputs
 
 SCREEN_ROUNDS = 6
@@ -24,18 +25,29 @@ def round_s(run: Run, proposals: Sequence[Proposal]) -> float:
 
 
 def measure_round(
-    run: Run, knowledge: Knowledge, tables: Sequence[CostTable], proposals: Sequence[Proposal], number: int
+    run: Run, knowledge: Knowledge, proposals: Sequence[Proposal], number: int, *, most: int | None = None
 ) -> list[Contender]:
-    """Output error first (cheap and decisive), then time, interleaved with the best single processor."""
+    """Output error first (cheap and decisive), then time, interleaved with the best single processor.
+
+    Args:
+        run: the search.
+        knowledge: its error model learns from what is found.
+        proposals: the most promising first.
+        number: of the round.
+        most: how many are timed; the others take the places of those whose error is too large. All where None.
+    """
     fit: list[Contender] = []
-    for proposal in proposals:
+    for at, proposal in enumerate(proposals):
+        extra = most is not None and at >= most
+        if len(fit) == most or (extra and not has_time(run, reserve_s(run) + round_s(run, [proposal]))):
+            break
         name = f"plan:{proposal.candidate.hash}"
         job = _job(run, proposal.candidate, name)
         if job is None:
             continue
         contender = Contender(name=name, job=job, candidate=proposal.candidate, proposal=proposal, round=number)
         run.contenders[name] = contender
-        _measure_error(run, knowledge, tables, contender)
+        _measure_error(run, knowledge, contender)
         if isinstance(contender.result, Failure):
             continue
         if run.feasible(contender) and _within(run, contender):
@@ -65,7 +77,7 @@ def _within(run: Run, contender: Contender) -> bool:
     return contender.error is not None and contender.error.relative_rms <= ACCEPT_MARGIN * run.settings.tolerance
 
 
-def _measure_error(run: Run, knowledge: Knowledge, tables: Sequence[CostTable], contender: Contender) -> None:
+def _measure_error(run: Run, knowledge: Knowledge, contender: Contender) -> None:
     outputs = run_outputs(
         contender.job, str(run.task.search_samples.path), deadline_s=OUTPUTS_DEADLINE_S, worker=run.worker
     )
@@ -73,12 +85,8 @@ def _measure_error(run: Run, knowledge: Knowledge, tables: Sequence[CostTable], 
         contender.result = outputs
         return
     contender.error = run.task.error(outputs, run.task.search_samples)
-    table = next((t for t in tables if set(contender.lanes) <= set(t.lanes)), None)
-    if table is None or contender.candidate is None or not contender.below_float32:
-        return
-    low = [lane for lane in contender.lanes if not lane.precision.is_reference]
-    found = run.task.part_errors(outputs, run.task.search_samples)
-    knowledge.errors.verified(table.candidate_error(contender.candidate), found, low)
+    if contender.candidate is not None and contender.below_float32:
+        knowledge.errors.verified(contender.candidate, run.task.part_errors(outputs, run.task.search_samples))
 
 
 def _tell(run: Run, contender: Contender) -> None:

@@ -6,18 +6,24 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from autotune.core import Kernel, Lane
+from autotune.core import Candidate, Kernel, Lane
 from autotune.planning.costs import Floats
 
 COMPUTE_FAMILIES = ("convolution", "depthwise", "matmul", "attention", "recurrent")
+UNUSABLE = 1.0
+"""Squared error of a segment that a lane could not run: no tolerance allows it."""
+PASSES = 30
+STEP = 0.5
+MOST_STEP = 2.0
 
 
 class ErrorModel:
     """Squared relative error per kernel, lane and output part.
 
     Segments are measured one at a time at the lower precision; a segment's squared error is shared out over its
-    kernels,
-    those that multiply and add getting most of it. What whole plans showed corrects the level (a factor per lane).
+    kernels, those that multiply and add getting most of it. Errors of neighbours cancel or add up, so whole candidates
+    correct this: kernels that a measured candidate has in common are scaled until all that was measured is met
+    (multiplicative algebraic reconstruction; Gordon, Bender and Herman 1970).
 
     Args:
         kernels: the model's kernels in order.
@@ -27,39 +33,50 @@ class ErrorModel:
     def __init__(self, kernels: Sequence[Kernel], parts: Sequence[str]) -> None:
         self.parts = tuple(parts)
         self._share = np.array([1.0 if kernel.family in COMPUTE_FAMILIES else 0.1 for kernel in kernels])
-        self._error: dict[Lane, Floats] = {}
-        self._factor: dict[Lane, float] = {}
-
-    @property
-    def lanes(self) -> tuple[Lane, ...]:
-        """Lanes whose error is known."""
-        return tuple(self._error)
+        self._segments: dict[tuple[str, str], Floats] = {}
+        self._fitted: dict[tuple[str, str], Floats] = {}
+        self._facts: list[tuple[Candidate, Floats]] = []
 
     def measured(self, lane: Lane, ranges: Sequence[tuple[int, int]], errors: Sequence[Mapping[str, float]]) -> None:
-        """Takes in the squared error that each segment alone adds on a lane."""
+        """Takes in the squared error that each segment alone adds on a lane's processor at its precision."""
         table = np.zeros((len(self._share), len(self.parts)))
         for (start, stop), error in zip(ranges, errors, strict=True):
             share = self._share[start:stop] / self._share[start:stop].sum()
             table[start:stop] = share[:, None] * np.array([error.get(part, 0.0) for part in self.parts])[None, :]
-        self._error[lane] = table
-        self._factor[lane] = 1.0
+        self._segments[_key(lane)] = table
+        self._fit()
 
-    def verified(self, predicted: Floats, found: Mapping[str, float], lanes: Sequence[Lane]) -> None:
-        """Corrects the level after a plan's output error was measured.
+    def verified(self, candidate: Candidate, found: Mapping[str, float]) -> None:
+        """Takes in the output error that a candidate was measured to have.
 
         Args:
-            predicted: [P] squared error that this model predicted for it.
-            found: measured squared error by part.
-            lanes: the lower-precision lanes that the plan uses.
+            candidate: what ran.
+            found: squared error by part.
         """
-        actual = np.array([found.get(part, 0.0) for part in self.parts])
-        worst = int(actual.argmax())
-        if predicted[worst] <= 0 or actual[worst] <= 0:
-            return
-        step = float(np.clip(actual[worst] / predicted[worst], 0.25, 4.0)) ** 0.5  # half a step in the logarithm
-        for lane in set(lanes) & set(self._error):
-            self._factor[lane] = float(np.clip(self._factor[lane] * step, 0.1, 20.0))
+        self._facts.append((candidate, np.array([found.get(part, 0.0) for part in self.parts])))
+        self._fit()
 
-    def tables(self) -> dict[Lane, Floats]:
-        """[K, P] squared error by lane."""
-        return {lane: error * self._factor[lane] for lane, error in self._error.items()}
+    def tables(self, lanes: Sequence[Lane]) -> dict[Lane, Floats]:
+        """[K, P] squared error of those lanes of which it is known."""
+        return {lane: self._fitted[_key(lane)] for lane in lanes if _key(lane) in self._fitted}
+
+    def _fit(self) -> None:
+        """Starts from the segments and goes round the measured candidates, half a step at a time."""
+        self._fitted = {key: table.copy() for key, table in self._segments.items()}
+        for _ in range(PASSES):
+            for candidate, found in self._facts:
+                pieces = [
+                    self._fitted[_key(stage.lane)][stage.start : stage.stop]
+                    for stage in candidate.stages
+                    if _key(stage.lane) in self._fitted
+                ]
+                predicted = sum((piece.sum(axis=0) for piece in pieces), np.zeros(len(self.parts)))
+                known = (predicted > 0) & (predicted < UNUSABLE) & (found > 0)
+                ratio = np.divide(found, predicted, out=np.ones_like(found), where=known)
+                for piece in pieces:
+                    piece *= np.clip(ratio**STEP, 1 / MOST_STEP, MOST_STEP)
+
+
+def _key(lane: Lane) -> tuple[str, str]:
+    """Threads and cores change errors by rounding only."""
+    return lane.processor, str(lane.precision)
