@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autotune.api.calibration import SegmentTimes, calibrate
+from autotune.api.calibration import CUT_LEVEL_RANGE, SegmentTimes, calibrate
 from autotune.core import TensorSpec
 from autotune.graph import Cut
 from autotune.planning.costs import LaneCost
@@ -16,12 +16,12 @@ def cuts(count: int, size: int = 1000) -> list[Cut]:
     return [Cut(position=at, legal=True, tensors=(tensor,), bytes=size) for at in range(count + 1)]
 
 
-def test_the_whole_and_the_segments_are_reproduced() -> None:
+def test_the_whole_is_reproduced_and_cuts_go_half_way_to_what_segments_say() -> None:
     kernel_us = np.array([10.0, 20.0, 30.0, 40.0])
     segments = SegmentTimes(spans=((0, 2), (2, 4)), times_us=(50.0, 100.0), whole_us=130.0)
     cost = LaneCost(call_us=10.0, per_byte_in_us=0.0, per_byte_out_us=0.0)
     fitted_us, fitted = calibrate(kernel_us, cost, segments, cuts=cuts(4), model_bytes=(0, 0), overhead=1.0)
-    assert fitted.call_us == pytest.approx(20.0)
+    assert fitted.call_us == pytest.approx((10.0 * 20.0) ** 0.5)
     assert fitted_us.sum() + fitted.call_us == pytest.approx(130.0)
     assert fitted_us[:2].sum() / fitted_us[2:].sum() == pytest.approx(30.0 / 80.0)
 
@@ -47,4 +47,4 @@ def test_cuts_cost_something_even_where_the_whole_was_measured_too_slow() -> Non
     segments = SegmentTimes(spans=((0, 1), (1, 2)), times_us=(50.0, 50.0), whole_us=120.0)
     cost = LaneCost(call_us=10.0, per_byte_in_us=0.0, per_byte_out_us=0.0)
     _, fitted = calibrate(np.array([40.0, 40.0]), cost, segments, cuts=cuts(2), model_bytes=(0, 0), overhead=1.0)
-    assert fitted.call_us == pytest.approx(3.0)
+    assert fitted.call_us == pytest.approx(10.0 * CUT_LEVEL_RANGE[0] ** 0.5)
