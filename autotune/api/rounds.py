@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,12 +17,15 @@ from autotune.api.parallel import parallel_round
 from autotune.api.run import ACCEPT_MARGIN, SEARCH_MARGIN, Run
 from autotune.api.verifying import measure_round, round_s
 from autotune.core import Measurement, Scenario
-from autotune.planning import CostTable, Explorer, Proposal, exact_chain
+from autotune.planning import CostTable, Explorer, Proposal, exact_chain, exact_seeds
 
 MAX_ROUNDS = 4
 PER_ROUND = 3
 MOST_LOOKED_AT = 8
 """Proposals a round whose output error is measured, until as many as are timed are within the tolerance."""
+HOPE = 0.6
+"""What cuts cost, over what they are predicted to: that far off they may be before any is measured in this model."""
+MOST_HOPEFUL = 2
 NOISE = 0.015
 """Relative gain under which a prediction is not worth another round."""
 SEARCH_S = 3.0
@@ -43,11 +47,13 @@ def search_rounds(run: Run, knowledge: Knowledge) -> None:
         with run.budget.phase("search"):
             run.observer.progress("search", number, MAX_ROUNDS, text="exact seeds and Optuna trials")
             proposals = explorer.explore(
-                tables, budget=_error_budget(run), trials=run.settings.trials, until=_until(run, number)
+                tables, budgets=_error_budgets(run), trials=run.settings.trials, until=_until(run, number)
             )
             run.counters.trials += explorer.trials
             explorer.trials = 0
         fresh = _worth_measuring(run, proposals)
+        if not fresh and number == 1:
+            fresh = _hopeful(run, tables)
         if not fresh:
             break
         launches = MIN_LAUNCHES if number == 1 else LAUNCHES  # a first round is worth more than two launches
@@ -71,10 +77,9 @@ def search_rounds(run: Run, knowledge: Knowledge) -> None:
         run.curve = tolerance_curve(run, knowledge)
 
 
-def _error_budget(run: Run) -> float:
-    """Squared error of proposals: all that is accepted, once measured partitions have corrected the models."""
-    known = any(contender.error is not None for contender in run.partitions() if contender.below_float32)
-    return float((run.settings.tolerance * (ACCEPT_MARGIN if known else SEARCH_MARGIN)) ** 2)
+def _error_budgets(run: Run) -> list[float]:
+    """Squared errors that proposals may be predicted to have: all that is accepted, and a safe part of it."""
+    return [(run.settings.tolerance * margin) ** 2 for margin in (ACCEPT_MARGIN, SEARCH_MARGIN)]
 
 
 def _until(run: Run, number: int) -> float:
@@ -111,6 +116,17 @@ def _worth_measuring(run: Run, proposals: Sequence[Proposal]) -> list[Proposal]:
         and proposal.predicted_us < best * (1 - NOISE)
     ]
     return fresh[:MOST_LOOKED_AT]
+
+
+def _hopeful(run: Run, tables: Sequence[CostTable]) -> list[Proposal]:
+    """Where no partition is predicted to gain: those that would if cuts cost less, the least certain of all costs."""
+    found: list[Proposal] = []
+    for table in tables:
+        cheaper = table.with_cuts(HOPE)
+        seeds = [seed for budget in _error_budgets(run) for seed in exact_seeds(cheaper, budget=budget)]
+        hopeful = _worth_measuring(run, sorted(seeds, key=lambda seed: seed.predicted_us))
+        found.extend(replace(seed, predicted_us=table.candidate_us(seed.candidate)) for seed in hopeful)
+    return list({proposal.candidate.hash: proposal for proposal in found}.values())[:MOST_HOPEFUL]
 
 
 def _learn_overhead(run: Run, knowledge: Knowledge, tables: Sequence[CostTable]) -> None:

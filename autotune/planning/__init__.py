@@ -5,7 +5,7 @@ from autotune.planning.bench import Bench
 from autotune.planning.chain import ChainOptimum, cheapest_chain, exact_chain
 from autotune.planning.costs import CostTable, Setting, build_table
 from autotune.planning.decision import Decision, LaunchTimes, calm, decide_winner, interval, speedup, undisturbed
-from autotune.planning.explore import Explorer, Proposal
+from autotune.planning.explore import Explorer, Proposal, exact_seeds
 from autotune.planning.front import front_proposals, non_dominated, spread
 from autotune.planning.joint import JointCandidate, JointProposal, JointSpace, quiet
 from autotune.planning.joint_decision import JointDecision, decide_joint
@@ -46,6 +46,7 @@ __all__ = [
     "decide_joint",
     "decide_winner",
     "exact_chain",
+    "exact_seeds",
     "front_proposals",
     "interval",
     "kernel_needs",

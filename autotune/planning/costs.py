@@ -8,7 +8,7 @@ something of its own: the pools of different providers disturb each other. All o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -110,6 +110,13 @@ class CostTable:
         for stage in candidate.stages:
             total += self.error[stage.start : stage.stop, self.lanes.index(stage.lane)].sum(axis=0)
         return total
+
+    def with_cuts(self, factor: float) -> CostTable:
+        """The same with what cuts inside the model cost multiplied by this factor."""
+        entry_us, exit_us = self.entry_us.copy(), self.exit_us.copy()
+        entry_us[1:] *= factor
+        exit_us[:-1] *= factor
+        return replace(self, entry_us=entry_us, exit_us=exit_us, change_us=self.change_us * factor)
 
     def all_stages_us(self) -> Floats:
         """[K + 1, K + 1, L] cost of every stage (start, stop, lane); inf where stop <= start or a cut is illegal."""

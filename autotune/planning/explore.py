@@ -114,27 +114,28 @@ class Explorer:
         self.trials = 0
 
     def explore(
-        self, tables: Sequence[CostTable], *, budget: float, trials: int | None, until: float, keep: int = 16
+        self, tables: Sequence[CostTable], *, budgets: Sequence[float], trials: int | None, until: float, keep: int = 16
     ) -> list[Proposal]:
         """Runs trials and returns the best distinct feasible candidates by prediction, exact seeds among them.
 
         Args:
             tables: one per setting.
-            budget: largest squared error of any output part.
+            budgets: largest squared error of any output part; exact seeds for each, trials for the largest.
             trials: how many; None for as many as `until` allows.
             until: `time.monotonic()` after which no further trial starts.
             keep: how many come back at most.
         """
         found: dict[str, Proposal] = {}
         for table in tables:
-            for seed in exact_seeds(table, budget=budget):
-                found.setdefault(seed.candidate.hash, seed)
+            for budget in budgets:
+                for seed in exact_seeds(table, budget=budget):
+                    found.setdefault(seed.candidate.hash, seed)
         self._enqueue(tables, trials)
         done = 0
         while (trials is None or done < trials) and time.monotonic() < until:
             done += 1
             trial = self._study.ask()
-            proposal, value = self._evaluate(trial, tables, budget)
+            proposal, value = self._evaluate(trial, tables, max(budgets))
             self._study.tell(trial, value)
             self.trials += 1
             if proposal is not None and proposal.candidate.hash not in found:

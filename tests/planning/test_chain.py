@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotune.core import Lane
+from autotune.core import Candidate, Lane, StageChoice
 from autotune.planning import CostTable, Setting, cheapest_chain, exact_chain
 
 LANES = (Lane.parse("cpu/f32/t2"), Lane.parse("openvino:cpu/f32/t2"), Lane.parse("openvino:cpu/bf16/t2"))
@@ -104,3 +104,18 @@ def test_all_stages_agree_with_single_look_ups() -> None:
             assert everything[start, stop, lane] == pytest.approx(table.stage_us(start, stop, LANES[lane]))
         else:
             assert everything[start, stop, lane] == np.inf
+
+
+def test_cheaper_cuts_leave_whole_models_and_make_partitions_cheaper() -> None:
+    table = random_table(5, seed=3, illegal=0.0)
+    cheaper = table.with_cuts(0.5)
+    whole = Candidate(stages=(StageChoice(start=0, stop=5, lane=LANES[0]),))
+    cut = Candidate(
+        stages=(StageChoice(start=0, stop=2, lane=LANES[0]), StageChoice(start=2, stop=5, lane=LANES[1])),
+    )
+    kernels = float(table.kernel_us[:2, 0].sum() + table.kernel_us[2:, 1].sum())
+    ends = float(table.entry_us[0, 0] + table.exit_us[5, 1])
+    assert cheaper.candidate_us(whole) == pytest.approx(table.candidate_us(whole))
+    assert cheaper.candidate_us(cut) == pytest.approx(
+        kernels + ends + (table.candidate_us(cut) - kernels - ends) / 2,
+    )
