@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--launches", type=int, default=6)
     parser.add_argument("--benchmark-app", default="", help="OpenVINO's program of that name, of another environment")
     parser.add_argument("--hint-seconds", type=float, default=2.0, help="of each of its launches")
-    parser.add_argument("--olive", default="", help="Python of an environment with olive-ai and onnxruntime")
+    parser.add_argument("--olive", default="", help="Python of an environment with olive-ai, onnxruntime and psutil")
     parser.add_argument("--keep", action="store_true", help="rows of other models and scenarios that are there")
     parser.add_argument("--name", default="concurrency")
     flags = parser.parse_args()
