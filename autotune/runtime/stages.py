@@ -86,7 +86,7 @@ class StageRunner:
         """`run`, with nothing between the caller and ONNX Runtime that the plan does not need."""
         streams = max(map(len, self._copies))
         crews = crews_of(self.lanes)
-        if sum(len(crew.seats) for crew in crews if crew.cores) > 1:  # so that several callers' requests overlap there
+        if any(crew.cores for crew in crews):  # the caller's thread computes too, and may be anywhere
             return self.run_on_workers
         if streams == 1 and len(self.sessions) == 1:
             return _alone(self.sessions[0], self._outputs)

@@ -144,6 +144,15 @@ def test_run_of_pinned_streams_is_on_their_cores_whoever_calls(processor: str) -
 
 
 @TWO_CORES
+def test_run_of_one_pinned_lane_is_on_its_core() -> None:
+    _, second, *_ = allowed_cores()
+    meet = threading.Barrier(1, timeout=WAIT_S)
+    runner = StageRunner([("m.onnx", Lane.parse(f"cpu/f32/t1/c{second}"))], ["y"], create=lambda *_, **__: Where(meet))
+    assert runner.run(None, {"x": 1}) == [(second,)]
+    runner.close()
+
+
+@TWO_CORES
 def test_a_callback_may_run_the_plan_whose_worker_it_is_in(branches: list[Path]) -> None:
     first, second = (f"cpu/f32/t1/c{core}" for core in allowed_cores()[:2])
     runner = StageRunner(list(zip(branches, lanes(first, first, second, first), strict=True)), ["y"])
