@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -62,7 +63,7 @@ def write(name: str, results: Any, **summary: Any) -> Path:
     """Writes `results/<name>.json`."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    given = ["FOLDER" if Path(text).is_absolute() else text for text in sys.argv[1:]]
+    given = [re.sub(r"(?<!\S)/\S*/", "FOLDER/", text) for text in sys.argv[1:]]
     data = {
         "command": "python " + " ".join([f"benchmarks/{Path(sys.argv[0]).name}", *given]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
