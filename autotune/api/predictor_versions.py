@@ -8,7 +8,7 @@ from pathlib import Path
 from autotune.errors import PredictorError
 from autotune.predictor import champion_version, promote, versions
 from autotune.predictor.registry import folder_of
-from autotune.predictor.storage import read_card
+from autotune.predictor.storage import damaged, read_card
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,33 +41,39 @@ class PredictorVersion:
 
 
 def predictor_versions(home: Path) -> tuple[PredictorVersion, ...]:
-    """All versions in a home folder, oldest first."""
-    found = []
-    for version in versions(home):
-        try:
-            card = read_card(folder_of(home, version))
-        except PredictorError as error:
-            unread = PredictorVersion(
-                version=version, device="", in_use=False, records=0, hash="", within_10=None, problem=str(error)
-            )
-            found.append(unread)
-            continue
+    """All versions in a home folder, oldest first; one that cannot be read has a `problem`."""
+    return tuple(_version(home, version) for version in versions(home))
+
+
+def _version(home: Path, version: str) -> PredictorVersion:
+    try:
+        return _described(home, version)
+    except PredictorError as error:
+        return PredictorVersion(
+            version=version, device="", in_use=False, records=0, hash="", within_10=None, problem=str(error)
+        )
+
+
+def _described(home: Path, version: str) -> PredictorVersion:
+    """What its card says; PredictorError where that is not all."""
+    folder = folder_of(home, version)
+    card = read_card(folder)
+    try:
         rows = card.get("accuracy", {}).get("rows", [])
         shares = [row["within_10"] for row in rows if row["learner"] == card["learner"] and row["lane"] == "all"]
-        found.append(
-            PredictorVersion(
-                version=version,
-                device=card["device"],
-                in_use=champion_version(home, card["device"]) == version,
-                records=int(card["records"]),
-                hash=str(card["data_hash"]),
-                within_10=float(shares[0]) if shares else None,
-                learner=str(card["learner"]),
-                lanes=len(card["lanes"]),
-                helped=sum("columns" in lane["state"] for lane in card["lanes"]),
-            )
+        return PredictorVersion(
+            version=version,
+            device=card["device"],
+            in_use=champion_version(home, card["device"]) == version,
+            records=int(card["records"]),
+            hash=str(card["data_hash"]),
+            within_10=float(shares[0]) if shares else None,
+            learner=str(card["learner"]),
+            lanes=len(card["lanes"]),
+            helped=sum("columns" in lane["state"] for lane in card["lanes"]),
         )
-    return tuple(found)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise damaged(folder, error) from error
 
 
 def roll_back(home: Path, device: str, version: str = "", *, track: bool = True) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -56,3 +57,24 @@ def test_versions_are_listed_and_an_earlier_one_comes_back(tmp_path: Path, inven
         roll_back(tmp_path, invented.DEVICE.id, "v0009", track=False)
     (tmp_path / "predictors" / first / "card.json").write_text("{")
     assert predictor_versions(tmp_path)[0].problem
+
+
+@pytest.mark.parametrize("field", ["learner", "records", "data_hash", "lanes", "state", "accuracy"])
+def test_a_card_that_lacks_a_field_is_a_version_with_a_problem(
+    tmp_path: Path, invented: ModuleType, field: str
+) -> None:
+    records = invented.profile(invented.draw_kernels(40, 1), invented.LANES[:1])
+    predictor = KernelPredictor(device=invented.DEVICE).fit(records, calibrate=False)
+    first, second, _ = (register(predictor, tmp_path) for _ in range(3))
+    path = tmp_path / "predictors" / second / "card.json"
+    card = json.loads(path.read_text())
+    if field == "accuracy":
+        card["accuracy"] = ["not", "rows"]
+    else:
+        del (card["lanes"][0] if field == "state" else card)[field]
+    path.write_text(json.dumps(card))
+    sound, broken, _ = predictor_versions(tmp_path)
+    assert not sound.problem
+    assert broken.version == second
+    assert "delete the folder and run `autotune retrain`" in broken.problem
+    assert roll_back(tmp_path, invented.DEVICE.id, track=False) == first
