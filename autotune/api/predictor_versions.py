@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from autotune.errors import PredictorError
-from autotune.predictor import champion_version, promote, versions
-from autotune.predictor.registry import folder_of
+from autotune.predictor import champion_version, load, promote, versions
+from autotune.predictor.registry import folder_of, used_before
 from autotune.predictor.storage import damaged, read_card
 
 
@@ -82,20 +83,17 @@ def roll_back(home: Path, device: str, version: str = "", *, track: bool = True)
     Args:
         home: the home folder.
         device: identifier of the device.
-        version: which; empty: the one before the one in use.
+        version: which, one that was never in use too; empty: the last one in use before that can be read.
         track: whether the alias in MLflow's registry follows.
 
     Raises:
         PredictorError: there is no such version, or none before.
     """
-    own = [one for one in predictor_versions(home) if one.device == device]
+    own = [one.version for one in predictor_versions(home) if one.device == device]
     if not version:
-        now = next((at for at, one in enumerate(own) if one.in_use), len(own))
-        if now == 0 or not own:
-            raise PredictorError("there is no earlier version of the predictor of this device to go back to.")
-        version = own[now - 1].version
-    if version not in [one.version for one in own]:
-        known = ", ".join(one.version for one in own) or "none"
+        version = _last_used(home, device, own)
+    if version not in own:
+        known = ", ".join(own) or "none"
         raise PredictorError(f"there is no version {version!r} of the predictor of this device; there are: {known}.")
     promote(version, home)
     if track:
@@ -105,3 +103,24 @@ def roll_back(home: Path, device: str, version: str = "", *, track: bool = True)
         tracker.event("predictor_in_use", {"version": version, "device": device})
         tracker.close()
     return version
+
+
+def _last_used(home: Path, device: str, readable: Collection[str]) -> str:
+    """The last version that was in use before and can be read."""
+    used = used_before(home, device)
+    for version in reversed(used):
+        if version in readable and _loads(home, version, device):
+            return version
+    why = f"{', '.join(used)} cannot be read" if used else "none was in use before"
+    raise PredictorError(
+        f"there is no earlier version of the predictor of this device to go back to, {why}: "
+        "`autotune predictors` lists all of them, `autotune retrain --to VERSION` puts one in use."
+    )
+
+
+def _loads(home: Path, version: str, device: str) -> bool:
+    try:
+        load(folder_of(home, version), device=device)
+    except PredictorError:
+        return False
+    return True
