@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from autotune.core import CoRunRecord, FailureKind, Identity, Kernel, Lane, ProfileRecord, StageRecord
-from autotune.datasets import bulk, rows, schema
+from autotune.datasets import bulk, integrity, rows, schema
 from autotune.datasets.columns import ProfileColumns
 from autotune.datasets.connect import open_engine, place_of, reading, writing
 from autotune.datasets.home import home
@@ -302,6 +302,11 @@ class Store:
                 table.name: int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
                 for table in (schema.kernels, schema.profiles, schema.stages, schema.coruns, schema.models)
             }
+
+    def wrong(self) -> list[str]:
+        """What is wrong with the data base, damaged pages, else a line for each table with rows that do not decode."""
+        with reading(self._engine) as connection:
+            return integrity.wrong_rows(connection, self.place)
 
     # inside
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from autotune.api.settings import SearchSettings
 from autotune.api.task import load_model
-from autotune.api.workplace import open_workplace
+from autotune.api.workplace import Workplace, open_workplace
 from autotune.core import Lane, Measurement, Prediction
 from autotune.datasets import Store
 from autotune.errors import PredictorError, UsageError
+from autotune.learning import device_predictor, records_for
 from autotune.predictor import KernelPredictor, StagePredictor, load_champion
 from autotune.predictor.explanation import KernelExplanation, describe, explain_kernels
 
@@ -51,6 +52,8 @@ class Explanation:
         kernels: in execution order.
         kernels_us: sum of their predicted marginal costs.
         stage_us: the whole model as one stage: kernels, entry and exit.
+        stage_low_us: lower end of its 90 % interval.
+        stage_high_us: upper end.
     """
 
     model: str
@@ -59,6 +62,8 @@ class Explanation:
     kernels: tuple[ExplainedKernel, ...]
     kernels_us: float
     stage_us: float
+    stage_low_us: float
+    stage_high_us: float
 
 
 def explain(model: str | Path, lane: str, settings: SearchSettings | None = None, *, top: int = 5) -> Explanation:
@@ -82,20 +87,10 @@ def explain(model: str | Path, lane: str, settings: SearchSettings | None = None
     with open_workplace(settings.home) as place, tempfile.TemporaryDirectory() as work:
         place.processor(wanted.processor)
         graph, name, _ = load_model(model, settings, Path(work))
-        device = place.device
         with Store(place.store_url) as store:
-            records = store.kernels(device=device.id)
-            stages = store.stages(device=device.id)
-            groups = store.groups()
-        champion = load_champion(place.home, device)
-        if champion is not None and champion.predictor.knows(wanted):
-            predictor, version = champion.predictor, champion.version
-        else:
-            if not records:
-                raise PredictorError(
-                    f"nothing was measured on this device yet: autotune profile --model {model} --lane {lane}"
-                )
-            predictor, version = KernelPredictor(device=device).fit(records, groups), "new"
+            records = store.kernels(device=place.device.id)
+            stages = store.stages(device=place.device.id)
+            predictor, version = _predictor(place, store, wanted, model, seed=settings.seed)
         uses = graph.kernels
         kernels = [use.kernel for use in uses]
         predicted = predictor.predict(kernels, wanted)
@@ -108,9 +103,9 @@ def explain(model: str | Path, lane: str, settings: SearchSettings | None = None
         costly = sorted(first.values(), key=lambda at: -predicted[at].median_us)[:top]
         reasons = explain_kernels(predictor, [kernels[at] for at in costly], wanted, records)
         by_position = dict(zip(costly, reasons, strict=True))
-        total = float(sum(one.median_us for one in predicted))
         costs = StagePredictor.fit(stages, lambda s, at: np.array([_known(known, at, wanted, x) for x in s]))
         ends = (sum(t.bytes for t in graph.inputs), sum(t.bytes for t in graph.outputs))
+        stage = costs.predict(predicted, *ends, wanted)
         return Explanation(
             model=name,
             lane=wanted,
@@ -126,9 +121,24 @@ def explain(model: str | Path, lane: str, settings: SearchSettings | None = None
                 )
                 for at, use in enumerate(uses)
             ),
-            kernels_us=total,
-            stage_us=float(costs.predict_us(total, *ends, wanted)),
+            kernels_us=float(sum(one.median_us for one in predicted)),
+            stage_us=stage.median_us,
+            stage_low_us=stage.low_us,
+            stage_high_us=stage.high_us,
         )
+
+
+def _predictor(
+    place: Workplace, store: Store, lane: Lane, model: str | Path, *, seed: int
+) -> tuple[KernelPredictor, str]:
+    """The one in use if it knows the lane, else one trained now as a search would; its version or `new`."""
+    champion = load_champion(place.home, place.device)
+    if champion is not None and champion.predictor.knows(lane):
+        return champion.predictor, champion.version
+    records = records_for(store, place.device)
+    if all(record.identity.device != place.device.id for record in records):
+        raise PredictorError(f"nothing was measured on this device yet: autotune profile --model {model} --lane {lane}")
+    return device_predictor(records, place.device, store.groups(), seed=seed), "new"
 
 
 def _known(known: dict[str, float], at: Lane, wanted: Lane, signature: str) -> float:

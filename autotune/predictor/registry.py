@@ -2,6 +2,8 @@
 
 <home>/predictors/v0001/card.json …     one folder per version, never changed
 <home>/predictors/champion-<device>     a file with the version in use on that device
+<home>/predictors/history-<device>      versions that were in use on it, one a line, oldest first; a version that is put
+                                        in use again takes the place it had, and those after it are forgotten
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -74,16 +77,26 @@ def promote(version: str, home: str | Path) -> None:
 
     Raises:
         PredictorError: there is no such version, or it is damaged.
-        StoreError: the alias cannot be written.
+        StoreError: the alias or the history cannot be written.
     """
-    card = read_card(folder_of(home, version))
-    alias = _alias(home, card["device"])
-    draft = alias.with_name(f"{alias.name}.{os.getpid()}.part")
+    device = read_card(folder_of(home, version))["device"]
+    used = [*used_before(home, device), champion_version(home, device)]
+    now = [*takewhile(lambda one: one != version, filter(None, used)), version]
+    _write(_history(home, device), "\n".join(now))  # first: it holds whichever version the alias names
+    _write(_alias(home, device), version)
+
+
+def used_before(home: str | Path, device: str) -> tuple[str, ...]:
+    """Versions that were in use on a device before the one that is now, oldest first.
+
+    Homes of earlier versions of autotune kept no history: there all that were registered before may have been in use.
+    """
+    now = champion_version(home, device)
     try:
-        draft.write_text(version + "\n", encoding="utf-8")
-        draft.replace(alias)
-    except OSError as error:
-        raise StoreError(f"{alias} cannot be written ({error}): free space or set AUTOTUNE_HOME.") from error
+        known = _history(home, device).read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        known = [one for one in takewhile(lambda one: one != now, versions(home)) if _is_of(home, one, device)]
+    return tuple(takewhile(lambda one: one != now, known))
 
 
 def champion_version(home: str | Path, device: str) -> str:
@@ -126,3 +139,23 @@ def _read_champion(home: str | Path, device: Device | str) -> Champion | None:
 
 def _alias(home: str | Path, device: str) -> Path:
     return folder_of(home) / f"champion-{device}"
+
+
+def _history(home: str | Path, device: str) -> Path:
+    return folder_of(home) / f"history-{device}"
+
+
+def _is_of(home: str | Path, version: str, device: str) -> bool:
+    try:
+        return bool(read_card(folder_of(home, version))["device"] == device)
+    except PredictorError:
+        return False
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        draft.write_text(text + "\n", encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written ({error}): free space or set AUTOTUNE_HOME.") from error

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import exp, hypot, log
 
 import numpy as np
 import numpy.typing as npt
 
-from autotune.core import Lane, Measurement, StageRecord
+from autotune.core import Lane, Measurement, Prediction, StageRecord
 
 Vector = npt.NDArray[np.float64]
 
+DEVIATIONS = 1.645
+"""Standard deviations that a 90 % interval reaches to either side."""
 NOISE = 0.05
 """Relative error that one record is believed to have; sets how fast records outweigh the defaults."""
 
@@ -118,6 +121,19 @@ class StagePredictor:
     ) -> Vector:
         """Latency in µs of stages on a lane, from the sums of their kernels' marginal costs; arrays broadcast."""
         return self.coefficients(lane).predict_us(sum_us, bytes_in, bytes_out)
+
+    def predict(self, kernels: Sequence[Prediction], bytes_in: int, bytes_out: int, lane: Lane) -> Prediction:
+        """Latency of one stage of predicted kernels, with its 90 % interval.
+
+        Two errors add up in squares of logarithms: that of stages whose kernels are known (the lane's
+        `relative_spread`), and that of the kernels, which err together: they are of one model.
+        """
+        cost = self.coefficients(lane)
+        sums_us = [sum(one.median_us for one in kernels), sum(one.high_us for one in kernels)]
+        median_us, high_us = cost.predict_us(sums_us, bytes_in, bytes_out).tolist()
+        of_kernels = log(high_us / median_us) if median_us > 0 else 0.0
+        factor = exp(hypot(DEVIATIONS * cost.relative_spread, of_kernels))
+        return Prediction(median_us=median_us, low_us=median_us / factor, high_us=median_us * factor)
 
 
 def default_cost(processor: str) -> StageCost:

@@ -86,7 +86,8 @@ def print_explanation(found: Explanation) -> None:
     """All kernels with their intervals, then the most expensive ones taken apart."""
     out = console()
     out.print(
-        f"{found.model} on {found.lane}: {figure(found.stage_us / 1e3)} ms as one stage, "
+        f"{found.model} on {found.lane}: {figure(found.stage_us / 1e3)} ms as one stage "
+        f"(90 %: {figure(found.stage_low_us / 1e3)}–{figure(found.stage_high_us / 1e3)} ms), "
         f"{figure(found.kernels_us / 1e3)} ms of it in {len(found.kernels)} kernels (predictor {found.predictor})",
         soft_wrap=True,
     )

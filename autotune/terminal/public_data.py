@@ -1,4 +1,4 @@
-"""Public tables for people: what can be imported, cards, what a check found."""
+"""Public tables for people: what can be imported, cards, what a check of them and of the own records found."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from autotune.datasets import Store
 from autotune.datasets.public import SOURCES, read_card, source, verify
 from autotune.datasets.public.importing import folder_of
+from autotune.errors import StoreError
 from autotune.terminal.tables import console, rows_table
+
+OWN = "own records"
+"""What a check calls the records of this device."""
 
 
 def imported(home: Path) -> list[str]:
@@ -35,11 +40,19 @@ def list_json(home: Path) -> dict[str, Any]:
 def print_list(home: Path) -> None:
     """Every known table, and how much of it was imported."""
     here = imported(home)
-    rows = []
-    for one in SOURCES.values():
-        card = read_card(home, one.name) if one.name in here else None
-        rows.append((one.name, one.level, one.licence, card["latencies"] if card else "–", one.origin))
+    rows = [
+        (one.name, one.level, one.licence, _latencies(home, one.name) if one.name in here else "–", one.origin)
+        for one in SOURCES.values()
+    ]
     console().print(rows_table("public tables", ("name", "level", "licence", "imported", "source"), rows))
+
+
+def _latencies(home: Path, name: str) -> str:
+    """How many were imported."""
+    try:
+        return str(read_card(home, name)["latencies"])
+    except StoreError:
+        return "damaged"  # `verify` says why
 
 
 def card_json(home: Path, name: str) -> dict[str, Any]:
@@ -84,15 +97,30 @@ def print_card(home: Path, name: str) -> None:
 
 
 def verified(home: Path, names: Sequence[str]) -> list[dict[str, Any]]:
-    """What is wrong with each data set; all that are imported where none is named."""
-    return [{"name": name, "wrong": verify(home, name)} for name in (names or imported(home))]
+    """What is wrong with each data set; with all that are imported and with the own records where none is named."""
+    own = [OWN] if (home / "profiles.db").exists() else []
+    return [{"name": name, "wrong": _wrong(home, name)} for name in names or [*imported(home), *own]]
+
+
+def _wrong(home: Path, name: str) -> list[str]:
+    """What a check finds; damage that it cannot get past is a finding too, so that the others are checked."""
+    try:
+        if name != OWN:
+            return verify(home, name)
+        with Store(f"sqlite:///{home / 'profiles.db'}") as store:
+            return store.wrong()
+    except (StoreError, OSError) as error:
+        return [str(error)]
 
 
 def print_verified(found: Sequence[dict[str, Any]]) -> None:
     """A line for each data set."""
     for one in found:
-        print_lines = one["wrong"] or ["as its card says"]
-        for text in print_lines:
+        sound = "every row can be read" if one["name"] == OWN else "as its card says"
+        for text in one["wrong"] or [sound]:
             console().print(f"{one['name']}: {text}", soft_wrap=True)
     if not found:
-        console().print("no public table is imported: `autotune datasets list` names those that can be", soft_wrap=True)
+        console().print(
+            "nothing was measured here and no public table imported: `autotune datasets list` names those that can be",
+            soft_wrap=True,
+        )

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,19 @@ if TYPE_CHECKING:
 
 PUBLIC_SCHEMA_VERSION = 1
 FILES = ("rows.parquet", "latencies.parquet")
+_FIELDS: dict[str, type] = {
+    "level": str, "source": str, "licence": str, "note": str, "imported": str, "unit_of_the_source": str,
+    "rows": int, "models": int, "latencies": int, "empty": int, "refused": int, "refused_cells": list, "devices": list,
+    "files": dict,
+}  # fmt: skip
+"""What a card is read for, and what it must be."""
+_RECORDS_FIELDS: dict[str, type] = {
+    "records": int,
+    "kernels": int,
+    "devices": list,
+    "left_out_rows": dict,
+    "lost": list,
+}
 _SHOWN = 1000
 """Refused cells that the card lists one by one; all are counted."""
 
@@ -160,7 +174,20 @@ def read_card(home: Path, name: str) -> dict[str, Any]:
         raise StoreError(f"{path} is damaged ({error!r}): import {name} again.") from error
     if version > PUBLIC_SCHEMA_VERSION:
         raise SchemaVersionError(str(path), found=version, known=PUBLIC_SCHEMA_VERSION)
+    lacking = _lacking(card, _FIELDS)
+    if "profile_records" in card:
+        lacking = lacking or _lacking(card["profile_records"], _RECORDS_FIELDS)
+    if lacking:
+        raise StoreError(f"{path} is damaged ({lacking}): import {name} again.")
     return card
+
+
+def _lacking(card: Any, fields: Mapping[str, type]) -> str:
+    """The first field that a card lacks or that is of another type; empty where none is."""
+    if not isinstance(card, dict):
+        return f"{card!r} is no table of fields"
+    wrong = (name for name, kind in fields.items() if not isinstance(card.get(name), kind))
+    return next((f"{name} is {card[name]!r}" if name in card else f"{name} is missing" for name in wrong), "")
 
 
 def load_public(home: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -40,19 +42,83 @@ def test_a_lane_that_is_new_is_a_reason(invented: ModuleType) -> None:
     assert found.challenger_wins
 
 
-def test_versions_are_listed_and_an_earlier_one_comes_back(tmp_path: Path, invented: ModuleType) -> None:
+@pytest.fixture
+def fitted(invented: ModuleType) -> KernelPredictor:
     records = invented.profile(invented.draw_kernels(40, 1), invented.LANES[:1])
-    predictor = KernelPredictor(device=invented.DEVICE).fit(records, calibrate=False)
-    first, second = register(predictor, tmp_path), register(predictor, tmp_path)
-    third = register(predictor, tmp_path, champion=False)
+    return KernelPredictor(device=invented.DEVICE).fit(records, calibrate=False)
+
+
+def test_versions_are_listed_and_an_earlier_one_comes_back(fitted: KernelPredictor, tmp_path: Path) -> None:
+    first, second = register(fitted, tmp_path), register(fitted, tmp_path)
+    third = register(fitted, tmp_path, champion=False)
     listed = [(one.version, one.in_use) for one in predictor_versions(tmp_path)]
     assert listed == [(first, False), (second, True), (third, False)]
-    assert roll_back(tmp_path, invented.DEVICE.id, track=False) == first
+    assert roll_back(tmp_path, fitted.device_id, track=False) == first
     assert predictor_versions(tmp_path)[0].in_use
     with pytest.raises(PredictorError, match="no earlier version"):
-        roll_back(tmp_path, invented.DEVICE.id, track=False)
-    assert roll_back(tmp_path, invented.DEVICE.id, third, track=False) == third
+        roll_back(tmp_path, fitted.device_id, track=False)
+    assert roll_back(tmp_path, fitted.device_id, third, track=False) == third
     with pytest.raises(PredictorError, match="v0009"):
-        roll_back(tmp_path, invented.DEVICE.id, "v0009", track=False)
+        roll_back(tmp_path, fitted.device_id, "v0009", track=False)
     (tmp_path / "predictors" / first / "card.json").write_text("{")
     assert predictor_versions(tmp_path)[0].problem
+
+
+def register_each(predictor: KernelPredictor, home: Path, *won: bool) -> None:
+    for champion in won:
+        register(predictor, home, champion=champion)
+
+
+def test_going_back_never_uses_a_version_that_was_rejected(fitted: KernelPredictor, tmp_path: Path) -> None:
+    register_each(fitted, tmp_path, True, False, True, False, True)
+    device = fitted.device_id
+    assert [roll_back(tmp_path, device, track=False) for _ in range(2)] == ["v0003", "v0001"]
+    with pytest.raises(PredictorError, match=r"none was in use before: .*--to VERSION"):
+        roll_back(tmp_path, device, track=False)
+
+
+def test_what_was_left_by_going_back_is_not_gone_back_to(fitted: KernelPredictor, tmp_path: Path) -> None:
+    register_each(fitted, tmp_path, True, True, True)
+    device = fitted.device_id
+    assert roll_back(tmp_path, device, track=False) == "v0002"
+    register_each(fitted, tmp_path, True)
+    assert [roll_back(tmp_path, device, track=False) for _ in range(2)] == ["v0002", "v0001"]
+    assert roll_back(tmp_path, device, "v0003", track=False) == "v0003"
+    assert roll_back(tmp_path, device, track=False) == "v0001"
+
+
+def test_going_back_passes_over_what_no_longer_loads(fitted: KernelPredictor, tmp_path: Path) -> None:
+    register_each(fitted, tmp_path, True, True, True, True)
+    (tmp_path / "predictors" / "v0003" / "lane_000.ubj").unlink()
+    shutil.rmtree(tmp_path / "predictors" / "v0002")
+    assert roll_back(tmp_path, fitted.device_id, track=False) == "v0001"
+
+
+def test_a_home_without_a_history_goes_back_by_what_was_registered(fitted: KernelPredictor, tmp_path: Path) -> None:
+    register_each(fitted, tmp_path, True, True, False)
+    device = fitted.device_id
+    history = tmp_path / "predictors" / f"history-{device}"
+    history.unlink()
+    assert roll_back(tmp_path, device, track=False) == "v0001"
+    history.unlink()
+    register_each(fitted, tmp_path, True, False, True)
+    assert [roll_back(tmp_path, device, track=False) for _ in range(2)] == ["v0004", "v0001"]
+
+
+@pytest.mark.parametrize("field", ["learner", "records", "data_hash", "lanes", "state", "accuracy"])
+def test_a_card_that_lacks_a_field_is_a_version_with_a_problem(
+    fitted: KernelPredictor, tmp_path: Path, field: str
+) -> None:
+    first, second, _ = (register(fitted, tmp_path) for _ in range(3))
+    path = tmp_path / "predictors" / second / "card.json"
+    card = json.loads(path.read_text())
+    if field == "accuracy":
+        card["accuracy"] = ["not", "rows"]
+    else:
+        del (card["lanes"][0] if field == "state" else card)[field]
+    path.write_text(json.dumps(card))
+    sound, broken, _ = predictor_versions(tmp_path)
+    assert not sound.problem
+    assert broken.version == second
+    assert "delete the folder and run `autotune retrain`" in broken.problem
+    assert roll_back(tmp_path, fitted.device_id, track=False) == first

@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from autotune.core import Failure, FailureKind, Lane, Measurement, Notes, StageRecord
+from autotune.core import Failure, FailureKind, Lane, Measurement, Notes, Prediction, StageRecord
 from autotune.predictor import StagePredictor
 from autotune.predictor.stage_predictor import DEFAULT_COSTS, StageCost
 
@@ -100,3 +100,22 @@ def test_costs_are_additive_and_never_negative(invented: ModuleType) -> None:
     assert min(found.scale, found.call_us, found.per_byte_in_us, found.per_byte_out_us) >= 0
     both, zero = found.predict_us([30.0, 50.0], 10, 10), found.predict_us(0.0, 10, 10)
     assert both.sum() - zero == pytest.approx(float(found.predict_us(80.0, 10, 10)))
+
+
+def test_nine_in_ten_stages_are_inside_their_interval(invented: ModuleType) -> None:
+    predictor = StagePredictor.fit(stages(invented, CPU, count=200, noise=0.1), kernel_us)
+    inside = []
+    for record in stages(invented, CPU, count=200, noise=0.1, seed=1):
+        kernels = [Prediction(median_us=us, low_us=us, high_us=us) for us in kernel_us(record.kernels, CPU)]
+        found = predictor.predict(kernels, record.bytes_in, record.bytes_out, CPU)
+        assert isinstance(record.result, Measurement)
+        inside.append(found.low_us <= record.result.median_us <= found.high_us)
+    assert 0.82 <= np.mean(inside) <= 0.97
+
+
+def test_kernels_that_are_not_known_widen_the_interval_of_their_stage() -> None:
+    known, guessed = (Prediction(median_us=1e4, low_us=1e4 / factor, high_us=1e4 * factor) for factor in (1.0, 1.5))
+    narrow, wide = (StagePredictor().predict([one, one], 10, 10, CPU) for one in (known, guessed))
+    assert wide.median_us == narrow.median_us == float(StagePredictor().predict_us(2e4, 10, 10, CPU))
+    assert wide.low_us < narrow.low_us < narrow.high_us < wide.high_us
+    assert wide.high_us > 1.5 * narrow.median_us

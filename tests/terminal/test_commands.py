@@ -179,6 +179,7 @@ def test_profile_then_retrain(searched: dict[str, Any], shell: Shell) -> None:
     assert [(one["version"], one["in_use"]) for one in listed] == [(first["version"], True), (again["version"], False)]
     explained = printed(shell("explain", "small.onnx", "--lane", "cpu/f32/t1", "--top", "2", "--json"))
     assert explained["predictor"] == first["version"]
+    assert 0 < explained["stage_low_us"] < explained["stage_us"] < explained["stage_high_us"]
     assert len([kernel for kernel in explained["kernels"] if kernel["explanation"]]) == 2
     assert "nearest measured" in shell("explain", "small.onnx", "--lane", "cpu/f32/t1").stdout
     back = shell("retrain", "--rollback")

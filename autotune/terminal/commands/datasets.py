@@ -84,11 +84,12 @@ def datasets_import(
 @datasets.command("verify")
 def datasets_verify(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME", help="Public tables; without one: all that are imported.")
+        list[str],
+        typer.Argument(metavar="NAME", help="Public tables; without one: all that are here, and own records."),
     ] = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Check imported public tables against their cards; exit code 1 if anything is wrong."""
+    """Check public tables against their cards, and the records of this device; exit code 1 if anything is wrong."""
     from autotune.datasets import home
     from autotune.terminal.public_data import print_verified, verified
 

@@ -10,7 +10,9 @@ from autotune.terminal.commands.options import ZOO_OR_FILE, Dims, Json, Seed, Sh
 
 
 def retrain(
-    rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the version before the one in use.")] = False,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Go back to the version that was in use before.")
+    ] = False,
     version: Annotated[str, typer.Option("--to", metavar="VERSION", help="Go back to this version.")] = "",
     learner: Annotated[
         str,
