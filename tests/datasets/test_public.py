@@ -79,6 +79,33 @@ def test_words_and_doubles_are_refused_and_counted() -> None:
     assert len(checked.latencies) + len(checked.refused) + checked.empty == 8
 
 
+def test_parts_of_a_sum_are_numbers_before_they_are_added() -> None:
+    parts = {"enc_ms_mean": ["12.5", "12.5", None, "soon", "20", "3"], "dec_ms_mean": ["7", "-7", "7", "9", "30", "x"]}
+    table = pd.DataFrame(parts).assign(
+        task="wmt", device="cpu", encoder_embed_dim=range(6), decoder_layer_num=[1, 2, 3, 4, 5, 6]
+    )
+    checked = check(source("hat_transformer_latency"), table)
+    assert checked.latencies["latency_us"].tolist() == [19500, 50000]
+    assert checked.empty == 1
+    assert [str(cell) for cell in checked.refused] == [
+        "row 1, dec_ms_mean: '-7': a latency is more than 0",
+        "row 3, enc_ms_mean: 'soon': no number",
+        "row 5, dec_ms_mean: 'x': no number",
+    ]
+
+
+def test_one_text_among_the_parts_of_a_sum_is_refused() -> None:
+    table = pd.DataFrame(
+        {
+            "task": "wmt", "device": "cpu", "encoder_embed_dim": [1, 2], "decoder_layer_num": 1,
+            "enc_ms_mean": [10.0, 20.0], "dec_ms_mean": ["40", "n/a"],
+        }
+    )  # fmt: skip
+    checked = check(source("hat_transformer_latency"), table)
+    assert checked.latencies["latency_us"].tolist() == [50000]
+    assert [str(cell) for cell in checked.refused] == ["row 1, dec_ms_mean: 'n/a': no number"]
+
+
 def test_an_unknown_processor_is_refused() -> None:
     table = pd.DataFrame(
         {
