@@ -60,6 +60,7 @@ class Source:
         family: table -> [n] one of the project's kernel families; None for whole models.
         mapping: how its rows become profile records; None for whole models.
         note: what a user must know.
+        median_us: least and greatest that the median of all latencies can be; None: what the level asks for.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Source:
     family: Callable[[pd.DataFrame], np.ndarray] | None = None
     mapping: Mapping | None = None
     note: str = ""
+    median_us: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS or self.unit not in UNITS_US:
