@@ -23,7 +23,9 @@ def test_the_whole_is_reproduced_and_cuts_go_half_way_to_what_segments_say() -> 
     fitted_us, fitted = calibrate(kernel_us, cost, segments, cuts=cuts(4), model_bytes=(0, 0), overhead=1.0)
     assert fitted.call_us == pytest.approx((10.0 * 20.0) ** 0.5)
     assert fitted_us.sum() + fitted.call_us == pytest.approx(130.0)
-    assert fitted_us[:2].sum() / fitted_us[2:].sum() == pytest.approx((50.0 - fitted.call_us) / (100.0 - fitted.call_us))
+    assert fitted_us[:2].sum() / fitted_us[2:].sum() == pytest.approx(
+        (50.0 - fitted.call_us) / (100.0 - fitted.call_us)
+    )
 
 
 def test_without_segments_only_the_overhead_changes() -> None:
