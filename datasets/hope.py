@@ -53,7 +53,8 @@ def import_hope(ops: str | Path, transfers: str | Path, folder: str | Path) -> H
         folder: where the folders go.
 
     Raises:
-        InputError: a table that cannot be read, lacks columns or is in another unit, or no device is in both.
+        InputError: a table that cannot be read, lacks columns, is in another unit or has no number where one is needed,
+            or no device is in both.
     """
     wanted = ("engine", "model", "device", "op_name", "graph_index", "preds", "out_shape", *PROCESSORS.values())
     table = _read(Path(ops), wanted)
@@ -74,7 +75,10 @@ def import_hope(ops: str | Path, transfers: str | Path, folder: str | Path) -> H
         target.mkdir(parents=True, exist_ok=True)
         written = []
         for model, part in rows.groupby("model"):
-            found, count = _kernels(str(model), part)
+            try:
+                found, count = _kernels(str(model), part)
+            except (ValueError, TypeError, OverflowError) as error:
+                raise InputError(f"{ops}: {model} on {device} has a cell that is no number: {error}") from error
             written += found
             guessed += count
         kernels += len(written)

@@ -17,12 +17,13 @@ import numpy.typing as npt
 from autotune.core import FailureKind, Lane, Notes
 from autotune.core.codec import decode
 from autotune.datasets import rows
-from autotune.datasets.plausible import ABSURD_US, processor_problem, unit_problem
+from autotune.datasets.plausible import ABSURD_US, processor_problem, rate_problem, unit_problem
 from autotune.errors import StoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+MULTIPLYING = ("convolution", "matmul", "attention")
 NO_SAMPLES = "a measurement needs positive samples"
 
 
@@ -88,7 +89,8 @@ def check_rows(table: pa.Table, place: str) -> Incoming:
     Raises:
         StoreError: a column is of another type, or the times are in another unit.
     """
-    kernels = _texts(table, "kernel", _kernel)
+    flops: dict[str, float] = {}
+    kernels = _texts(table, "kernel", lambda text: _kernel(text, flops))
     checks = {
         "kernel": kernels,
         "lane": _texts(table, "lane", canonical_lane),
@@ -125,6 +127,9 @@ def check_rows(table: pa.Table, place: str) -> Incoming:
         return f"load_s {load_s[row]} and peak_bytes {peak_bytes[row]} are numbers from 0"
 
     wanted = np.flatnonzero(~unusable)
+    measured = wanted[~failed[wanted]]
+    work = np.array([flops.get(text, 0.0) for text in kernels.good])[kernels.codes[measured]]
+    _check_rates(checks["lane"], measured, work, samples, place)
     identity = checks["identity"]
     devices = [rows.identity_of(text).device if text else "" for text in identity.good]
 
@@ -186,6 +191,13 @@ class _Samples:
         """The row's samples."""
         return self.values[self.ends[row] : self.ends[row + 1]]
 
+    def means(self) -> npt.NDArray[np.float64]:
+        """[N] mean of each row's positive samples of less than an hour, over all of its samples; 0 without any."""
+        sound = np.where((self.values > 0) & (self.values < ABSURD_US), self.values, 0.0)
+        until = np.concatenate([[0.0], np.cumsum(sound)])[self.ends]
+        result: npt.NDArray[np.float64] = np.diff(until) / np.maximum(np.diff(self.ends), 1)
+        return result
+
     def packed(self, row: int) -> bytes | None:
         """As the store holds them (`rows.pack_samples`); None for a failure."""
         return None if self.absent[row] else self.own(row).astype("<f8", copy=False).tobytes()
@@ -205,6 +217,27 @@ def _check_unit(samples: _Samples, place: str) -> None:
         raise StoreError(f"{place}: read as microseconds, {problem}; nothing was imported.")
 
 
+def _check_rates(
+    lanes: _Texts, measured: npt.NDArray[np.intp], flops: npt.NDArray[np.float64], samples: _Samples, place: str
+) -> None:
+    """Refuses the file if a lane would be faster than any.
+
+    Args:
+        lanes: of all rows.
+        measured: [m] rows with sound samples.
+        flops: [m] what each of them multiplies.
+        samples: of all rows.
+        place: the file, for messages.
+    """
+    counted = measured[flops > 0]
+    codes, count = lanes.codes[counted], len(lanes.good)
+    by_lane = (np.bincount(codes, weights=own, minlength=count) for own in (flops[flops > 0], samples.means()[counted]))
+    for text, work, spent_us in zip(lanes.good, *by_lane, strict=True):
+        problem = rate_problem(rows.lane_of(text), work, spent_us) if spent_us else ""
+        if problem:
+            raise StoreError(f"{place}: read as microseconds, {problem}; nothing was imported.")
+
+
 def _texts(table: pa.Table, name: str, read: Callable[[str], str]) -> _Texts:
     import pyarrow as pa
 
@@ -222,8 +255,12 @@ def _texts(table: pa.Table, name: str, read: Callable[[str], str]) -> _Texts:
     return _Texts(codes=codes, good=good, reasons=reasons)
 
 
-def _kernel(text: str) -> str:
-    return rows.to_json(rows.kernel_of(text))
+def _kernel(text: str, flops: dict[str, float]) -> str:
+    """The kernel in canonical JSON; puts down what it multiplies, 0 of what a neighbour's kernel may take along."""
+    kernel = rows.kernel_of(text)
+    canonical = rows.to_json(kernel)
+    flops[canonical] = float(kernel.flops) if kernel.family in MULTIPLYING else 0.0
+    return canonical
 
 
 def canonical_lane(text: str) -> str:

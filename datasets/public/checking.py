@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autotune.datasets.plausible import ABSURD_US, unit_problem
+from autotune.datasets.plausible import ABSURD_US, DEVICE_SLACK, TABLE_MEDIAN_US, unit_problem
 from autotune.datasets.public.source import PROCESSORS, UNITS_US, Source
 from autotune.errors import InputError
 
@@ -88,7 +88,14 @@ def check(source: Source, table: pd.DataFrame) -> Checked:
 
 
 def _check_unit(source: Source, kept: pd.DataFrame) -> None:
-    for device, median in kept.groupby("device")["latency_us"].median().items():
-        problem = unit_problem(float(median))
+    low, high = source.median_us or TABLE_MEDIAN_US[source.level]
+    medians = kept.groupby("device")["latency_us"].median()
+    found = {"": (kept["latency_us"].median(), 1.0)} if len(kept) else {}
+    found |= {f" on {device}": (median, DEVICE_SLACK) for device, median in medians.items()}
+    for place, (median, slack) in found.items():
+        problem = unit_problem(float(median), (low / slack, high * slack))
         if problem:
-            raise InputError(f"{source.name} on {device}, read as {source.unit}: {problem}; nothing was imported.")
+            raise InputError(
+                f"{source.name}{place}, read as {source.unit}: {problem}. Nothing was imported; bring its latencies to "
+                f"{source.unit}, in which the source states them, and import it again."
+            )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autotune.datasets.public.operators import Described, Shape, convolution, normalisation, same_pads, simple
-from autotune.datasets.public.source import Mapping, Source, families_of, joined, whole
+from autotune.datasets.public.source import CellError, Mapping, Source, families_of, joined, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,20 +68,24 @@ LOST = (
 )
 
 
-def _shapes(text: object) -> tuple[Shape, ...]:
-    """Shapes of `1,64,35,35;1,64,35,35`; a 0 stands for a dimension that is not there."""
-    cells = [part.split(",") for part in str(text).split(";") if part.strip()] if isinstance(text, str) else []
-    return tuple(tuple(int(dim) for dim in cell if dim.strip().isdigit() and int(dim) > 0) for cell in cells)
+def _shapes(row: dict[str, Any], column: str) -> tuple[Shape, ...]:
+    """Shapes of `1,64,35,35;1,64,35,35`; a 0 stands for a dimension that is not there. CellError where it is none."""
+    text = row[column]
+    cells = [part.split(",") for part in text.split(";") if part.strip()] if isinstance(text, str) else []
+    try:
+        return tuple(tuple(int(dim) for dim in cell if dim.strip() and int(dim) > 0) for cell in cells)
+    except ValueError as error:
+        raise CellError(column, text, "no shapes such as 1,64,35,35;1,64,35,35") from error
 
 
 def _described(row: dict[str, Any]) -> Described | str:
     """The operator of a row, or why the columns do not say which it is."""
-    kind, inputs, outputs = str(row["op_type"]), _shapes(row.get("in_shapes")), _shapes(row.get("out_shape"))
+    kind, inputs, outputs = str(row["op_type"]), _shapes(row, "in_shapes"), _shapes(row, "out_shape")
     if not inputs or not outputs or not all((*inputs, *outputs)):
         return "no shapes"
     x, y = inputs[0], outputs[0]
     if kind in ("Convolution", "ConvolutionDepthwise"):
-        return _convolution(x, y, whole(row["kh"]), whole(row["kw"]), depthwise=kind == "ConvolutionDepthwise")
+        return _convolution(x, y, whole(row, "kh"), whole(row, "kw"), depthwise=kind == "ConvolutionDepthwise")
     if kind == "ReLU":
         return simple("Relu", x, output=y)
     if kind == "Softmax":
@@ -127,7 +131,7 @@ OPERATORS = Source(
     origin=ORIGIN,
     licence="none stated",
     unit="us",
-    columns=("engine", "model", "device", "op_index", "op_name", "op_type"),
+    columns=("engine", "model", "device", "op_index", "op_name", "op_type", "in_shapes", "out_shape", "kh", "kw"),
     key=("engine", "model", "device", "op_index"),
     latencies=_latencies,
     model="model",

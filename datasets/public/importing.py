@@ -56,7 +56,7 @@ class PublicReport:
         rows: of the table.
         latencies: imported.
         empty: cells that hold nothing.
-        refused: cells that were not imported.
+        refused: cells that were not imported, and those that keep a row from becoming profile records.
         recorded: what became profile records; None for whole models.
     """
 
@@ -106,7 +106,8 @@ def import_public(path: str | Path, home: Path, *, name: str = "", time: str | N
         checked.latencies.to_parquet(draft / FILES[1], compression="zstd")
         time = time or datetime.now(UTC).isoformat(timespec="seconds")
         recorded = write_records(chosen, table, checked.latencies, draft, time=time) if chosen.mapping else None
-        card = _card(chosen, table, checked, draft, time)
+        refused = sorted((*checked.refused, *(recorded.refused if recorded else ())), key=lambda cell: cell.row)
+        card = _card(chosen, table, checked, refused, draft, time)
         if recorded is not None:
             card["profile_records"] = recorded.card()
         (draft / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
@@ -121,7 +122,7 @@ def import_public(path: str | Path, home: Path, *, name: str = "", time: str | N
         rows=len(table),
         latencies=len(checked.latencies),
         empty=checked.empty,
-        refused=checked.refused,
+        refused=tuple(refused),
         recorded=recorded,
     )
 
@@ -145,7 +146,7 @@ def read_table(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        return pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
+        return pd.read_csv(path, low_memory=False) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
     except (OSError, ValueError) as error:
@@ -264,7 +265,9 @@ def _described(chosen: Source, table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**extra)
 
 
-def _card(chosen: Source, table: pd.DataFrame, checked: Checked, folder: Path, time: str) -> dict[str, Any]:
+def _card(
+    chosen: Source, table: pd.DataFrame, checked: Checked, refused: list[RefusedCell], folder: Path, time: str
+) -> dict[str, Any]:
     latencies = checked.latencies
     counted = latencies.groupby(["device", "processor"])["row"].size().reset_index(name="n")
     devices = zip(counted["device"], counted["processor"], counted["n"], strict=True)
@@ -282,8 +285,8 @@ def _card(chosen: Source, table: pd.DataFrame, checked: Checked, folder: Path, t
         "models": int(table[chosen.model].nunique()),
         "latencies": len(latencies),
         "empty": checked.empty,
-        "refused": len(checked.refused),
-        "refused_cells": [asdict(cell) for cell in checked.refused[:_SHOWN]],
+        "refused": len(refused),
+        "refused_cells": [asdict(cell) for cell in refused[:_SHOWN]],
         "devices": [{"device": d, "processor": p, "latencies": int(n)} for d, p, n in devices],
         "files": {file: _sha256(folder / file) for file in FILES},
     }

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from autotune.core import Identity, Kernel, Lane, Measurement, Notes, Precision, ProfileRecord, Protocol
 from autotune.core.lane import Concurrency
+from autotune.datasets.public.checking import RefusedCell
 from autotune.datasets.public.operators import built
-from autotune.datasets.public.source import Mapping, Source
+from autotune.datasets.public.source import CellError, Mapping, Source
 from autotune.datasets.store import Store
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Recorded:
         kernels: distinct ones.
         devices: name in the table -> (identifier in the records, records).
         left_out: why rows are not among them -> how many rows.
+        refused: rows whose operator cannot be read: the cell that is wrong.
         lost: what the records do not hold, or what was taken for granted.
     """
 
@@ -38,6 +40,7 @@ class Recorded:
     kernels: int
     devices: dict[str, tuple[str, int]]
     left_out: dict[str, int]
+    refused: tuple[RefusedCell, ...]
     lost: tuple[str, ...]
 
     def card(self) -> dict[str, Any]:
@@ -72,9 +75,12 @@ def write_records(source: Source, table: pd.DataFrame, latencies: pd.DataFrame, 
     cells = table.to_dict("records")
     kernels: dict[int, Kernel] = {}
     left_out: Counter[str] = Counter()
+    refused: list[RefusedCell] = []
     for row in sorted(set(latencies["row"].tolist())):
-        found = _kernel(mapping, cells[row])
-        if isinstance(found, str):
+        found = _kernel(mapping, cells[row], row)
+        if isinstance(found, RefusedCell):
+            refused.append(found)
+        elif isinstance(found, str):
             left_out[found] += 1
         else:
             kernels[row] = found
@@ -102,13 +108,17 @@ def write_records(source: Source, table: pd.DataFrame, latencies: pd.DataFrame, 
         kernels=len(set(signatures.values())),
         devices={name: (own, counted[own]) for name, own in devices.items()},
         left_out=dict(left_out.most_common()),
+        refused=tuple(refused),
         lost=mapping.lost,
     )
 
 
-def _kernel(mapping: Mapping, row: dict[Hashable, Any]) -> Kernel | str:
-    """The kernel of a row, or why there is none."""
-    described = mapping.describe({str(name): value for name, value in row.items()})
+def _kernel(mapping: Mapping, cells: dict[Hashable, Any], row: int) -> Kernel | str | RefusedCell:
+    """The kernel of a row, why its operator is none, or the cell that cannot be read."""
+    try:
+        described = mapping.describe({str(name): value for name, value in cells.items()})
+    except CellError as error:
+        return RefusedCell(row=row, column=error.column, reason=str(error))
     if isinstance(described, str):
         return described
     try:

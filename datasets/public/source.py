@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from collections.abc import Mapping as Mapped
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 LEVELS = ("kernel", "model", "transfer")
 UNITS_US = {"us": 1.0, "ms": 1e3, "s": 1e6}
 PROCESSORS = ("cpu", "gpu", "npu", "accelerator")
+LARGEST = 2**31 - 1
+"""No size of an operator is beyond."""
 LATENCIES = ("row", "column", "device", "processor", "setting", "precision", "latency")
 """Columns of what `Source.latencies` gives: `row` counts the table's rows from 0, `column` is where the value stood,
 `setting` says threads, cores or batch where the table does, `latency` is in the table's unit."""
@@ -56,6 +60,7 @@ class Source:
         family: table -> [n] one of the project's kernel families; None for whole models.
         mapping: how its rows become profile records; None for whole models.
         note: what a user must know.
+        median_us: least and greatest that the median of all latencies can be; None: what the level asks for.
     """
 
     name: str
@@ -70,6 +75,7 @@ class Source:
     family: Callable[[pd.DataFrame], np.ndarray] | None = None
     mapping: Mapping | None = None
     note: str = ""
+    median_us: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS or self.unit not in UNITS_US:
@@ -113,7 +119,48 @@ def families_of(kinds: pd.Series, names: tuple[tuple[str, str], ...]) -> np.ndar
     return kinds.fillna("").astype(str).map(found).to_numpy(dtype=str)
 
 
-def whole(value: object) -> int:
-    """A count from a cell; 0 where it is empty or no whole number above 0."""
-    number = float(value) if isinstance(value, (int, float, np.integer, np.floating)) else 0.0
-    return int(number) if number >= 1 and number.is_integer() else 0
+class CellError(ValueError):
+    """A cell of a row that describes what was measured cannot be read; its column, and what stands there."""
+
+    def __init__(self, column: str, value: object, reason: str) -> None:
+        super().__init__(f"{value!r}: {reason}")
+        self.column = column
+
+
+def number(row: Mapped[str, Any], column: str) -> float:
+    """A number from a cell, NaN where it is empty.
+
+    Raises:
+        CellError: something else stands there.
+    """
+    value = row[column]
+    try:
+        return float("nan") if value is None else float(value)
+    except (TypeError, ValueError) as error:
+        raise CellError(column, value, "no number") from error
+
+
+def whole(row: Mapped[str, Any], column: str) -> int:
+    """A count from a cell; 0 where it is empty or no whole number above 0.
+
+    Raises:
+        CellError: no number, or larger than any size.
+    """
+    found = number(row, column)
+    if found > LARGEST:
+        raise CellError(column, row[column], "larger than any size")
+    return int(found) if found >= 1 and found.is_integer() else 0
+
+
+def padding(row: Mapped[str, Any], column: str) -> int | None:
+    """Rows or columns that are padded at one end; None where the cell is empty.
+
+    Raises:
+        CellError: no whole number from 0.
+    """
+    found = number(row, column)
+    if math.isnan(found):
+        return None
+    if not 0 <= found <= LARGEST or not found.is_integer():
+        raise CellError(column, row[column], "a padding is a whole number from 0")
+    return int(found)

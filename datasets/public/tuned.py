@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autotune.datasets.public.operators import Described, convolution, dense
-from autotune.datasets.public.source import Mapping, Source, families_of, whole
+from autotune.datasets.public.source import Mapping, Source, families_of, padding, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,14 +72,14 @@ def _described(row: dict[str, Any]) -> Described | str:
         return f"{dtype}: no precision of a lane"
     if task.startswith("dense") and len(x) == len(w) == 2:
         return dense(x[0], x[1], w[0], bias=False, dtype=dtype)
-    stride, dilation = whole(row["stride"]), whole(row["dilation"])
+    stride, dilation, pad = whole(row, "stride"), whole(row, "dilation"), padding(row, "pad")
     if not task.startswith(("conv2d_nchw", "conv2d_NCHW", "depthwise_conv2d")) or len(x) != 4 or len(w) != 4:
         return f"{task}: its attributes are not in the table"
-    if not stride or not dilation or not float(row["pad"]) >= 0:
+    if not stride or not dilation or pad is None:
         return "stride, padding or dilation are missing"
     groups = x[1] if task.startswith("depthwise") else 1
     weights = (w[0] * w[1], 1, *w[2:]) if groups > 1 else w
-    pads = (int(row["pad"]),) * 4
+    pads = (pad,) * 4
     return convolution(x, weights, stride=stride, pads=pads, groups=groups, dilation=dilation, bias=False, dtype=dtype)
 
 
@@ -105,10 +105,13 @@ TOPHUB = Source(
     origin="T. Chen et al., NeurIPS 2018; github.com/tlc-pack/tophub",
     licence="none stated",
     unit="us",
-    columns=("file", "device", "kind", "task", "dtype", "in_shape", "w_shape", "lat_us", "depthwise"),
+    columns=(
+        "file", "device", "kind", "task", "dtype", "in_shape", "w_shape", "stride", "pad", "dilation", "lat_us",
+        "depthwise",
+    ),
     key=("file", "device", "kind", "task", "dtype", "in_shape", "w_shape", "stride", "pad", "dilation"),
     latencies=_tuned,
     model="file",
     mapping=Mapping(describe=_described, engine=lambda _: "tvm", lost=LOST, lane=_lane),
     family=lambda table: families_of(table["task"].where(~table["depthwise"].astype(bool), "depthwise"), KINDS),
-)
+)  # fmt: skip

@@ -15,7 +15,7 @@ from autotune.datasets.public.operators import (
     same_pads,
     simple,
 )
-from autotune.datasets.public.source import Mapping, Source, cells, families_of, joined, whole
+from autotune.datasets.public.source import Mapping, Source, cells, families_of, joined, padding, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,9 +65,9 @@ LOST = (
 def _described(row: dict[str, Any]) -> Described | str:
     """The operator of a row, or why the columns do not say which it is."""
     op = str(row["op"]).removeprefix("aten::").removeprefix("vulkan_prepack::")
-    size, channels = whole(row["in_hw"]), whole(row["in_c"])
-    out, out_c = whole(row["out_hw"]), whole(row["out_c"])
-    window, stride, groups = whole(row["kernel"]), whole(row["stride"]), whole(row["groups"])
+    size, channels = whole(row, "in_hw"), whole(row, "in_c")
+    out, out_c = whole(row, "out_hw"), whole(row, "out_c")
+    window, stride, groups = whole(row, "kernel"), whole(row, "stride"), whole(row, "groups")
     x = (1, channels, size, size)
     if op in ("fully_connected", "run_linear_context"):
         return dense(1, channels, out_c) if channels and out_c else "a size is missing"
@@ -95,10 +95,8 @@ def _described(row: dict[str, Any]) -> Described | str:
 
 
 def _pads(row: dict[str, Any], size: int, out: int, window: int, stride: int) -> tuple[int, int]:
-    given = row.get("padding")
-    if given is None or given != given:
-        return same_pads(size, out, window=window, stride=stride)
-    return int(given), int(given)
+    given = padding(row, "padding") if "padding" in row else None
+    return same_pads(size, out, window=window, stride=stride) if given is None else (given, given)
 
 
 POOLS = {

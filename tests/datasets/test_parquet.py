@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from autotune.core import Lane
 from autotune.datasets import Store, export_parquet, import_parquet
 from autotune.datasets.parquet import is_export
 from autotune.errors import SchemaVersionError, StoreError
@@ -142,6 +144,31 @@ def test_a_row_that_stands_twice_in_a_file_is_added_once(exported: Path, empty: 
         assert (report.added, report.known, report.refused) == (4, 1, ())
 
 
+@pytest.mark.parametrize("lane", ["cpu/f32/t2", "webgpu:gpu/f16"])
+def test_latencies_that_no_processor_reaches_are_another_unit(
+    lane: str, made: ModuleType, tmp_path: Path, empty: Store
+) -> None:
+    fastest_us = 1e9 / {"cpu": 2e13, "webgpu:gpu": 1e15}[lane.partition("/")[0]] * 1e6
+    kernels = [replace(made.kernel(8 * n), family="convolution", flops=10**9) for n in (1, 2, 3)]
+    activation = replace(made.kernel(80), flops=10**9)
+    fused = replace(made.record(80, Lane.parse(lane)), kernel=activation, result=made.measurement(0.05))
+
+    def written(factor: float) -> Path:
+        records = [
+            replace(fused, kernel=kernel, result=made.measurement(share * factor * fastest_us))
+            for kernel, share in zip(kernels, (0.1, 0.9, 2.0), strict=True)
+        ]
+        with Store(f"sqlite:///{tmp_path / f'{factor}.db'}") as one:
+            one.add([*records, fused])
+            export_parquet(one, tmp_path / f"{factor}.parquet", time=TIME)
+        return tmp_path / f"{factor}.parquet"
+
+    with empty:
+        assert import_parquet(empty, written(1.01)).added == 4  # one kernel alone is ten times too fast: marginal
+        with pytest.raises(StoreError, match=rf"{lane} would compute .* FLOP/s, .* unit; nothing was imported"):
+            import_parquet(empty, written(0.99))
+
+
 def test_a_file_in_another_unit_imports_nothing(exported: Path, empty: Store) -> None:
     table = pq.read_table(exported)
     rows = [
@@ -150,7 +177,7 @@ def test_a_file_in_another_unit_imports_nothing(exported: Path, empty: Store) ->
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), exported)
     with (
         empty,
-        pytest.raises(StoreError, match=r"the median would be [\d.]+e-06 µs: .* another unit; nothing was imported"),
+        pytest.raises(StoreError, match=r"the median would be [\d.]+e-06 µs, .* another unit; nothing was imported"),
     ):
         import_parquet(empty, exported)
     card = exported.with_suffix(".card.json")

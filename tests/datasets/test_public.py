@@ -79,11 +79,38 @@ def test_words_and_doubles_are_refused_and_counted() -> None:
     assert len(checked.latencies) + len(checked.refused) + checked.empty == 8
 
 
+def test_parts_of_a_sum_are_numbers_before_they_are_added() -> None:
+    parts = {"enc_ms_mean": ["12.5", "12.5", None, "soon", "20", "3"], "dec_ms_mean": ["7", "-7", "7", "9", "30", "x"]}
+    table = pd.DataFrame(parts).assign(
+        task="wmt", device="cpu", encoder_embed_dim=range(6), decoder_layer_num=[1, 2, 3, 4, 5, 6]
+    )
+    checked = check(source("hat_transformer_latency"), table)
+    assert checked.latencies["latency_us"].tolist() == [19500, 50000]
+    assert checked.empty == 1
+    assert [str(cell) for cell in checked.refused] == [
+        "row 1, dec_ms_mean: '-7': a latency is more than 0",
+        "row 3, enc_ms_mean: 'soon': no number",
+        "row 5, dec_ms_mean: 'x': no number",
+    ]
+
+
+def test_one_text_among_the_parts_of_a_sum_is_refused() -> None:
+    table = pd.DataFrame(
+        {
+            "task": "wmt", "device": "cpu", "encoder_embed_dim": [1, 2], "decoder_layer_num": 1,
+            "enc_ms_mean": [10.0, 20.0], "dec_ms_mean": ["40", "n/a"],
+        }
+    )  # fmt: skip
+    checked = check(source("hat_transformer_latency"), table)
+    assert checked.latencies["latency_us"].tolist() == [50000]
+    assert [str(cell) for cell in checked.refused] == ["row 1, dec_ms_mean: 'n/a': no number"]
+
+
 def test_an_unknown_processor_is_refused() -> None:
     table = pd.DataFrame(
         {
             "framework": "tflite", "model": ["a", "b"], "device": "red", "processor": ["gpu", "abacus"], "cores": "x",
-            "precision": "float", "lat_us_mean": [10.0, 10.0],
+            "precision": "float", "lat_us_mean": [1e4, 1e4],
         }
     )  # fmt: skip
     (refused,) = check(source("usc_mobile_e2e"), table).refused
@@ -94,7 +121,7 @@ def test_another_unit_or_a_missing_column_imports_nothing(table: Path, tmp_path:
     import_public(table, tmp_path)
     before = load_public(tmp_path, "usc_mobile_gpu_ops")[1]
     operators(lat_us_red=[1e-5, 2e-5, 3e-5, 4e-5]).to_parquet(table)
-    with pytest.raises(InputError, match="on red, read as us: the median would be"):
+    with pytest.raises(InputError, match=r"read as us: the median would be 4e-05 µs, 3 to 7e\+04 µs are plausible"):
         import_public(table, tmp_path)
     operators().drop(columns="stride").to_parquet(table)
     with pytest.raises(InputError, match="lacks the columns stride"):
@@ -104,6 +131,47 @@ def test_another_unit_or_a_missing_column_imports_nothing(table: Path, tmp_path:
         import_public(table, tmp_path)
     assert load_public(tmp_path, "usc_mobile_gpu_ops")[1].equals(before)
     assert [path.name for path in folder_of(tmp_path, "x").parent.iterdir()] == ["usc_mobile_gpu_ops"]
+
+
+def models(unit_us: float, median_us: float, **columns: object) -> pd.DataFrame:
+    """Latencies around a median, in another unit."""
+    latency = [median_us / unit_us * factor for factor in (0.1, 1.0, 1.0, 20.0)]
+    return pd.DataFrame({name: latency if value is ... else value for name, value in columns.items()})
+
+
+MEDIANS = {
+    "usc_mobile_gpu_ops": operators(lat_us_red=[1.0, 105.0, 105.0, 9e3], lat_us_blue=None),
+    "usc_mobile_e2e": models(
+        1, 125e3, framework="tflite", model=list("abcd"), device="red", processor="gpu", cores="x", precision="float",
+        lat_us_mean=...,
+    ),
+    "nb201_latency": models(1e3, 11e3, arch_index=range(4), arch_str=list("abcd"), help_ms_titan_1=...),
+    "hat_transformer_latency": models(
+        1e3, 221e3, task="wmt", device="pi", encoder_embed_dim=range(4), decoder_layer_num=range(4), enc_ms_mean=...,
+        dec_ms_mean=1e-3,
+    ),
+    "qaihub_npu_latency": models(
+        1e3, 6.2e3, model=list("abcd"), component="", precision="int8", device="s24", runtime="onnx", latency_ms=...,
+        primary_compute_unit="NPU",
+    ),
+}  # fmt: skip
+"""Tables with the medians of the published ones."""
+
+
+@pytest.mark.parametrize("name", MEDIANS)
+def test_a_thousandth_and_a_thousand_times_the_published_latencies_are_another_unit(name: str) -> None:
+    table, one = MEDIANS[name], source(name)
+    assert len(check(one, table).latencies) == 4
+    times = [column for column in table.columns if table[column].dtype == float]
+    for factor in (1e-3, 1e3):
+        with pytest.raises(InputError, match=rf"{name}, read as {one.unit}: .*it is in another unit.*bring its latenc"):
+            check(one, table.assign(**{column: table[column] * factor for column in times}))
+
+
+def test_one_device_in_another_unit_imports_nothing() -> None:
+    red, blue = [1e-3, 2e-3, 3e-3, 4e-3], [5.0, 6.0, 7.0, 8.0]
+    with pytest.raises(InputError, match=r"on red, read as us: the median would be 0\.0025 µs, 0\.1 to"):
+        check(source("usc_mobile_gpu_ops"), operators(lat_us_red=red, lat_us_blue=blue, lat_us_green=blue))
 
 
 def test_an_import_that_fails_or_is_interrupted_leaves_the_earlier_one(

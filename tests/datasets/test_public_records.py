@@ -57,6 +57,25 @@ NOT_USC = [
 ]
 
 
+GOOD: dict[str, dict[str, object]] = {
+    "usc_mobile_gpu_ops": {
+        str(column): value for column, value in usc([CONV | {"in_hw": 7, "stride": 1, "padding": 1}]).iloc[0].items()
+    },
+    "tophub_autotvm_tuned": {
+        "file": "f", "device": "mali", "kind": "gpu", "dtype": "float32", "task": "conv2d_nchw_spatial_pack.mali",
+        "in_shape": "[1, 8, 14, 14]", "w_shape": "[16, 8, 3, 3]", "stride": 1.0, "pad": 1.0, "dilation": 1.0,
+        "lat_us": 5.0, "depthwise": False,
+    },
+    "hope_ops": {
+        "engine": "mnn", "model": "m", "device": "phone", "op_index": 0, "op_name": "x", "op_type": "Convolution",
+        "in_shapes": "1,8,4,4", "out_shape": "1,8,4,4", "kh": 3.0, "kw": 3.0, "cpu_big4_us": 10.0, "gpu_us": 20.0,
+    },
+}  # fmt: skip
+"""A row of each table of operators."""
+ROW = {"usc_mobile_gpu_ops": "op_index", "tophub_autotvm_tuned": "file", "hope_ops": "op_index"}
+"""A column of its key."""
+
+
 def imported(table: pd.DataFrame, name: str, home: Path) -> Path:
     table.to_parquet(home / f"{name}.parquet")
     import_public(home / f"{name}.parquet", home, time=TIME)
@@ -199,9 +218,7 @@ def test_hope_gives_lanes_by_cluster_and_threads(tmp_path: Path) -> None:
 
 
 def test_tuned_operators_keep_precision_and_algorithm(tmp_path: Path) -> None:
-    base = {"file": "f", "device": "mali", "kind": "gpu", "dtype": "float32", "task": "conv2d_nchw_spatial_pack.mali",
-            "in_shape": "[1, 8, 14, 14]", "w_shape": "[16, 8, 3, 3]", "stride": 1.0, "pad": 1.0, "dilation": 1.0,
-            "lat_us": 5.0, "depthwise": False}  # fmt: skip
+    base = GOOD["tophub_autotvm_tuned"]
     rows = [
         base,
         base | {"task": "conv2d_nchw_winograd.mali"},
@@ -223,6 +240,49 @@ def test_tuned_operators_keep_precision_and_algorithm(tmp_path: Path) -> None:
     left = read_card(home, "tophub_autotvm_tuned")["profile_records"]["left_out_rows"]
     assert left["int8: no precision of a lane"] == 1
     assert any("shapes do not fit together" in reason for reason in left)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "column", "says"),
+    [
+        ("usc_mobile_gpu_ops", {"padding": "same"}, "padding", "'same': no number"),
+        ("usc_mobile_gpu_ops", {"padding": "-1"}, "padding", "-1: a padding is a whole number from 0"),
+        ("usc_mobile_gpu_ops", {"stride": "two"}, "stride", "'two': no number"),
+        ("tophub_autotvm_tuned", {"pad": "valid"}, "pad", "'valid': no number"),
+        ("tophub_autotvm_tuned", {"pad": "inf"}, "pad", "inf: a padding is"),
+        ("tophub_autotvm_tuned", {"stride": "inf"}, "stride", "inf: larger than any size"),
+        ("tophub_autotvm_tuned", {"dilation": "none?"}, "dilation", "'none?': no number"),
+        ("hope_ops", {"kw": "x"}, "kw", "'x': no number"),
+        ("hope_ops", {"in_shapes": "1,6x,4,4"}, "in_shapes", "'1,6x,4,4': no shapes such as"),
+        ("usc_mobile_gpu_ops", {"in_c": "1e30"}, "in_c", "larger than any size"),
+    ],
+)
+def test_a_row_whose_operator_cannot_be_read_is_refused_with_its_place(
+    name: str, wrong: dict[str, str], column: str, says: str, tmp_path: Path
+) -> None:
+    good = GOOD[name]
+    table = pd.DataFrame([good, good | wrong, good]).assign(**{ROW[name]: [0, 1, 2]})
+    table.astype(dict.fromkeys(wrong, str)).to_csv(tmp_path / f"{name}.csv", index=False)
+    report = import_public(tmp_path / f"{name}.csv", tmp_path, time=TIME)
+    (refused,) = report.refused
+    assert (refused.row, refused.column) == (1, column)
+    assert says in refused.reason
+    card = read_card(tmp_path, name)
+    assert card["refused_cells"] == [{"row": 1, "column": column, "reason": refused.reason}]
+    with records_of(tmp_path, name) as store:
+        assert store.counts()["profiles"] == 2 * card["latencies"] // 3
+    assert verify(tmp_path, name) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [("hope_ops", "kh"), ("hope_ops", "in_shapes"), ("tophub_autotvm_tuned", "pad"), ("tophub_autotvm_tuned", "stride"),
+     ("tophub_autotvm_tuned", "dilation")],
+)  # fmt: skip
+def test_columns_that_make_operators_are_demanded(name: str, column: str, tmp_path: Path) -> None:
+    pd.DataFrame([GOOD[name]]).drop(columns=column).to_parquet(tmp_path / f"{name}.parquet")
+    with pytest.raises(InputError, match=f"{name} lacks the columns {column}"):
+        import_public(tmp_path / f"{name}.parquet", tmp_path)
 
 
 def test_whole_models_are_a_table_and_no_records(tmp_path: Path) -> None:

@@ -138,3 +138,7 @@ def test_hopes_tables_become_recorded_devices(tmp_path: Path) -> None:
         import_hope(tmp_path / "ops.parquet", tmp_path / "copies.parquet", tmp_path / "devices")
     with pytest.raises(InputError, match="lacks the columns"):
         import_hope(tmp_path / "copies.parquet", tmp_path / "copies.parquet", tmp_path / "devices")
+    ops.assign(out_shape="1,8x,4,4").to_parquet(tmp_path / "ops.parquet")
+    copies.assign(device="phone").to_parquet(tmp_path / "copies.parquet")
+    with pytest.raises(InputError, match=r"net on phone has a cell that is no number: .*'8x'"):
+        import_hope(tmp_path / "ops.parquet", tmp_path / "copies.parquet", tmp_path / "devices")
