@@ -1,4 +1,4 @@
-"""Predictors on latencies that others measured: simple baseline and what is reached, beside the target, per task.
+"""Predictors on latencies that others measured: published and computed baseline, what is reached, target, per task.
 
 python benchmarks/latency_data.py --data FOLDER [--json] [--tasks NAME,...] [--write]
 
@@ -15,7 +15,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,15 @@ import latency_hope
 import latency_nb201
 import latency_usc
 from common import RESULTS, write
-from latency_task import Outcome, say
+from latency_task import Outcome, say, with_published
 
 TASKS: dict[str, tuple[tuple[str, ...], Callable[[Path], Iterator[Outcome]]]] = {
     "usc_operators": ((latency_usc.OPERATORS,), latency_usc.operators),
     "usc_models": ((latency_usc.OPERATORS, latency_usc.MODELS), latency_usc.models),
     "usc_new_gpu": ((latency_usc.OPERATORS,), latency_usc.new_gpu),
     "hope_operators": ((latency_hope.OPERATORS,), latency_hope.operators),
-    "nb201": ((latency_nb201.TABLE,), latency_nb201.devices),
+    "nb201": ((latency_nb201.NB201.table,), latency_nb201.nb201),
+    "fbnet": ((latency_nb201.FBNET.table,), latency_nb201.fbnet),
 }
 """Name -> the tables it needs, and what yields its rows."""
 
@@ -57,7 +57,7 @@ def run(folder: Path, wanted: list[str]) -> list[dict[str, Any]]:
             "seconds": round(time.perf_counter() - started, 1),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        rows += [asdict(outcome) | said for outcome in outcomes]
+        rows += [outcome.row() | said for outcome in outcomes]
     return rows
 
 
@@ -65,7 +65,7 @@ def merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows, and those of tasks that did not run from the file that is there."""
     path, ran = RESULTS / "latency_data.json", {row["part"] for row in rows}
     older = json.loads(path.read_text())["results"] if path.is_file() else []
-    kept = [row for row in older if row.get("part") in TASKS and row["part"] not in ran]
+    kept = [with_published(row) for row in older if row.get("part") in TASKS and row["part"] not in ran]
     order = list(TASKS)
     return sorted(kept + rows, key=lambda row: order.index(row["part"]))
 
@@ -74,15 +74,16 @@ def line(row: dict[str, Any]) -> str:
     """A row for people."""
 
     def cell(values: dict[str, float]) -> str:
-        return " / ".join(f"{value:.4g}" for value in values.values())
+        return " / ".join(f"{value:.4g}" for value in values.values()) or "–"
 
     met = all(
         row["reached"][name] <= aim if name in ("mape", "over_oracle") else row["reached"][name] >= aim
         for name, aim in row["target"].items()
     )
+    verdict = ("yes" if met else "no") if row["target"] else "–"
     metric = " / ".join(row["reached"])
-    cells = (row["task"], metric, cell(row["baseline"]), cell(row["reached"]), cell(row["target"]))
-    return "| " + " | ".join((*cells, "yes" if met else "no", str(row["n"]), str(row["folds"]))) + " |"
+    cells = (row["task"], metric, *(cell(row[name]) for name in ("published", "baseline", "reached", "target")))
+    return "| " + " | ".join((*cells, verdict, str(row["n"]), str(row["folds"]))) + " |"
 
 
 def main() -> int:
@@ -106,7 +107,9 @@ def main() -> int:
     if flags.json:
         print(json.dumps({"schema_version": 1, "tasks": rows}, indent=1))
     else:
-        print("| task | metric | simple | reached | target | met | n | left out in turn |\n|" + "---|" * 8)
+        print(
+            "| task | metric | published | baseline | reached | target | met | n | left out in turn |\n|" + "---|" * 9
+        )
         print("\n".join(line(row) for row in rows))
     if flags.write:
         say(str(write("latency_data", merged(rows))))
