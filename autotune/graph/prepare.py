@@ -16,6 +16,7 @@ from autotune.core import one_line
 from autotune.errors import ModelFileError, UnsupportedModelError
 from autotune.graph.dims import fix_dimensions, model_inputs
 from autotune.graph.files import bring_external, read_structure, subgraphs
+from autotune.graph.pools import settle_pools
 
 MODEL_FILE = "model.onnx"
 WEIGHTS_FILE = "weights.bin"
@@ -95,7 +96,8 @@ def _prepared(source: Path, work: Path) -> onnx.ModelProto:
             weights.replace(work / WEIGHTS_FILE)
     _name_nodes(prepared)
     _rename_invented(prepared)
-    return _infer(prepared)
+    inferred = _infer(prepared)
+    return _infer_anew(inferred) if settle_pools(inferred) else inferred
 
 
 def _loads(path: Path) -> bool:
@@ -165,6 +167,21 @@ def _infer(model: onnx.ModelProto) -> onnx.ModelProto:
             return onnx.shape_inference.infer_shapes(model, check_type=False, strict_mode=False, data_prop=True)
         except Exception:  # noqa: BLE001 - inference is a help; what it does not know stays unknown
             return model
+
+
+def _infer_anew(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Infers shapes without what was inferred before, which would be believed; outputs keep theirs where it is all."""
+    before = onnx.GraphProto()
+    before.output.extend(model.graph.output)  # copies
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        if output.type.HasField("tensor_type"):
+            output.type.tensor_type.ClearField("shape")
+    inferred = _infer(model)
+    for output, old in zip(inferred.graph.output, before.output, strict=True):
+        if output.type.HasField("tensor_type") and not output.type.tensor_type.HasField("shape"):
+            output.CopyFrom(old)
+    return inferred
 
 
 def _name_nodes(model: onnx.ModelProto) -> None:
