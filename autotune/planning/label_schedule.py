@@ -1,9 +1,10 @@
 """The exact optimum of a small placement by label setting: fast where few tasks are under way at a time.
 
 A label is a partial schedule of a set of tasks that holds all they need: when each processor is free, and when each
-output that is still needed is there on each processor. Of two labels of one set the one that is nowhere earlier is
-dropped (dynamic programming over sets, as Held and Karp, with Pareto fronts as label-setting shortest paths have
-them). Any schedule comes of appending its tasks in the order in which they begin, so that none is missed.
+output that is still needed is there on each processor. Of two labels of one set, with the last task on the same
+processor if it is among them, the one that is nowhere earlier is dropped (dynamic programming over sets, as Held and
+Karp, with Pareto fronts as label-setting shortest paths have them). Any schedule comes of appending its tasks in the
+order in which they begin, so that none is missed.
 """
 
 from __future__ import annotations
@@ -53,23 +54,24 @@ def label_schedules(graph: TaskGraph, *, limit_us: float, until: float) -> dict[
         Ways by processor of the last task, those within the limit; None where it took too long or too many labels.
     """
     sets = _Sets(graph)
-    layer: dict[int, list[_Label]] = {0: [_Label((0.0,) * len(graph.processors), -1, -1, None)]}
+    last = len(graph.names) - 1
+    layer: dict[tuple[int, int], list[_Label]] = {(0, -1): [_Label((0.0,) * len(graph.processors), -1, -1, None)]}
     for step in range(len(graph.names)):
-        following: dict[int, list[_Label]] = {}
-        for mask, labels in layer.items():
+        following: dict[tuple[int, int], list[_Label]] = {}
+        for (mask, end), labels in layer.items():
             for label in labels:
                 for reached, new in sets.grown(mask, label, limit_us * SLACK):
-                    following.setdefault(reached, []).append(new)
-        final = step == len(graph.names) - 1
-        layer = following if final else {mask: _front(labels) for mask, labels in following.items()}
+                    following.setdefault((reached, new.processor if new.task == last else end), []).append(new)
+        final = step == last
+        layer = following if final else {key: _front(labels) for key, labels in following.items()}
         if not final and (sum(map(len, layer.values())) > MOST_LABELS or time.monotonic() > until):
             return None
     best: dict[int, Way] = {}
-    for label in (label for labels in layer.values() for label in labels):
-        path = _path(label)
-        end, us = dict(path)[len(graph.names) - 1], max(label.times[: len(graph.processors)])
-        if end not in best or us < best[end].us:
-            best[end] = Way(us=us, path=path)
+    for (_, end), labels in layer.items():
+        for label in labels:
+            us = max(label.times[: len(graph.processors)])
+            if end not in best or us < best[end].us:
+                best[end] = Way(us=us, path=_path(label))
     return best
 
 
