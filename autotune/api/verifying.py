@@ -85,8 +85,9 @@ def _measure_error(run: Run, knowledge: Knowledge, contender: Contender) -> None
         contender.result = outputs
         return
     contender.error = run.task.error(outputs, run.task.search_samples)
-    if contender.candidate is not None and contender.below_float32:
-        knowledge.errors.verified(contender.candidate, run.task.part_errors(outputs, run.task.search_samples))
+    candidate = contender.candidate
+    if candidate is not None and candidate.is_chain and contender.below_float32:  # else kernels overlap or are parts
+        knowledge.errors.verified(candidate, run.task.part_errors(outputs, run.task.search_samples))
 
 
 def _tell(run: Run, contender: Contender) -> None:

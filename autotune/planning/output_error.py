@@ -13,7 +13,9 @@ COMPUTE_FAMILIES = ("convolution", "depthwise", "matmul", "attention", "recurren
 UNUSABLE = 1.0
 """Squared error of a segment that a lane could not run: no tolerance allows it."""
 PASSES = 30
+"""Rounds over all that was measured; a dozen candidates are met after fewer."""
 STEP = 0.5
+"""Power of the ratio that a round takes, so that candidates that contradict each other do not swing."""
 MOST_STEP = 2.0
 
 
@@ -50,7 +52,7 @@ class ErrorModel:
         """Takes in the output error that a candidate was measured to have.
 
         Args:
-            candidate: what ran.
+            candidate: what ran, a chain.
             found: squared error by part.
         """
         self._facts.append((candidate, np.array([found.get(part, 0.0) for part in self.parts])))
