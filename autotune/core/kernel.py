@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 
 from autotune.core.codec import encode
-from autotune.core.tensor import TensorSpec
+from autotune.core.tensor import TensorSpec, total_bytes
 
 AttributeValue = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
 
@@ -96,14 +96,14 @@ class Kernel:
     @property
     def bytes_read(self) -> int:
         """Bytes of activations that come in."""
-        return sum(tensor.bytes for tensor in self.inputs)
+        return total_bytes(self.inputs)
 
     @property
     def bytes_written(self) -> int:
         """Bytes of activations that go out."""
-        return sum(tensor.bytes for tensor in self.outputs)
+        return total_bytes(self.outputs)
 
     @property
     def weight_bytes(self) -> int:
         """Bytes of weights."""
-        return sum(tensor.bytes for tensor in self.weights)
+        return total_bytes(self.weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from autotune.errors import ModelError
@@ -42,7 +43,7 @@ class TensorSpec:
     @property
     def is_static(self) -> bool:
         """Whether every dimension is known."""
-        return self.shape is not None and all(dim >= 0 for dim in self.shape)
+        return self.shape is not None and -1 not in self.shape
 
     @property
     def elements(self) -> int:
@@ -52,4 +53,15 @@ class TensorSpec:
     @property
     def bytes(self) -> int:
         """Size in bytes; 0 where the shape is not static."""
-        return self.elements * BITS_PER_ELEMENT[self.dtype] // 8
+        shape = self.shape
+        if shape is None or -1 in shape:
+            return 0
+        return math.prod(shape) * BITS_PER_ELEMENT[self.dtype] // 8  # in bits first: two int4 share a byte
+
+
+def total_bytes(tensors: Iterable[TensorSpec]) -> int:
+    """Size of several tensors in bytes."""
+    total = 0
+    for tensor in tensors:
+        total += tensor.bytes
+    return total

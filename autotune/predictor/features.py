@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from autotune.core import FAMILIES, Device, Kernel, Lane, Precision
 from autotune.core.tensor import BITS_PER_ELEMENT
-from autotune.predictor.shapes import ACTIVATIONS, Dims, activation, dims, main_code, main_node
+from autotune.predictor.shapes import Dims, main_operator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,42 +98,60 @@ NAMES = tuple(feature.name for feature in FEATURES)
 COLUMN = {name: position for position, name in enumerate(NAMES)}
 
 
-def _log2(value: float) -> float:
-    return math.log2(value + 1.0)
+_FAMILY = {name: code for code, name in enumerate(FAMILIES)}
+_FACTS = ("family", "main_op", "activation", "nodes", "inputs", "rank", "bits", "flops", "read", "written", "weights")
+"""Whole numbers that are read off a kernel one by one, before those of `Dims`; all else is computed by column."""
 
 
-def kernel_row(kernel: Kernel) -> list[float]:
-    """Values of `KERNEL_FEATURES` for one kernel."""
-    main = main_node(kernel)
-    shape = dims(kernel, main)
-    first = (kernel.inputs or kernel.outputs or (None,))[0]
-    bits = BITS_PER_ELEMENT[first.dtype] if first else 0
-    rank = len(first.shape) if first and first.shape is not None else 0
-    read, written, weights = kernel.bytes_read, kernel.bytes_written, kernel.weight_bytes
-    everything = read + written + weights
-    return [
-        *(float(kernel.family == name) for name in FAMILIES),
-        main_code(main), ACTIVATIONS.index(activation(kernel, main)), len(kernel.nodes), len(kernel.inputs), rank, bits,
-        _log2(kernel.flops), _log2(read), _log2(written), _log2(weights), _log2(kernel.flops) - _log2(everything),
-        math.log2((read + 1) / L1_BYTES), math.log2((weights + 1) / L2_BYTES), math.log2((everything + 1) / L3_BYTES),
-        *_dim_row(shape),
-    ]  # fmt: skip
+def _facts(kernel: Kernel) -> tuple[int, ...]:
+    main = main_operator(kernel)
+    tensors = kernel.inputs or kernel.outputs
+    bits, rank = (BITS_PER_ELEMENT[tensors[0].dtype], len(tensors[0].shape or ())) if tensors else (0, 0)
+    return (
+        _FAMILY[kernel.family], main.code, main.activation, len(kernel.nodes), len(kernel.inputs), rank, bits,
+        kernel.flops, kernel.bytes_read, kernel.bytes_written, kernel.weight_bytes, *main.dims,
+    )  # fmt: skip
 
 
-def _dim_row(d: Dims) -> list[float]:
-    pixels = d.n * d.h_out * d.w_out
-    per_group, outputs = d.c_in // max(d.groups, 1), d.c_out // max(d.groups, 1)
-    return [
-        d.n, d.c_in, d.h_in, d.w_in, d.c_out, d.h_out, d.w_out, d.kernel_h, d.kernel_w, d.stride, d.groups, d.dilation,
-        _log2(pixels), per_group, outputs, per_group * d.kernel_h * d.kernel_w,
-        *(d.c_in % m for m in (8, 16, 32, 64)), *(d.c_out % m for m in (8, 16, 32, 64)),
-        *(pixels % m for m in (8, 16, 32, 64)),
-        _fill(d.c_in, 16), _fill(d.c_out, 16), _fill(d.c_out, 64),
-    ]  # fmt: skip
+def kernel_rows(kernels: Sequence[Kernel]) -> Matrix:
+    """Values of `KERNEL_FEATURES`, one row per kernel."""
+    width = len(_FACTS) + len(Dims._fields)
+    flat = np.fromiter(chain.from_iterable(map(_facts, kernels)), dtype=np.float64, count=width * len(kernels))
+    fact = dict(zip((*_FACTS, *Dims._fields), flat.reshape(-1, width).T, strict=True))
+    everything = fact["read"] + fact["written"] + fact["weights"]
+    pixels = fact["n"] * fact["h_out"] * fact["w_out"]
+    per_group = fact["c_in"] // np.maximum(fact["groups"], 1)
+    log_flops = np.log2(fact["flops"] + 1)
+    columns = {name: fact[name] for name in (*_FACTS, *Dims._fields) if name in COLUMN}
+    columns |= {f"family_{name}": fact["family"] == code for name, code in _FAMILY.items()}
+    columns |= {
+        "log_flops": log_flops,
+        "log_bytes_in": np.log2(fact["read"] + 1),
+        "log_bytes_out": np.log2(fact["written"] + 1),
+        "log_weight_bytes": np.log2(fact["weights"] + 1),
+        "log_intensity": log_flops - np.log2(everything + 1),
+        "log_l1": np.log2((fact["read"] + 1) / L1_BYTES),
+        "log_l2_weights": np.log2((fact["weights"] + 1) / L2_BYTES),
+        "log_l3": np.log2((everything + 1) / L3_BYTES),
+        "log_pixels_out": np.log2(pixels + 1),
+        "channels_per_group": per_group,
+        "outputs_per_group": fact["c_out"] // np.maximum(fact["groups"], 1),
+        "reduction": per_group * fact["kernel_h"] * fact["kernel_w"],
+        "fill_c_in_16": _fill(fact["c_in"], 16),
+        "fill_c_out_16": _fill(fact["c_out"], 16),
+        "fill_c_out_64": _fill(fact["c_out"], 64),
+    }
+    for name, values in (("c_in", fact["c_in"]), ("c_out", fact["c_out"]), ("pixels", pixels)):
+        columns |= {f"{name}_mod_{tile}": values % tile for tile in (8, 16, 32, 64)}
+    table = np.empty((len(kernels), len(KERNEL_FEATURES)), dtype=np.float32)
+    for position, feature in enumerate(KERNEL_FEATURES):
+        table[:, position] = columns[feature.name]
+    return table
 
 
-def _fill(count: int, tile: int) -> float:
-    return count / (math.ceil(count / tile) * tile) if count else 0.0
+def _fill(count: npt.NDArray[np.float64], tile: int) -> npt.NDArray[np.float64]:
+    """Share of the tiles that is used; 0 of none."""
+    return count / np.maximum(np.ceil(count / tile) * tile, 1)
 
 
 class KernelRows:
@@ -176,7 +195,7 @@ class KernelRows:
         start = len(self._kept)
         self._grow(start + len(new))
         if new:
-            self._matrix[start : start + len(new)] = [kernel_row(kernel) for kernel in new]
+            self._matrix[start : start + len(new)] = kernel_rows(new)
         for position, kernel in enumerate(new, start):
             self._index[id(kernel)] = position
         self._kept += new

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from autotune.core import AttributeValue, Kernel, KernelNode, TensorSpec
 
@@ -24,9 +25,10 @@ _RANK = {name: rank for rank, name in enumerate(MAIN_OPS)}
 ACTIVATIONS = ("none", "relu", "clip", "silu", "sigmoid", "tanh", "gelu", "hard", "add", "other")
 """What follows the main operator inside the kernel; the feature is the position."""
 
+_NO_TENSORS = (TensorSpec(name="", dtype="float32", shape=None),)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dims:
+
+class Dims(NamedTuple):
     """Dimensions of a kernel's main operator; 1 (strides, kernels) or 0 (absent) where they have no meaning.
 
     For a matrix product `c_in` is the inner dimension, `c_out` the columns, `h_out` the rows, `n` the batch.
@@ -46,102 +48,134 @@ class Dims:
     dilation: int = 1
 
 
-def main_node(kernel: Kernel) -> KernelNode:
-    """The node that decides the cost."""
-    return min(kernel.nodes, key=lambda node: _RANK.get(node.op_type, len(MAIN_OPS)))
+class MainOperator(NamedTuple):
+    """What decides a kernel's cost.
+
+    Args:
+        code: position of the operator in `MAIN_OPS`, its length where it is not there.
+        activation: position in `ACTIVATIONS` of what follows it inside the kernel.
+        dims: its dimensions.
+    """
+
+    code: int
+    activation: int
+    dims: Dims
 
 
-def main_code(node: KernelNode) -> int:
-    """Position of the node's operator in `MAIN_OPS`, its length where it is not there."""
-    return _RANK.get(node.op_type, len(MAIN_OPS))
+def main_operator(kernel: Kernel) -> MainOperator:
+    """The operator that decides the cost; what depends on names and attributes alone is worked out once for each."""
+    ops = tuple([node.op_type for node in kernel.nodes])
+    position, code, activation = _roles(ops)
+    main = kernel.nodes[position]
+    settings = _settings(main.attributes)
+    if settings.fused:
+        activation = _activation({*ops[:position], *ops[position + 1 :], settings.fused})
+    return MainOperator(code, activation, _dims(kernel, main, settings))
 
 
-def activation(kernel: Kernel, main: KernelNode) -> str:
-    """The kind of what follows the main operator, one of `ACTIVATIONS`."""
-    rest = {node.op_type for node in kernel.nodes if node is not main}
-    rest |= {str(value) for name, value in main.attributes if name == "activation"}
-    rest -= {"BatchNormalization", "Identity", "Reshape", "Flatten"}
+class _Settings(NamedTuple):
+    """What a node's attributes say, ONNX's defaults where they say nothing."""
+
+    fused: str
+    groups: int
+    stride: int
+    dilation: int
+    window_h: int
+    window_w: int
+    transposed: bool
+
+
+@lru_cache(maxsize=4096)
+def _settings(attributes: tuple[tuple[str, AttributeValue], ...]) -> _Settings:
+    found = dict(attributes)
+    window = _ints(found.get("kernel_shape"))
+    return _Settings(
+        fused=str(found.get("activation", "")),
+        groups=_ints(found.get("group"))[0],
+        stride=max(_ints(found.get("strides"))),
+        dilation=max(_ints(found.get("dilations"))),
+        window_h=window[0],
+        window_w=window[-1],
+        transposed=bool(found.get("transA")),
+    )
+
+
+def _ints(value: AttributeValue | None) -> tuple[int, ...]:
+    if isinstance(value, (int, float)):
+        return (int(value),)
+    return tuple(map(int, value)) if isinstance(value, tuple) and value else (1,)
+
+
+@lru_cache(maxsize=4096)
+def _roles(ops: tuple[str, ...]) -> tuple[int, int, int]:
+    """Position of the main operator, its code, and what follows it."""
+    codes = [_RANK.get(op, len(MAIN_OPS)) for op in ops]
+    position = codes.index(min(codes))
+    return position, codes[position], _activation({*ops[:position], *ops[position + 1 :]})
+
+
+def _activation(rest: set[str]) -> int:
+    """What the operators beside the main one make: position in `ACTIVATIONS`."""
+    rest = rest - {"BatchNormalization", "Identity", "Reshape", "Flatten"}
     if not rest:
-        return "none"
+        return ACTIVATIONS.index("none")
+    for kind, needed in _KINDS:
+        if needed <= rest:
+            return ACTIVATIONS.index(kind)
+    return ACTIVATIONS.index("other")
+
+
+_KINDS = tuple(
+    (kind, frozenset(needed.split("+")))
     for kind, needed in (
         ("gelu", "Erf"), ("gelu", "Gelu"), ("hard", "HardSwish"), ("hard", "HardSigmoid"), ("silu", "Swish"),
-    ):  # fmt: skip
-        if needed in rest:
-            return kind
-    if {"Sigmoid", "Mul"} <= rest:
-        return "silu"
-    for kind, needed in (
-        ("sigmoid", "Sigmoid"), ("tanh", "Tanh"), ("clip", "Clip"), ("relu", "Relu"), ("relu", "LeakyRelu"),
-        ("add", "Add"),
-    ):  # fmt: skip
-        if needed in rest:
-            return kind
-    return "other"
+        ("silu", "Sigmoid+Mul"), ("sigmoid", "Sigmoid"), ("tanh", "Tanh"), ("clip", "Clip"), ("relu", "Relu"),
+        ("relu", "LeakyRelu"), ("add", "Add"),
+    )
+)  # fmt: skip
+"""Kind of activation and the operators that make it, the first that fits."""
 
 
-def dims(kernel: Kernel, main: KernelNode) -> Dims:
+def _dims(kernel: Kernel, main: KernelNode, settings: _Settings) -> Dims:
     """Dimensions of the main operator; tensors inside the kernel have no known shape, the kernel's ends stand in."""
-    known = {tensor.name: tensor for tensor in (*kernel.inputs, *kernel.weights, *kernel.outputs)}
-    known |= {constant.tensor.name: constant.tensor for constant in kernel.constants}
-    operands = [known.get(name) for name in main.inputs]
-    first = operands[0] if operands and operands[0] is not None else (kernel.inputs or kernel.outputs or (None,))[0]
-    out = next((known[name] for name in main.outputs if name in known), (kernel.outputs or (None,))[0])
-    x, y = _shape(first), _shape(out)
-    attributes = dict(main.attributes)
-    if "Conv" in main.op_type and len(operands) > 1:
-        return _convolution(main, x, _shape(operands[1]), y, attributes)
+    x = _shape_of(main.inputs[0], kernel) if main.inputs else None
+    if x is None:
+        x = (kernel.inputs or kernel.outputs or _NO_TENSORS)[0].shape or ()
+    y = None
+    for name in main.outputs:
+        y = y or _shape_of(name, kernel)
+    if y is None:
+        y = (kernel.outputs or _NO_TENSORS)[0].shape or ()
     if "MatMul" in main.op_type or "Gemm" in main.op_type:
-        return _product(x, y, attributes)
-    window = _ints(attributes.get("kernel_shape", (1, 1)))
-    return Dims(
-        n=_at(x, 0), c_in=_at(x, 1), h_in=_at(x, 2), w_in=_flat(x, 3), c_out=_at(y, 1), h_out=_at(y, 2),
-        w_out=_flat(y, 3), kernel_h=_at(window, 0), kernel_w=_at(window, -1), stride=_stride(attributes),
-    )  # fmt: skip
+        rows, columns = _at(y, -2) if len(y) > 1 else 1, _at(y, -1)
+        return Dims(math.prod(y[:-2]), _at(x, 0 if settings.transposed else -1), rows, 1, columns, rows, 1)
+    n, c_in, h_in, w_in = _image(x)
+    _, c_out, h_out, w_out = _image(y)
+    if "Conv" not in main.op_type or len(main.inputs) < 2:
+        window = settings.window_h, settings.window_w
+        return Dims(n, c_in, h_in, w_in, c_out, h_out, w_out, *window, settings.stride)
+    filters, transposed, *window = _image(_shape_of(main.inputs[1], kernel) or ())
+    c_out = transposed * settings.groups if main.op_type == "ConvTranspose" else filters
+    return Dims(n, c_in, h_in, w_in, c_out, h_out, w_out, *window, settings.stride, settings.groups, settings.dilation)
 
 
-def _convolution(
-    main: KernelNode,
-    x: tuple[int, ...],
-    w: tuple[int, ...],
-    y: tuple[int, ...],
-    attributes: dict[str, AttributeValue],
-) -> Dims:
-    groups = _int(attributes.get("group", 1))
-    c_out = _at(w, 1) * groups if main.op_type == "ConvTranspose" else _at(w, 0)
-    return Dims(
-        n=_at(x, 0), c_in=_at(x, 1), h_in=_at(x, 2), w_in=_flat(x, 3), c_out=c_out, h_out=_at(y, 2), w_out=_flat(y, 3),
-        kernel_h=_at(w, 2), kernel_w=_flat(w, 3), stride=_stride(attributes), groups=groups,
-        dilation=max(_ints(attributes.get("dilations", (1,))), default=1),
-    )  # fmt: skip
+def _shape_of(name: str, kernel: Kernel) -> tuple[int, ...] | None:
+    """Shape of a tensor at the kernel's ends; None of one inside."""
+    for tensors in (kernel.inputs, kernel.weights, kernel.outputs):
+        for tensor in tensors:
+            if tensor.name == name:
+                return tensor.shape
+    return next((one.tensor.shape for one in kernel.constants if one.tensor.name == name), None)
 
 
-def _product(x: tuple[int, ...], y: tuple[int, ...], attributes: dict[str, AttributeValue]) -> Dims:
-    rows, columns = _at(y, -2) if len(y) > 1 else 1, _at(y, -1)
-    inner = _at(x, 0 if _int(attributes.get("transA", 0)) else -1)
-    return Dims(
-        n=math.prod(y[:-2]), c_in=inner, h_in=rows, w_in=1, c_out=columns, h_out=rows, w_out=1,
-    )  # fmt: skip
-
-
-def _shape(tensor: TensorSpec | None) -> tuple[int, ...]:
-    return () if tensor is None or tensor.shape is None else tensor.shape
+def _image(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The first three dimensions and the product of the others; 1 where there is none, 0 where it is not known."""
+    if -1 in shape:
+        shape = tuple(max(dim, 0) for dim in shape)
+    if len(shape) > 4:
+        return (*shape[:3], math.prod(shape[3:]))
+    return shape + (1,) * (4 - len(shape))
 
 
 def _at(shape: tuple[int, ...], index: int) -> int:
     return max(shape[index], 0) if -len(shape) <= index < len(shape) else 1
-
-
-def _flat(shape: tuple[int, ...], start: int) -> int:
-    return math.prod(max(dim, 0) for dim in shape[start:])
-
-
-def _int(value: AttributeValue) -> int:
-    return int(value) if isinstance(value, (int, float)) else 1
-
-
-def _ints(value: AttributeValue) -> tuple[int, ...]:
-    return tuple(int(item) for item in value) if isinstance(value, tuple) else (1,)
-
-
-def _stride(attributes: dict[str, AttributeValue]) -> int:
-    return max(_ints(attributes.get("strides", (1,))), default=1)

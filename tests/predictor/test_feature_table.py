@@ -9,7 +9,7 @@ import numpy as np
 
 from autotune.core import FAMILIES
 from autotune.predictor.feature_table import document, family_groups, groups
-from autotune.predictor.features import FEATURES, KERNEL_FEATURES, kernel_row
+from autotune.predictor.features import FEATURES, KERNEL_FEATURES, kernel_rows
 
 PAGE = Path(__file__).parents[2] / "docs" / "features.md"
 
@@ -30,7 +30,7 @@ def test_groups_that_a_family_lacks_are_the_same_for_all_its_kernels(invented: M
     names = [feature.name for feature in KERNEL_FEATURES]
     kernels = invented.draw_kernels(200, 3)
     for family in FAMILIES:
-        rows = np.array([kernel_row(kernel) for kernel in kernels if kernel.family == family])
+        rows = kernel_rows([kernel for kernel in kernels if kernel.family == family])
         absent = [f.name for name, own in groups().items() if name not in family_groups(family) for f in own]
         assert not len(rows) or (np.ptp(rows[:, [names.index(name) for name in absent]], axis=0) == 0).all()
     assert "window" in family_groups("convolution")

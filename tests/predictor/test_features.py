@@ -9,7 +9,7 @@ import pytest
 
 from autotune.core import FAMILIES, Kernel, KernelNode, Lane, TensorSpec
 from autotune.predictor import FEATURES, features
-from autotune.predictor.features import KERNEL_FEATURES, KernelRows, kernel_row
+from autotune.predictor.features import KERNEL_FEATURES, KernelRows, kernel_rows
 
 
 def test_every_column_says_its_unit_and_reason_once() -> None:
@@ -64,7 +64,7 @@ def test_kernels_without_static_shapes_or_inputs_still_have_finite_rows(family: 
         opset=17,
         flops=0,
     )
-    assert np.isfinite([kernel_row(nothing), kernel_row(constant)]).all()
+    assert np.isfinite(kernel_rows([nothing, constant])).all()
 
 
 def test_rows_follow_the_order_of_kernels_and_survive_forgetting(invented: ModuleType) -> None:
@@ -72,5 +72,5 @@ def test_rows_follow_the_order_of_kernels_and_survive_forgetting(invented: Modul
     rows = KernelRows(limit=8)
     for part in (kernels[:6], kernels[4:10], kernels, kernels[::-1]):
         unique, inverse = rows.take(part)
-        expected = np.array([kernel_row(kernel) for kernel in part], dtype=np.float32)
+        expected = kernel_rows(part)
         assert np.array_equal(unique[inverse], expected)
