@@ -82,12 +82,14 @@ class Found:
         codings: of signatures, lanes, identities and notes.
         codes: [N, 4] into them.
         packed: [N] samples as they are stored.
+        ordinals: [N] how many rows are before it.
         failures: rows without samples.
     """
 
     codings: tuple[Coding, Coding, Coding, Coding]
     codes: Codes
     packed: list[bytes]
+    ordinals: Codes
     failures: int
 
     def medians_us(self) -> Vector:
@@ -109,11 +111,19 @@ def read(connection: sa.Connection, device: str) -> Found:
     signature, lane, identity, note = codings = Coding(), Coding(), Coding(), Coding()
     codes: list[tuple[int, int, int, int]] = []
     packed: list[bytes] = []
+    ordinals: list[int] = []
     failures = 0
     for own, where, who, how, blob in connection.execution_options(yield_per=_BATCH).execute(query):
         if blob is None:
             failures += 1
         else:
             codes.append((signature.code(own), lane.code(where), identity.code(who), note.code(how)))
+            ordinals.append(len(packed) + failures)
             packed.append(blob)
-    return Found(codings=codings, codes=np.array(codes, dtype=np.intp).reshape(-1, 4), packed=packed, failures=failures)
+    return Found(
+        codings=codings,
+        codes=np.array(codes, dtype=np.intp).reshape(-1, 4),
+        packed=packed,
+        ordinals=np.array(ordinals, dtype=np.intp),
+        failures=failures,
+    )

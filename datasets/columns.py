@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ class ProfileColumns:
         identity: [N] position in `identities`.
         note: [N] position in `notes`.
         median_us: [N] median of the record's samples.
+        ordinal: [N] how many records of the device were made before it, failures too.
         failures: how many records hold a failure instead; they are not among the N.
     """
 
@@ -41,7 +42,24 @@ class ProfileColumns:
     identity: Codes
     note: Codes
     median_us: Vector
+    ordinal: Codes
     failures: int
+
+    def first(self, count: int) -> ProfileColumns:
+        """What it was when the device had `count` records, failures too."""
+        rows = slice(0, int(np.searchsorted(self.ordinal, count)))
+        fields = {name: getattr(self, name)[rows] for name in ("kernel", "lane", "identity", "note", "ordinal")}
+        return replace(self, median_us=self.median_us[rows], failures=min(count, self.count) - rows.stop, **fields)
+
+    def kernels_by_lane(self) -> dict[Lane, int]:
+        """How many kernels were measured on each lane."""
+        pairs = np.unique(np.column_stack([self.lane, self.kernel]), axis=0)
+        return {self.lanes[at]: count for at, count in enumerate(np.bincount(pairs[:, 0]).tolist()) if count}
+
+    @property
+    def count(self) -> int:
+        """Records, failures too."""
+        return len(self.kernel) + self.failures
 
 
 class Coding:

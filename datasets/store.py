@@ -195,6 +195,7 @@ class Store:
             identity=found.codes[:, 2],
             note=found.codes[:, 3],
             median_us=median_us,
+            ordinal=found.ordinals,
             failures=found.failures,
         )
 

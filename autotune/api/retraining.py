@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autotune.api.workplace import Guarded, Workplace, open_workplace
-from autotune.core import Device, Measurement, Observer, ProfileRecord, SilentObserver
+from autotune.core import Device, Observer, ProfileRecord, SilentObserver
 from autotune.datasets import Store
 from autotune.datasets.public import read_card, records_of
 from autotune.errors import PredictorError, UnknownNameError
@@ -24,12 +24,13 @@ from autotune.predictor import (
     evaluate,
     load_champion,
     register,
+    training_columns,
 )
 from autotune.predictor import learner as learner_named
 from autotune.predictor.adapted import LEAST
 from autotune.predictor.evaluation import COMPARED
 from autotune.predictor.learner import Learner
-from autotune.predictor.training import PROFILE_S, training_set
+from autotune.predictor.training import PROFILE_S
 from autotune.predictor.tuning import Tuning
 from autotune.predictor.tuning import tune as tune_learner
 
@@ -111,11 +112,11 @@ def retrain(
     with open_workplace(home) as place:
         device = _published_device(place.home, *published) if published else place.device
         with records_of(place.home, published[0]) if published else Store(place.store_url) as store:
-            records = store.kernels(device=device.id, latest=False)
-            groups = store.groups()
-            others = [] if published else records_of_others(store, device, records)
-        if others and not any(isinstance(record.result, Measurement) for record in records):
+            columns, groups = store.columns(device=device.id), store.groups()
+            others = [] if published else records_of_others(store, device, columns.kernels_by_lane())
+        if others and not len(columns.kernel):
             raise _only_others(others)
+        data = training_columns(columns, device)
         champion = load_champion(place.home, device)
         problem = champion_problem(place.home, device) if champion is None else ""
         used = champion.predictor.learner if champion is not None else None
@@ -123,42 +124,42 @@ def retrain(
         tuning = None
         if tune:
             watcher.progress("tune", 0, 0, text=f"{tune} settings of {challenger.name}, models left out within models")
-            data, cores = training_set(records, device), len(device.cores)
-            tuning = tune_learner(data, groups, challenger.name, cores=cores, trials=tune, seed=seed)
+            tuning = tune_learner(data, groups, challenger.name, cores=len(device.cores), trials=tune, seed=seed)
             challenger = tuning.learner
         helper = learner_with(others, inner=challenger, seed=seed) if challenger.name == HELPED else None
         helped = None
         if helper is not None and learner == "":
             watcher.progress("compare", 0, 0, text="with and without the records of other devices")
-            helped = duel(records, records, groups, device, learners=(challenger, helper), seed=seed)
+            helped = duel(data, data, groups, device, learners=(challenger, helper), seed=seed)
         if helper is not None and (learner == helper.name or (helped is not None and _helps(helped))):
             challenger = helper
         if used is not None and used.name == ADAPTED:
             used = helper or challenger
-        watcher.progress("train", 0, 0, text=f"{len(records)} records")
-        predictor = KernelPredictor(device=device, seed=seed, learner=challenger).fit(records, groups)
+        watcher.progress("train", 0, 0, text=f"{columns.count} records")
+        predictor = KernelPredictor(device=device, seed=seed, learner=challenger).fit(data, groups)
         watcher.progress("evaluate", 0, 0, text="models left out, one after the other")
         beside = [name for name in (*_without_help(challenger), *BASELINES) if name != challenger.name]
-        after = evaluate(records, groups, device, learners=(challenger, *beside), seed=seed)
+        after = evaluate(data, groups, device, learners=(challenger, *beside), seed=seed)
         known = int(champion.card.get("accuracy", {}).get("store_records", 0)) if champion is not None else 0
         contest = None
         if known:
             watcher.progress("compare", 0, 0, text=f"with {champion.version if champion else ''}")
-            contest = duel(records, records[:known], groups, device, learners=(used, challenger), seed=seed)
+            before = training_columns(columns.first(known), device)
+            contest = duel(data, before, groups, device, learners=(used, challenger), seed=seed)
         promoted = contest is None or contest.challenger_wins or _first_help(contest, challenger, used)
-        accuracy = after.card() | {"store_records": len(records)}
+        accuracy = after.card() | {"store_records": columns.count}
         version = register(predictor, place.home, accuracy=accuracy, champion=promoted)
         folder = place.home / "predictors" / version
         if track and promoted:
             _mirror(place, version, folder, after)
-    before = champion.card.get("accuracy", {}).get("rows", []) if champion is not None else []
+    rows = champion.card.get("accuracy", {}).get("rows", []) if champion is not None else []
     return RetrainResult(
         version=version,
         folder=folder,
         records=predictor.records,
         previous=champion.version if champion is not None else "",
         problem=problem,
-        before=tuple(before),
+        before=tuple(rows),
         after=after,
         duel=contest,
         promoted=promoted,

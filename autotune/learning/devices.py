@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from autotune.core import Device, ProfileRecord
+from autotune.core import Device, Lane, ProfileRecord
 from autotune.datasets import Store
 from autotune.errors import PredictorError
 from autotune.predictor import Groups, KernelPredictor
@@ -25,12 +25,12 @@ JUDGED_RECORDS = 4_000
 def records_for(store: Store, device: Device) -> list[ProfileRecord]:
     """The device's records and, while any of its lanes has few, those of known devices (most records first)."""
     own = store.kernels(device=device.id)
-    return [*records_of_others(store, device, own), *own]
-
-
-def records_of_others(store: Store, device: Device, own: Sequence[ProfileRecord]) -> list[ProfileRecord]:
-    """Records of known devices, of those with the most; none once every lane of this device has enough of its own."""
     by_lane = Counter(lane for lane, _ in {(record.lane, id(record.kernel)) for record in own})
+    return [*records_of_others(store, device, by_lane), *own]
+
+
+def records_of_others(store: Store, device: Device, by_lane: Mapping[Lane, int]) -> list[ProfileRecord]:
+    """Records of known devices, of those with the most; none once every lane of this device has enough kernels."""
     if by_lane and min(by_lane.values()) >= ENOUGH:
         return []
     others = [name for name, count in store.devices().items() if name != device.id and count <= MOST_RECORDS]

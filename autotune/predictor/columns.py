@@ -16,14 +16,14 @@ def training_columns(columns: ProfileColumns, device: Device | None = None) -> T
     Raises:
         PredictorError: records of another device than `device`, or none at all.
     """
-    devices = one_device((identity.device for identity in columns.identities), device, "Store.columns")
+    devices = one_device((columns.identities[at].device for at in np.unique(columns.identity)), device, "Store.columns")
     if not len(columns.kernel):
         raise nothing_measured(columns.failures)
     order = np.argsort(np.array(columns.signatures))
     rank = np.empty(len(order), dtype=np.intp)
     rank[order] = np.arange(len(order))
     parts, stale = [], 0
-    for code in range(len(columns.lanes)):
+    for code in np.unique(columns.lane):
         own = np.flatnonzero(columns.lane == code)
         current = own[columns.identity[own] == columns.identity[own[-1]]]
         stale += len(own) - len(current)
@@ -47,11 +47,15 @@ def _lane_records(columns: ProfileColumns, rows: Codes, order: Codes, rank: Code
     latency_us = columns.median_us[rows] * np.divide(usual_us, beside_us, out=np.ones(len(rows)), where=known)
     found, segments = np.unique(rank[columns.kernel[rows]], return_inverse=True)
     positions = order[found].tolist()
+    by_kernel = np.argsort(segments, kind="stable")
+    again = np.flatnonzero(np.diff(segments[by_kernel]) == 0)
     return LaneRecords(
         lane=columns.lanes[columns.lane[rows[0]]],
         identity=columns.identities[columns.identity[rows[0]]],
         kernels=tuple(columns.kernels[position] for position in positions),
         signatures=tuple(columns.signatures[position] for position in positions),
         latency_us=segment_medians(latency_us, segments, len(found)),
+        repeated=segments[by_kernel[again]],
+        repeats_us=latency_us[np.column_stack([by_kernel[again], by_kernel[again + 1]])],
         sentinel_us=usual_us,
     )

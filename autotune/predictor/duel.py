@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autotune.core import Device, ProfileRecord
+from autotune.core import Device
 from autotune.errors import PredictorError
 from autotune.predictor.adapted import forgetting
 from autotune.predictor.evaluation import folds_by_model
 from autotune.predictor.kernel_predictor import KernelPredictor
 from autotune.predictor.learner import Learner
-from autotune.predictor.training import Groups, Signatures, training_set
+from autotune.predictor.training import Groups, Records, TrainingSet, sorted_out
 
 RESAMPLES = 2000
 CONFIDENCE = 0.9
@@ -48,8 +48,8 @@ class Duel:
 
 
 def duel(
-    records: Sequence[ProfileRecord],
-    champions: Sequence[ProfileRecord],
+    records: Records,
+    champions: Records,
     groups: Groups | None = None,
     device: Device | None = None,
     *,
@@ -69,21 +69,14 @@ def duel(
     Raises:
         PredictorError: too few records.
     """
-    data = training_set(records, device)
-    signatures = Signatures()
+    data, known = sorted_out(records, device), sorted_out(champions, device)
     errors: list[tuple[float, float, int]] = []  # sums of |log error| by fold, and how many
     lanes: set[str] = set()
     old_lanes: set[str] = set()
-    for fold in folds_by_model(sorted({s for part in data.lanes for s in part.signatures}), groups).values():
+    for fold in folds_by_model(data.signatures, groups).values():
         champion, challenger = (
-            _fit(
-                source,
-                fold,
-                signatures,
-                KernelPredictor(seed=seed, device=device, learner=_unknowing(one, fold)),
-                groups,
-            )
-            for source, one in zip((champions, records), learners, strict=True)
+            _fit(source, fold, KernelPredictor(seed=seed, device=device, learner=_unknowing(one, fold)), groups)
+            for source, one in zip((known, data), learners, strict=True)
         )
         lanes |= {str(lane) for lane in (challenger.lanes if challenger else ())}
         old_lanes |= {str(lane) for lane in (champion.lanes if champion else ())}
@@ -110,15 +103,10 @@ def _unknowing(one: Learner | None, fold: set[str]) -> Learner | None:
 
 
 def _fit(
-    records: Sequence[ProfileRecord],
-    fold: set[str],
-    signatures: Signatures,
-    predictor: KernelPredictor,
-    groups: Groups | None,
+    data: TrainingSet, fold: set[str], predictor: KernelPredictor, groups: Groups | None
 ) -> KernelPredictor | None:
-    rest = [record for record in records if signatures.of(record.kernel) not in fold]
     try:
-        return predictor.fit(rest, groups, calibrate=False)
+        return predictor.fit(data.without(fold), groups, calibrate=False)
     except PredictorError:
         return None
 

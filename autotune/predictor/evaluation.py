@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from autotune.core import Device, Lane, Measurement, ProfileRecord
+from autotune.core import Device, Lane
 from autotune.core.codec import encode
 from autotune.errors import PredictorError
 from autotune.predictor.adapted import forgetting
@@ -21,10 +20,10 @@ from autotune.predictor.training import (
     PROFILE_S,
     Groups,
     LaneRecords,
-    Signatures,
+    Records,
+    TrainingSet,
     folds_of,
-    training_set,
-    usual_us,
+    sorted_out,
 )
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ class Held:
 
 
 def evaluate(
-    records: Sequence[ProfileRecord],
+    records: Records,
     groups: Groups | None = None,
     device: Device | None = None,
     *,
@@ -153,9 +152,9 @@ def evaluate(
     Raises:
         PredictorError: too few records to learn from what remains.
     """
-    data = training_set(records, device)
-    folds = folds_by_model(sorted({s for part in data.lanes for s in part.signatures}), groups)
-    held = left_out(records, groups, device, learners=learners, coverage=coverage, seed=seed) + retested(records)
+    data = sorted_out(records, device)
+    folds = folds_by_model(data.signatures, groups)
+    held = left_out(data, groups, device, learners=learners, coverage=coverage, seed=seed) + retested(data)
     found: dict[tuple[str, str], list[Held]] = {}
     for one in held:
         found.setdefault((one.learner, one.lane), []).append(one)
@@ -168,7 +167,7 @@ def evaluate(
 
 
 def left_out(
-    records: Sequence[ProfileRecord],
+    records: Records,
     groups: Groups | None = None,
     device: Device | None = None,
     *,
@@ -177,14 +176,13 @@ def left_out(
     seed: int = 0,
 ) -> list[Held]:
     """Every kernel of the models, predicted by each learner without its model; arguments and errors: see `evaluate`."""
-    data = training_set(records, device)
-    folds = folds_by_model(sorted({s for part in data.lanes for s in part.signatures}), groups)
+    data = sorted_out(records, device)
+    folds = folds_by_model(data.signatures, groups)
     chosen = [learner(one) if isinstance(one, str) else one for one in learners]
-    signatures = Signatures()
     held: list[Held] = []
     trained = 0
     for fold in folds.values():
-        rest = [record for record in records if signatures.of(record.kernel) not in fold]
+        rest = data.without(fold)
         for one in chosen:
             predictor = KernelPredictor(seed=seed, device=device, learner=forgetting(one, fold))
             try:
@@ -246,27 +244,19 @@ def folds_by_model(signatures: Sequence[str], groups: Groups | None) -> dict[str
     return joined
 
 
-def retested(records: Sequence[ProfileRecord]) -> list[Held]:
+def retested(data: TrainingSet) -> list[Held]:
     """Kernels measured more than once: each measurement as if the next one were its prediction."""
-    signatures = Signatures()
-    repeats: dict[tuple[str, Lane, object], list[tuple[str, float]]] = {}
-    speeds = {lane: usual_us(r for r in records if r.lane == lane) for lane in {r.lane for r in records}}
-    for record in records:
-        if isinstance(record.result, Measurement):
-            key = (signatures.of(record.kernel), record.lane, record.identity)
-            even_us = record.result.median_us * record.notes.slower_when(speeds[record.lane])
-            repeats.setdefault(key, []).append((record.kernel.family, even_us))
     return [
         Held(
             learner=RETEST,
-            lane=str(lane),
-            family=family,
-            signature=signature,
+            lane=str(part.lane),
+            family=part.kernels[at].family,
+            signature=part.signatures[at],
             measured_us=first_us,
             predicted_us=second_us,
         )
-        for (signature, lane, _), medians in repeats.items()
-        for (family, first_us), (_, second_us) in pairwise(medians)
+        for part in data.lanes
+        for at, (first_us, second_us) in zip(part.repeated.tolist(), part.repeats_us.tolist(), strict=True)
     ]
 
 

@@ -151,7 +151,8 @@ def kernel_rows(kernels: Sequence[Kernel]) -> Matrix:
 
 def _fill(count: npt.NDArray[np.float64], tile: int) -> npt.NDArray[np.float64]:
     """Share of the tiles that is used; 0 of none."""
-    return count / np.maximum(np.ceil(count / tile) * tile, 1)
+    share: npt.NDArray[np.float64] = count / np.maximum(np.ceil(count / tile) * tile, 1)
+    return share
 
 
 class KernelRows:

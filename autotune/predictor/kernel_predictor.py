@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from autotune.core import Device, Kernel, Lane, Prediction, ProfileRecord
+from autotune.core import Device, Kernel, Lane, Prediction
 from autotune.errors import PredictorError
 from autotune.predictor.features import KernelRows
 from autotune.predictor.lane_model import LaneModel, borrowed, fit_lane
 from autotune.predictor.learner import Learner, learner
-from autotune.predictor.training import MIN_RECORDS, Groups, TrainingSet, predictions, require, training_set
+from autotune.predictor.training import MIN_RECORDS, Groups, Records, predictions, require, sorted_out
 
 Vector = npt.NDArray[np.float64]
 
@@ -66,9 +66,7 @@ class KernelPredictor:
         """Kernels × lanes that it learnt from."""
         return sum(model.records for model in self._models.values())
 
-    def fit(
-        self, records: Sequence[ProfileRecord] | TrainingSet, groups: Groups | None = None, *, calibrate: bool = True
-    ) -> KernelPredictor:
+    def fit(self, records: Records, groups: Groups | None = None, *, calibrate: bool = True) -> KernelPredictor:
         """Learn from records; what was learnt before is forgotten.
 
         Args:
@@ -80,8 +78,8 @@ class KernelPredictor:
         Raises:
             PredictorError: too few records, or of several devices.
         """
-        data = records if isinstance(records, TrainingSet) else training_set(records, self.device)
-        if max(len(part.kernels) for part in data.lanes) < getattr(self.learner, "least", MIN_RECORDS):
+        data = sorted_out(records, self.device)
+        if max((len(part.kernels) for part in data.lanes), default=0) < getattr(self.learner, "least", MIN_RECORDS):
             require(data)
         rows = KernelRows(limit=data.count)  # lanes share their kernels
         options = {"cores": self.cores, "seed": self.seed}

@@ -152,11 +152,12 @@ def _dims(kernel: Kernel, main: KernelNode, settings: _Settings) -> Dims:
     n, c_in, h_in, w_in = _image(x)
     _, c_out, h_out, w_out = _image(y)
     if "Conv" not in main.op_type or len(main.inputs) < 2:
-        window = settings.window_h, settings.window_w
-        return Dims(n, c_in, h_in, w_in, c_out, h_out, w_out, *window, settings.stride)
-    filters, transposed, *window = _image(_shape_of(main.inputs[1], kernel) or ())
+        sides = settings.window_h, settings.window_w
+        return Dims(n, c_in, h_in, w_in, c_out, h_out, w_out, *sides, settings.stride)
+    filters, transposed, kernel_h, kernel_w = _image(_shape_of(main.inputs[1], kernel) or ())
     c_out = transposed * settings.groups if main.op_type == "ConvTranspose" else filters
-    return Dims(n, c_in, h_in, w_in, c_out, h_out, w_out, *window, settings.stride, settings.groups, settings.dilation)
+    sides, steps = (kernel_h, kernel_w), (settings.stride, settings.groups, settings.dilation)
+    return Dims(n, c_in, h_in, w_in, c_out, h_out, w_out, *sides, *steps)
 
 
 def _shape_of(name: str, kernel: Kernel) -> tuple[int, ...] | None:

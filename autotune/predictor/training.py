@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,16 @@ class LaneRecords:
     """What was measured on one lane: kernels, their signatures and median latencies, repeats joined by the median.
 
     Latencies are brought to one speed of the machine: that at which its sentinel takes `sentinel_us` (0: unknown).
+
+    Args:
+        lane: the lane.
+        identity: of all of them.
+        kernels: [K] in the order of their signatures.
+        signatures: [K] theirs.
+        latency_us: [K] median of each.
+        repeated: [R] position of a kernel that was measured again.
+        repeats_us: [R, 2] a measurement of it and the next one.
+        sentinel_us: what the lane's sentinel takes at the speed of these latencies.
     """
 
     lane: Lane
@@ -34,7 +45,22 @@ class LaneRecords:
     kernels: tuple[Kernel, ...]
     signatures: tuple[str, ...]
     latency_us: npt.NDArray[np.float64]
+    repeated: npt.NDArray[np.intp]
+    repeats_us: npt.NDArray[np.float64]
     sentinel_us: float = 0.0
+
+    def keep(self, chosen: npt.NDArray[np.bool_]) -> LaneRecords:
+        """Only these kernels; `chosen` says of each whether it stays."""
+        at = np.flatnonzero(chosen).tolist()
+        again = chosen[self.repeated]
+        return replace(
+            self,
+            kernels=tuple([self.kernels[i] for i in at]),
+            signatures=tuple([self.signatures[i] for i in at]),
+            latency_us=self.latency_us[chosen],
+            repeated=(np.cumsum(chosen) - 1)[self.repeated[again]],
+            repeats_us=self.repeats_us[again],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +85,17 @@ class TrainingSet:
         return sum(len(lane.kernels) for lane in self.lanes)
 
     @property
+    def signatures(self) -> list[str]:
+        """Of all kernels, sorted."""
+        return sorted({signature for part in self.lanes for signature in part.signatures})
+
+    def without(self, signatures: Collection[str]) -> TrainingSet:
+        """The same without these kernels; lanes that have no others are gone."""
+        left_out = frozenset(signatures)
+        rest = [(part, np.array([own not in left_out for own in part.signatures])) for part in self.lanes]
+        return replace(self, lanes=tuple(part.keep(chosen) for part, chosen in rest if chosen.any()))
+
+    @property
     def hash(self) -> str:
         """12 hexadecimal digits over lanes, signatures and latencies."""
         digest = hashlib.sha256()
@@ -81,6 +118,15 @@ class Signatures:
         if held is None:
             held = self._known[id(kernel)] = (kernel, kernel.signature)
         return held[1]
+
+
+Records = Sequence[ProfileRecord] | TrainingSet
+"""What is learnt from: records one by one, or sorted; hundreds of thousands come by column (`training_columns`)."""
+
+
+def sorted_out(records: Records, device: Device | None = None) -> TrainingSet:
+    """The records as a training set, where they are none yet; arguments and errors as of `training_set`."""
+    return records if isinstance(records, TrainingSet) else training_set(records, device)
 
 
 def training_set(records: Sequence[ProfileRecord], device: Device | None = None) -> TrainingSet:
@@ -144,12 +190,15 @@ def _lane_records(
     lane: Lane, identity: Identity, kernels: dict[str, tuple[Kernel, list[float]]], sentinel_us: float
 ) -> LaneRecords:
     ordered = sorted(kernels)
+    again = [(at, pair) for at, signature in enumerate(ordered) for pair in pairwise(kernels[signature][1])]
     return LaneRecords(
         lane=lane,
         identity=identity,
         kernels=tuple(kernels[signature][0] for signature in ordered),
         signatures=tuple(ordered),
         latency_us=np.array([np.median(kernels[signature][1]) for signature in ordered]),
+        repeated=np.array([at for at, _ in again], dtype=np.intp),
+        repeats_us=np.array([pair for _, pair in again]).reshape(-1, 2),
         sentinel_us=sentinel_us,
     )
 
@@ -160,6 +209,8 @@ def require(data: TrainingSet) -> None:
     Raises:
         PredictorError: none has; the message says how many are there and how many are needed.
     """
+    if not data.lanes:
+        raise nothing_measured(0)
     most = max(data.lanes, key=lambda part: len(part.kernels))
     if len(most.kernels) < MIN_RECORDS:
         raise PredictorError(

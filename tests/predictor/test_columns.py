@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from autotune.core import ProfileRecord
+from autotune.core import Failure, ProfileRecord
 from autotune.datasets import Store
 from autotune.errors import PredictorError, StoreError
 from autotune.predictor import KernelPredictor, training_columns
@@ -47,7 +47,53 @@ def test_give_the_same_training_set(records: list[ProfileRecord], store: Store, 
         assert (found.lane, found.identity, found.kernels) == (wanted.lane, wanted.identity, wanted.kernels)
         assert found.latency_us.tolist() == wanted.latency_us.tolist()
         assert found.sentinel_us == wanted.sentinel_us
+        assert found.repeated.tolist() == wanted.repeated.tolist()
+        assert found.repeats_us.tolist() == wanted.repeats_us.tolist()
     assert {part.sentinel_us for part in by_column.lanes} == {90.0, 0.0}
+
+
+def test_measured_again_comes_as_pairs_in_the_order_of_measuring(
+    records: list[ProfileRecord], store: Store, invented: ModuleType
+) -> None:
+    store.add(records)
+    part = training_columns(store.columns(device=invented.DEVICE.id)).lanes[0]
+    pairs = list(zip(part.repeated.tolist(), part.repeats_us.tolist(), strict=True))
+    assert len(pairs) == 7 * 3  # four measurements of each of seven kernels
+    at = pairs[0][0]
+    own = [us for where, us in pairs if where == at]
+    assert [second for _, second in own[:-1]] == [first for first, _ in own[1:]]
+
+
+@pytest.mark.parametrize("count", [0, 3, 30, 65, 10_000])
+def test_the_first_records_are_those_that_a_predictor_once_had(
+    records: list[ProfileRecord], store: Store, invented: ModuleType, count: int
+) -> None:
+    store.add(records)
+    first = store.columns(device=invented.DEVICE.id).first(count)
+    had = records[:count]
+    assert first.count == len(had)
+    assert first.failures == sum(isinstance(record.result, Failure) for record in had)
+    if had:
+        assert training_columns(first).hash == training_set(had).hash
+
+
+def test_without_kernels_is_what_the_others_teach(records: list[ProfileRecord], invented: ModuleType) -> None:
+    data = training_set(records)
+    gone = set(data.signatures[::2]) | {kernel.signature for kernel in invented.draw_kernels(30, 1)[:4]}
+    found = data.without(gone)
+    wanted = training_set([record for record in records if record.kernel.signature not in gone])
+    assert found.hash == wanted.hash
+    assert [part.repeats_us.tolist() for part in found.lanes] == [part.repeats_us.tolist() for part in wanted.lanes]
+    assert [part.repeated.tolist() for part in found.lanes] == [part.repeated.tolist() for part in wanted.lanes]
+    assert len(data.lanes) == 3
+    assert len(found.lanes) == 2  # all kernels of the third were left out
+    assert not data.without(data.signatures).lanes
+
+
+def test_kernels_by_lane_count_each_once(records: list[ProfileRecord], store: Store, invented: ModuleType) -> None:
+    store.add(records)
+    found = store.columns(device=invented.DEVICE.id).kernels_by_lane()
+    assert [found[lane] for lane in invented.LANES[:3]] == [30, 30, 4]
 
 
 def test_give_the_same_predictor(records: list[ProfileRecord], store: Store, invented: ModuleType) -> None:

@@ -15,6 +15,7 @@ from autotune.core import Kernel, Measurement, ProfileRecord
 from autotune.errors import PredictorError
 from autotune.predictor import KernelPredictor, evaluate
 from autotune.predictor.evaluation import left_out
+from autotune.predictor.training import TrainingSet
 
 
 def groups_of(records: Sequence[ProfileRecord], *sizes: int) -> dict[str, list[str]]:
@@ -47,8 +48,8 @@ def test_no_kernel_of_the_model_left_out_is_learnt_from(invented: ModuleType, mo
     seen: list[set[str]] = []
     fit = KernelPredictor.fit
 
-    def spy(self: KernelPredictor, given: Sequence[ProfileRecord], *args: Any, **options: Any) -> KernelPredictor:
-        seen.append({record.kernel.signature for record in given})
+    def spy(self: KernelPredictor, given: TrainingSet, *args: Any, **options: Any) -> KernelPredictor:
+        seen.append(set(given.signatures))
         return fit(self, given, *args, **options)
 
     monkeypatch.setattr(KernelPredictor, "fit", spy)
