@@ -14,12 +14,11 @@ from autotune.core import CoRunRecord, FailureKind, Identity, Kernel, Lane, Prof
 from autotune.datasets import bulk, integrity, rows, schema
 from autotune.datasets.columns import ProfileColumns
 from autotune.datasets.connect import open_engine, place_of, reading, writing
+from autotune.datasets.held_kernels import HeldKernels, decoded, known_kernels, parts
 from autotune.datasets.home import home
 from autotune.errors import StoreError
 
 T = TypeVar("T")
-_MANY = 500
-"""Values in one SQL `IN` list; SQLite takes 32,766, other data bases fewer."""
 
 
 class Store:
@@ -36,8 +35,7 @@ class Store:
     def __init__(self, url: str | None = None) -> None:
         self._engine = open_engine(url or f"sqlite:///{home() / 'profiles.db'}")
         self.place = place_of(self._engine.url)
-        self._kernels: dict[str, Kernel] = {}
-        self._signatures: dict[int, tuple[Kernel, str]] = {}  # by identity: hashing a kernel costs more than its row
+        self._held = HeldKernels(self.place)
         try:
             with writing(self._engine) as connection:
                 schema.migrate(connection, self.place)
@@ -68,13 +66,13 @@ class Store:
         records = list(records)
         if not records:
             return
-        signatures = [self._signature(record.kernel) for record in records]
-        new = self._new_kernels(record.kernel for record in records)
+        signatures = [self._held.signature(record.kernel) for record in records]
+        new = self._held.new(record.kernel for record in records)
         values = [rows.profile_row(record, s) for record, s in zip(records, signatures, strict=True)]
         with writing(self._engine) as connection:
-            self._add_kernels(connection, new)
+            self._held.add(connection, new)
             connection.execute(schema.profiles.insert(), values)
-        self._kernels.update(new)
+        self._held.keep(new)
 
     def add_rows(
         self,
@@ -99,7 +97,7 @@ class Store:
             StoreError: as of `add`.
         """
         with writing(self._engine) as connection:
-            known = self._known_kernels(connection, kernels)
+            known = known_kernels(connection, kernels)
             bulk.insert_kernels(connection, {s: text for s, text in kernels.items() if s not in known})
             added = bulk.insert(connection, schema.profiles, values, devices=devices)
             return added, bulk.insert(connection, schema.coruns, coruns, devices=devices)
@@ -113,15 +111,17 @@ class Store:
         records = list(records)
         if not records:
             return
-        new = self._new_kernels(kernel for record in records for kernel in (*record.victim, *record.beside))
+        new = self._held.new(kernel for record in records for kernel in (*record.victim, *record.beside))
         values = [
-            rows.corun_row(record, *([self._signature(k) for k in side] for side in (record.victim, record.beside)))
+            rows.corun_row(
+                record, *([self._held.signature(k) for k in side] for side in (record.victim, record.beside))
+            )
             for record in records
         ]
         with writing(self._engine) as connection:
-            self._add_kernels(connection, new)
+            self._held.add(connection, new)
             connection.execute(schema.coruns.insert(), values)
-        self._kernels.update(new)
+        self._held.keep(new)
 
     def add_stages(self, records: Iterable[StageRecord]) -> None:
         """Store stage records in one transaction.
@@ -168,8 +168,8 @@ class Store:
         if latest:
             last = {(row["signature"], row["lane"], row["identity"]): row for row in found}
             found = sorted(last.values(), key=lambda row: int(row["id"]))
-        self._load_kernels({row["signature"] for row in found})
-        return self._decoded(found, lambda row: rows.profile_of(row, self._kernels[row["signature"]]))
+        kernels = self._load({row["signature"] for row in found})
+        return decoded(self.place, found, lambda row: rows.profile_of(row, kernels[row["signature"]]))
 
     def columns(self, *, device: str) -> ProfileColumns:
         """All measured profile records of a device by column, repeats too: what `kernels(latest=False)` holds.
@@ -179,17 +179,17 @@ class Store:
         with reading(self._engine) as connection:
             found = bulk.read(connection, device)
         signatures, lanes, identities, notes = (coding.texts for coding in found.codings)
-        self._load_kernels(signatures)
+        kernels = self._load(signatures)
         try:
             median_us = found.medians_us()
         except ValueError as error:
             raise StoreError(f"{self.place}: {error}: the file is damaged; move it away and measure again.") from error
         return ProfileColumns(
-            kernels=tuple(self._kernels[signature] for signature in signatures),
+            kernels=tuple(kernels[signature] for signature in signatures),
             signatures=tuple(signatures),
-            lanes=tuple(self._decoded(lanes, rows.lane_of)),
-            identities=tuple(self._decoded(identities, rows.identity_of)),
-            notes=tuple(self._decoded(notes, rows.notes_of)),
+            lanes=tuple(decoded(self.place, lanes, rows.lane_of)),
+            identities=tuple(decoded(self.place, identities, rows.identity_of)),
+            notes=tuple(decoded(self.place, notes, rows.notes_of)),
             kernel=found.codes[:, 0],
             lane=found.codes[:, 1],
             identity=found.codes[:, 2],
@@ -225,7 +225,7 @@ class Store:
         conditions = self._conditions(table, device=device, lanes=lanes, identity=identity)
         if model_sha256 is not None:
             conditions.append(table.c.model_sha256 == model_sha256)
-        return self._decoded(self._select(table, conditions, "", None), rows.stage_of)
+        return decoded(self.place, self._select(table, conditions, "", None), rows.stage_of)
 
     def coruns(
         self,
@@ -256,8 +256,8 @@ class Store:
             last = {tuple(row[name] for name in same): row for row in found}
             found = sorted(last.values(), key=lambda row: int(row["id"]))
         sides = {side for row in found for side in (row["victim"], row["beside"])}
-        self._load_kernels({signature for side in sides for signature in rows.signatures_of(side)})
-        return self._decoded(found, lambda row: rows.corun_of(row, self._kernels))
+        kernels = self._load({signature for side in sides for signature in rows.signatures_of(side)})
+        return decoded(self.place, found, lambda row: rows.corun_of(row, kernels))
 
     def known_coruns(
         self, victim: Lane, beside: Lane, identity: Identity
@@ -311,31 +311,9 @@ class Store:
 
     # inside
 
-    def _signature(self, kernel: Kernel) -> str:
-        held = self._signatures.get(id(kernel))
-        if held is None or held[0] is not kernel:
-            held = (kernel, kernel.signature)
-            self._signatures[id(kernel)] = held
-        return held[1]
-
-    def _new_kernels(self, kernels: Iterable[Kernel]) -> dict[str, Kernel]:
-        """By signature, those that this object has not seen in the data base."""
-        found = {self._signature(kernel): kernel for kernel in kernels}
-        return {signature: kernel for signature, kernel in found.items() if signature not in self._kernels}
-
-    def _add_kernels(self, connection: sa.Connection, new: Mapping[str, Kernel]) -> None:
-        known = self._known_kernels(connection, new)
-        texts = [{"signature": s, "json": rows.to_json(kernel)} for s, kernel in new.items() if s not in known]
-        if texts:
-            connection.execute(schema.kernels.insert(), texts)
-
-    @staticmethod
-    def _known_kernels(connection: sa.Connection, signatures: Collection[str]) -> set[str]:
-        known: set[str] = set()
-        column = schema.kernels.c.signature
-        for part in _parts(signatures):
-            known.update(connection.execute(sa.select(column).where(column.in_(part))).scalars())
-        return known
+    def _load(self, signatures: Collection[str]) -> Mapping[str, Kernel]:
+        with reading(self._engine) as connection:
+            return self._held.load(connection, signatures)
 
     @staticmethod
     def _conditions(
@@ -360,33 +338,9 @@ class Store:
             if values is None:
                 return list(connection.execute(query.order_by(table.c.id)).mappings())
             found: list[sa.RowMapping] = []
-            for part in _parts(values):
+            for part in parts(values):
                 found += connection.execute(query.where(table.c[column].in_(part))).mappings()
         return sorted(found, key=lambda row: int(row["id"]))
-
-    def _load_kernels(self, signatures: Collection[str]) -> None:
-        missing = [s for s in signatures if s not in self._kernels]
-        with reading(self._engine) as connection:
-            for part in _parts(missing):
-                query = sa.select(schema.kernels).where(schema.kernels.c.signature.in_(part))
-                found = connection.execute(query).all()
-                for kernel, row in zip(self._decoded([row.json for row in found], rows.kernel_of), found, strict=True):
-                    self._kernels[row.signature] = kernel
-                    self._signatures[id(kernel)] = (kernel, row.signature)
-        lost = [s for s in missing if s not in self._kernels]
-        if lost:
-            raise StoreError(
-                f"{self.place}: records name the kernel {lost[0]}, which is not there: the file is damaged."
-            )
-
-    def _decoded(self, found: Iterable[Any], read: Any) -> list[Any]:
-        """Rows as values; a row that is none of ours means a damaged file."""
-        try:
-            return [read(row) for row in found]
-        except (ValueError, TypeError, KeyError) as error:
-            raise StoreError(
-                f"{self.place}: a row cannot be read ({error}): the file is damaged; move it away and measure again."
-            ) from error
 
 
 def _settled(found: Iterable[tuple[T, str]]) -> set[T]:
@@ -399,8 +353,3 @@ def _settled(found: Iterable[tuple[T, str]]) -> set[T]:
         else:
             failures[what] += 1
     return settled | {what for what, count in failures.items() if count > 1}
-
-
-def _parts(values: Collection[str]) -> list[list[str]]:
-    ordered = sorted(set(values))
-    return [ordered[i : i + _MANY] for i in range(0, len(ordered), _MANY)]
