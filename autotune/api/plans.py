@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from autotune.api.baselines import read_user_options
 from autotune.api.plan_inputs import sample_of
-from autotune.api.run import timing_of
+from autotune.api.run import USER, timing_of
 from autotune.api.workplace import Guarded, measuring_workplace
 from autotune.core import DEFAULT_LANE, Failure, Measurement, Observer, Plan, Ratio, Scenario, SilentObserver, Timing
 from autotune.errors import PlanError
 from autotune.graph import save_arrays
 from autotune.planning import speedup
+from autotune.processors import SessionSpec
 from autotune.profiler import Job, JobStage, decide
 from autotune.profiler.load import Goal, middle
 from autotune.runtime import example_feeds, export_ort_config, load_plan, python_snippet, read_plan
@@ -67,6 +69,7 @@ def bench_plan(
     *,
     launches: int = 6,
     inputs: Sequence[Path] = (),
+    baseline: Path | None = None,
     home: Path | None = None,
     observer: Observer | None = None,
     wait_s: float = 600.0,
@@ -77,21 +80,24 @@ def bench_plan(
         folder: the plan.
         launches: fresh processes; at least 2.
         inputs: real inputs for timing; random ones otherwise.
+        baseline: JSON file with the user's own session options, measured beside it too.
         home: folder with the device's lock.
         observer: is told of the progress.
         wait_s: seconds to wait for another measuring process.
 
     Raises:
         PlanError: the plan is damaged or does not fit this device.
+        UsageError: the baseline file cannot be read.
         DeviceBusyError: another process measures on this device.
     """
     watcher = Guarded(observer or SilentObserver())
     plan = read_plan(folder)
+    user_options = read_user_options(baseline) if baseline is not None else None
     load_plan(folder).close()
     with measuring_workplace(home, watcher, wait_s=wait_s) as place:
         feeds = place.work / "feeds.npz"
         save_arrays(feeds, sample_of(plan, inputs))
-        jobs = _jobs(plan, folder, feeds)
+        jobs = _jobs(plan, folder, feeds, user_options)
         results = decide(
             jobs,
             launches=max(2, launches),
@@ -103,12 +109,12 @@ def bench_plan(
     return BenchResult(plan=plan, launches=max(2, launches), rows=tuple(rows))
 
 
-def _jobs(plan: Plan, folder: Path, feeds: Path) -> list[Job]:
+def _jobs(plan: Plan, folder: Path, feeds: Path, user_options: SessionSpec | None = None) -> list[Job]:
     from autotune.runtime import whole_model
 
     outputs = tuple(tensor.name for tensor in plan.model.outputs)
 
-    def job(name: str, stages: tuple[JobStage, ...], callers: int) -> Job:
+    def job(name: str, stages: tuple[JobStage, ...], callers: int, spec: SessionSpec | None = None) -> Job:
         return Job(
             name=name,
             stages=stages,
@@ -117,12 +123,15 @@ def _jobs(plan: Plan, folder: Path, feeds: Path) -> list[Job]:
             callers=callers,
             batch=plan.batch,
             scenario=plan.scenario,
+            spec=spec,
         )
 
     stages = tuple(JobStage(file=str(folder / stage.file), lane=stage.lane) for stage in plan.stages)
     whole = str(whole_model(folder))
     callers = len(plan.device.cores) if plan.scenario.overlapping else 1
     found = [job("plan", stages, plan.callers), job("default", (JobStage(file=whole, lane=DEFAULT_LANE),), callers)]
+    if user_options is not None:
+        found.append(job(USER, (JobStage(file=whole, lane=DEFAULT_LANE),), callers, user_options))
     singles = [
         baseline
         for baseline in plan.baselines

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from autotune.api.plans import _jobs
 from autotune.core import Baseline, Candidate, Lane, Scenario, StageChoice, Timing
+from autotune.processors import SessionSpec
 from autotune.runtime import write_plan
 from tests.runtime.conftest import make_plan, stage_files
 
@@ -33,3 +34,12 @@ def test_baselines_of_another_batch_leave_room_for_those_that_fit(tmp_path: Path
     write_plan(plan, tmp_path / "plan", files=stage_files(tmp_path / "files"), whole="whole.onnx")
     jobs = _jobs(plan, tmp_path / "plan", tmp_path / "feeds.npz")
     assert [job.name for job in jobs] == ["plan", "default", "single:cpu/f32/t1 x2 batch1"]
+
+
+def test_the_users_own_options_are_measured_on_the_whole_model(tmp_path: Path) -> None:
+    write_plan(make_plan(), tmp_path / "plan", files=stage_files(tmp_path / "files"), whole="whole.onnx")
+    options = SessionSpec.from_json({"intra_op_num_threads": 1})
+    jobs = {job.name: job for job in _jobs(make_plan(), tmp_path / "plan", tmp_path / "feeds.npz", options)}
+    assert jobs["user"].spec == options
+    assert jobs["user"].stages == jobs["default"].stages
+    assert jobs["default"].spec is None

@@ -119,12 +119,20 @@ def test_run_gives_the_models_outputs(searched: dict[str, Any], shell: Shell, fo
     np.testing.assert_allclose(np.load(folder / "out.npz")["scores"], wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_bench_measures_the_plan_beside_its_baselines(searched: dict[str, Any], shell: Shell) -> None:
-    done = shell("bench", searched["plan"], "--launches", "2", "--json")
+def test_bench_measures_the_plan_beside_its_baselines(searched: dict[str, Any], shell: Shell, folder: Path) -> None:
+    (folder / "own.json").write_text('{"intra_op_num_threads": 1}')
+    done = shell("bench", searched["plan"], "--launches", "2", "--baseline", "own.json", "--json")
     assert done.returncode == 0, done.stderr
-    names = [row["name"] for row in json.loads(done.stdout)["rows"]]
-    assert names[0] == "plan"
-    assert "default" in names
+    rows = {row["name"]: row for row in json.loads(done.stdout)["rows"]}
+    assert next(iter(rows)) == "plan"
+    assert {"default", "user"} <= set(rows)
+    assert rows["user"]["timing"]["p50_us"] > 0
+
+
+def test_own_options_are_not_measured_under_another_load(searched: dict[str, Any], shell: Shell) -> None:
+    done = shell("bench", searched["plan"], "--scenario", "Server", "--baseline", "own.json")
+    assert done.returncode == 2
+    assert "--baseline" in done.stderr
 
 
 def test_export_prints_python_that_runs_without_autotune(searched: dict[str, Any], shell: Shell, folder: Path) -> None:

@@ -15,6 +15,9 @@ def bench(
     plan: PlanFolder,
     launches: Annotated[int, typer.Option("--launches", metavar="NUMBER", min=2, help="Fresh processes.")] = 6,
     inputs: Inputs = [],  # noqa: B006
+    baseline: Annotated[
+        str, typer.Option("--baseline", metavar="FILE", help="JSON with your own session options, measured too.")
+    ] = "",
     scenario: Annotated[
         str,
         typer.Option(
@@ -34,6 +37,8 @@ def bench(
     from autotune.errors import UsageError
     from autotune.runtime import is_joint
 
+    if baseline and (is_joint(plan) or scenario or latency_bound):
+        raise UsageError("--baseline is measured beside the plan of one model in its own scenario: leave it out here")
     if is_joint(plan):
         if scenario or latency_bound:
             raise UsageError("under load one model is measured at a time: name its folder inside the joint plan")
@@ -49,7 +54,11 @@ def bench(
 
     with show_progress() as observer:
         result = api.bench_plan(
-            Path(plan), launches=launches, inputs=[Path(path) for path in inputs], observer=observer
+            Path(plan),
+            launches=launches,
+            inputs=[Path(path) for path in inputs],
+            baseline=Path(baseline) if baseline else None,
+            observer=observer,
         )
     print_json(
         {"schema_version": 1, "launches": result.launches, "rows": encode(result.rows)}
