@@ -73,7 +73,7 @@ class Engine:
         Raises:
             PlanError: it is closed, or is closed meanwhile.
         """
-        request = Request(self._wiring, names, feeds)
+        request = Request(self._wiring, names, feeds, working=self._is_worker)
         with self._room:
             if not in_callback():
                 while self._under_way >= self._depth and not self._closing:
@@ -85,6 +85,9 @@ class Engine:
         for stage in self._first:
             self._queue_of[stage].put((request, stage))
         return request.future
+
+    def _is_worker(self) -> bool:
+        return hasattr(self._here, "worker")
 
     def _work(self, queue: SimpleQueue[Item | None], seat: Seat) -> None:
         self._here.worker = True
@@ -163,7 +166,7 @@ class Engine:
             longest_s: seconds to wait for each thread; None: until it ends.
         """
         self.retire()
-        if not hasattr(self._here, "worker"):
+        if not self._is_worker():
             for worker in self._workers:
                 worker.join(longest_s)
 

@@ -166,6 +166,7 @@ class LoadedPlan:
 
         Requests overlap: stages on different lanes work at the same time, and a plan for several callers has as many
         threads. Cancelling the future ends a request that no stage has begun. `close` waits for those under way.
+        A callback of the future may `run` and submit, but not wait for what it submits: that raises PlanError.
 
         Args:
             output_names: which, in which order; None: all.

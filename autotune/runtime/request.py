@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -72,6 +72,39 @@ def wire(steps: Sequence[Step], outputs: Sequence[str]) -> Wiring:
     )
 
 
+class Answer(Future[list[Any]]):
+    """The future of a request; the workers that are to make it must not wait for it without end.
+
+    Args:
+        working: whether the calling thread is one of those workers.
+    """
+
+    def __init__(self, working: Callable[[], bool]) -> None:
+        super().__init__()
+        self._working = working
+
+    def result(self, timeout: float | None = None) -> list[Any]:
+        """As of any future.
+
+        Raises:
+            PlanError: it is asked for without a time-out in a callback of the same plan before it is done.
+        """
+        self._refuse_to_hang(timeout)
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """As of any future; errors as of `result`."""
+        self._refuse_to_hang(timeout)
+        return super().exception(timeout)
+
+    def _refuse_to_hang(self, timeout: float | None) -> None:
+        if timeout is None and not self.done() and self._working():
+            raise PlanError(
+                "a future's callback runs in a worker of its plan, which would wait here for itself: "
+                "call `run` in the callback, give the new future a callback of its own, or wait in another thread"
+            )
+
+
 class Request:
     """Counts the inputs that each stage still waits for; lets go of tensors that nothing needs any more.
 
@@ -79,12 +112,20 @@ class Request:
         wiring: what waits for what.
         names: outputs that it gives; None: the default ones.
         feeds: its inputs.
+        working: whether the calling thread is a worker that makes such requests.
     """
 
     __slots__ = ("_lock", "_names", "_tensors", "_told", "_uses", "_waiting", "_wiring", "ended", "future", "left")
 
-    def __init__(self, wiring: Wiring, names: Sequence[str] | None, feeds: Mapping[str, Any]) -> None:
-        self.future: Future[list[Any]] = Future()
+    def __init__(
+        self,
+        wiring: Wiring,
+        names: Sequence[str] | None,
+        feeds: Mapping[str, Any],
+        *,
+        working: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.future = Answer(working)
         self.ended = False
         self._told = False  # whether the future knows that it runs, or never will
         self.left = len(wiring.takes)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, as_completed
+from concurrent.futures import CancelledError, Future, as_completed
+from typing import Any
 
 import pytest
 
@@ -95,6 +97,32 @@ def test_a_callback_may_submit_to_a_full_pipeline_and_close_it() -> None:
     assert seen == [1, 2, 3, 4, 5]
     with pytest.raises(PlanError, match="closed"):
         pipeline.submit(None, {"x": 0})
+
+
+def test_a_callback_that_would_wait_for_its_own_worker_is_told_so() -> None:
+    pipeline = Pipeline([step(lambda x: x + 1, "x", "y")], ["one"], ["y"], depth=4)
+    done = threading.Event()
+    said: list[str] = []
+    submitted: list[Future[list[Any]]] = []
+
+    def again(future: Future[list[Any]]) -> None:
+        new = pipeline.submit(None, {"x": future.result()[0]})
+        submitted.append(new)
+        for wait in (new.result, new.exception):
+            try:
+                wait()
+            except PlanError as error:
+                said.append(str(error))
+        with contextlib.suppress(TimeoutError):
+            new.result(0.01)
+        done.set()
+
+    pipeline.submit(None, {"x": 1}).add_done_callback(again)
+    assert done.wait(WAIT_S)
+    assert len(said) == 2
+    assert "call `run` in the callback" in said[0]
+    assert submitted[0].result(WAIT_S) == [3]  # another thread may wait for it
+    pipeline.close()
 
 
 def test_cancelling_makes_room_at_once_and_whoever_waits_learns_of_it() -> None:
