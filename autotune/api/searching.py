@@ -11,7 +11,7 @@ import numpy as np
 from autotune.api.announcing import announce_baselines, announce_plan, announce_search
 from autotune.api.baselines import measure_baselines, read_user_options
 from autotune.api.clock import Budget
-from autotune.api.deciding import LAUNCHES, conclude, decide_run, reserve_s, screened_winner
+from autotune.api.deciding import LAUNCHES, conclude, decide_run, has_time, reserve_s, screened_winner
 from autotune.api.delivery import build_plan
 from autotune.api.driving import drive_best
 from autotune.api.front_delivery import FrontPoint, write_front
@@ -34,6 +34,9 @@ USUAL_S = 52.0
 """Budget of a search where none is asked for and all kernels are known; with loading and tracking under a minute."""
 USUAL_RUNS = 500
 """Runs of the model that the same budget has time for, where that is more."""
+
+SEARCH_S = 15.0
+"""Seconds that are left for the search, however long the baselines took."""
 
 
 def search(
@@ -126,7 +129,7 @@ def _explore(run: Run) -> None:
         with run.budget.phase("verify"):
             measure_baselines(run)
         if run.settings.budget_s is None:
-            run.budget.total_s = _usual_s(run)
+            settle_budget(run)
         if run.budget.left_s > 0.15 * run.budget.total_s and len(run.singles()) > 1:
             knowledge = gather(run)
             if knowledge is not None:
@@ -150,6 +153,15 @@ def _has_answer(run: Run) -> bool:
 
 def _sentence(error: Exception) -> str:
     return f"{one_line(str(error)).rstrip('.')}."
+
+
+def settle_budget(run: Run) -> None:
+    """The budget that nobody asked for, now that it is known how long the model takes and how long the baselines took.
+
+    Where those took longer than usual, there is still time for a search and for launches that decide.
+    """
+    run.budget.total_s = _usual_s(run)
+    has_time(run, SEARCH_S + reserve_s(run, LAUNCHES))
 
 
 def _usual_s(run: Run) -> float:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from autotune.api.clock import Budget
+from autotune.api.deciding import LAUNCHES, reserve_s
+from autotune.api.searching import SEARCH_S, settle_budget
+
+from .test_front import a_run
 
 
 class Clock:
@@ -65,3 +71,15 @@ def test_room_is_there_however_time_goes_on_while_it_is_made() -> None:
     ticks = iter(range(1000))
     budget = Budget(10.0, clock=lambda: float(next(ticks)))
     assert budget.make_room(50.0, most_s=100.0)
+
+
+@pytest.mark.parametrize(("baselines_s", "total_s"), [(10.0, 52.0), (70.0, None), (149.0, 150.0)])
+def test_slow_baselines_leave_time_to_search_and_to_decide(baselines_s: float, total_s: float | None) -> None:
+    run, clock = a_run((), {"default": (40_000.0, 1 << 20, 0.0), "single:even": (30_000.0, 1 << 20, 0.0)}), Clock()
+    run.budget = Budget(run.settings.most_s, clock=clock)
+    clock.now_s += baselines_s
+    settle_budget(run)
+    if total_s is None:
+        assert run.budget.left_s >= SEARCH_S + reserve_s(run, LAUNCHES)
+    else:
+        assert run.budget.total_s == pytest.approx(total_s)
