@@ -56,7 +56,9 @@ def main() -> None:
     everything = tuple(feature.name for listed in groups().values() for feature in listed)
     parts = {
         "delivered": BoostedTrees(),
-        "physics alone": BoostedTrees(hidden=everything),
+        "physics alone": BoostedTrees(hidden=everything, near=0),
+        "physics and like kernels, no trees": BoostedTrees(hidden=everything),
+        "without like kernels": BoostedTrees(penalty=1.0, near=0),
     }
     for name, listed in groups().items():
         hidden = tuple(feature.name for feature in listed)

@@ -1,4 +1,4 @@
-"""Gradient-boosted trees on what physics leaves over; the predictor that the search uses."""
+"""Gradient-boosted trees on what physics and like kernels leave over; the predictor that the search uses."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from autotune.core import Lane
 from autotune.core.codec import decode, encode
 from autotune.predictor.features import COLUMN, FEATURES, Matrix, lane_table
+from autotune.predictor.kriging import Kriging, krige
 from autotune.predictor.physics import Physics, fit_physics
 from autotune.predictor.training import MIN_RECORDS
 
@@ -28,18 +29,22 @@ ten, and with squared errors a few of them cost every kernel around them (tests/
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoostedTrees:
-    """XGBoost on log(latency / prior) of one lane; the prior is physics by family.
+    """XGBoost on log(latency / prior) of one lane; the prior is physics by family, corrected by like kernels.
 
     Args:
         rounds: number of trees.
         depth: of each tree.
         rate: learning rate.
+        penalty: of a leaf's value, in records: with few records like kernels say nearly all, with many the trees.
+        near: kernels that may be alike, at most (`kriging.py`); 0: none are asked.
         hidden: features that the trees do not see, by name (`benchmarks/ablation.py`).
     """
 
     rounds: int = 150
     depth: int = 4
     rate: float = 0.1
+    penalty: float = 50.0
+    near: int = 1000
     hidden: tuple[str, ...] = ()
 
     @property
@@ -54,84 +59,98 @@ class BoostedTrees:
             rounds=trial.suggest_int("rounds", 100, 400, step=50),
             depth=trial.suggest_int("depth", 3, 6),
             rate=trial.suggest_float("rate", 0.03, 0.3, log=True),
+            penalty=trial.suggest_float("penalty", 1.0, 100.0, log=True),
         )
 
     def fit(self, rows: Matrix, latency_us: Vector, lane: Lane, cores: int, *, seed: int) -> BoostedLane:
-        """Physics first; trees where there are at least `MIN_RECORDS` rows."""
+        """Physics first; like kernels and trees where there are at least `MIN_RECORDS` rows."""
         physics = fit_physics(rows, latency_us)
         if len(rows) < MIN_RECORDS:
-            return BoostedLane(physics=physics, booster=None)
+            return BoostedLane(physics=physics, near=None, booster=None)
         import xgboost as xgb
 
-        log_prior = physics.log_us(rows)
-        table = lane_table(rows, lane, cores, log_prior)
+        measured = np.log(latency_us)
+        near, remainder = None, measured - physics.log_us(rows)
+        if self.near:
+            near, remainder = krige(rows, remainder, most=self.near)
+        table = lane_table(rows, lane, cores, measured - remainder)
         table[:, [COLUMN[name] for name in self.hidden]] = 0.0  # no split on what does not vary
-        data = xgb.QuantileDMatrix(table, label=np.log(latency_us) - log_prior, max_bin=128, nthread=1)
+        data = xgb.QuantileDMatrix(table, label=remainder, max_bin=128, nthread=1)
         booster = xgb.train(self._parameters(seed), data, num_boost_round=self.rounds)
         booster.set_param({"nthread": cores})
-        return BoostedLane(physics=physics, booster=booster)
+        return BoostedLane(physics=physics, near=near, booster=booster)
 
     def _parameters(self, seed: int) -> dict[str, Any]:
         """XGBoost's parameters; one thread, since lanes and folds are trained side by side."""
         return {
             "objective": "reg:pseudohubererror", "huber_slope": HUBER, "tree_method": "hist", "max_depth": self.depth,
-            "eta": self.rate, "subsample": 0.8, "colsample_bynode": 0.5, "min_child_weight": 3, "lambda": 1.0,
+            "eta": self.rate, "subsample": 0.8, "colsample_bynode": 0.5, "min_child_weight": 3, "lambda": self.penalty,
             "base_score": 0.0, "max_bin": 128, "nthread": 1, "seed": seed, "verbosity": 0,
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any], files: Mapping[str, bytes], cores: int) -> BoostedLane:
-        """From XGBoost's UBJSON and the constants of physics."""
+        """From XGBoost's UBJSON, the constants of physics and the kernels that may be alike."""
         import xgboost as xgb
 
         physics = decode(Physics, state["physics"])
         if not state["trees"]:
-            return BoostedLane(physics=physics, booster=None)
+            return BoostedLane(physics=physics, near=None, booster=None)
+        near = Kriging.read(files["npz"]) if "npz" in files else None
         booster = xgb.Booster()
         try:
             booster.load_model(bytearray(files["ubj"]))
         except xgb.core.XGBoostError as error:
             raise ValueError(f"the trees cannot be read: {error!s:.200}") from error
         booster.set_param({"nthread": cores})
-        return BoostedLane(physics=physics, booster=booster)
+        return BoostedLane(physics=physics, near=near, booster=booster)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoostedLane:
-    """Physics and trees on top.
+    """Physics, what like kernels say of it, and trees on top.
 
     Args:
         physics: the lane's constants.
+        near: None where like kernels were not asked.
         booster: None where there were too few records for any.
     """
 
     physics: Physics
+    near: Kriging | None
     booster: xgb.Booster | None
 
     def log_us(self, rows: Matrix, lane: Lane, cores: int) -> Vector:
         """Natural logarithm of the latency in µs, per row of kernel features."""
-        log_prior = self.physics.log_us(rows)
+        log_prior = self.physics.log_us(rows) + self._log_near(rows)
         if self.booster is None or not len(rows):
             return log_prior
         result: Vector = log_prior + self.booster.inplace_predict(lane_table(rows, lane, cores, log_prior))
         return result
 
+    def _log_near(self, rows: Matrix) -> Vector:
+        return np.zeros(len(rows)) if self.near is None else self.near.log_factor(rows)
+
     def contributions(self, rows: Matrix, lane: Lane, cores: int) -> tuple[Vector, Vector]:
         """What makes up `log_us`: [n] log of physics in µs, and [n, features] what each feature adds to it.
 
-        The trees' bias is shared out evenly; sums equal `log_us` (XGBoost's own contributions, exact for trees).
+        What like kernels say is the prior's (`log_prior`). The trees' bias is shared out evenly; sums equal `log_us`
+        (XGBoost's own contributions, exact for trees).
         """
-        log_physics = self.physics.log_us(rows)
+        log_physics, log_near = self.physics.log_us(rows), self._log_near(rows)
         if self.booster is None or not len(rows):
             return log_physics, np.zeros((len(rows), len(FEATURES)))
         import xgboost as xgb
 
-        table = lane_table(rows, lane, cores, log_physics)
+        table = lane_table(rows, lane, cores, log_physics + log_near)
         trees = np.asarray(self.booster.predict(xgb.DMatrix(table), pred_contribs=True), dtype=np.float64)
-        return log_physics, trees[:, :-1] + trees[:, -1:] / len(FEATURES)
+        parts = trees[:, :-1] + trees[:, -1:] / len(FEATURES)
+        parts[:, COLUMN["log_prior"]] += log_near
+        return log_physics, parts
 
     def dump(self) -> tuple[dict[str, Any], dict[str, bytes]]:
-        """Physics as JSON, trees as UBJSON."""
+        """Physics as JSON, trees as UBJSON, like kernels as NumPy's npz."""
         state = {"physics": encode(self.physics), "trees": self.booster is not None}
         if self.booster is None:
             return state, {}
-        return state, {"ubj": bytes(self.booster.save_raw(raw_format="ubj"))}
+        files = {"ubj": bytes(self.booster.save_raw(raw_format="ubj"))}
+        return state, files if self.near is None else files | {"npz": self.near.dump()}

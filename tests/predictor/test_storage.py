@@ -33,7 +33,7 @@ def test_an_older_one_is_replaced_whole(fitted: KernelPredictor, tmp_path: Path)
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "lane_099.ubj").write_bytes(b"old")
     save(fitted, tmp_path / "p")
-    lanes = [f"lane_00{number}.ubj" for number in range(2)]
+    lanes = [f"lane_00{number}.{suffix}" for number in range(2) for suffix in ("npz", "ubj")]
     assert sorted(entry.name for entry in (tmp_path / "p").iterdir()) == ["card.json", *lanes]
 
 
