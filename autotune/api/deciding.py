@@ -29,6 +29,8 @@ FINAL_COUNT = 3
 FINAL_REACH = 1.06
 """Further single processors or partitions are finalists when their screened time is within this factor of the first:
 about what launches differ by."""
+SPENT = 0.95
+"""Share of the seconds that are left which launches may take by their estimate."""
 RUNS_PER_LAUNCH = 20
 TIME_CAP_S = 0.4
 DRAIN_S = 0.05
@@ -40,8 +42,8 @@ def decide_run(run: Run) -> Decision | None:
     finalists = _finalists(run)
     if not finalists:  # nothing keeps the latency bound
         return None
-    if run.under_load or run.settings.objectives:  # more than what the budget that nobody asked for was made for
-        has_time(run, LAUNCHES * launch_s(run, finalists) + memory_s(run, finalists))
+    least = LAUNCHES if run.under_load or run.settings.objectives else MIN_LAUNCHES
+    has_time(run, least * launch_s(run, finalists) / SPENT + memory_s(run, finalists))
     measure_memory(run, finalists)
     launches = _affordable_launches(run, finalists, LAUNCHES)
     if launches:
@@ -155,7 +157,7 @@ def has_time(run: Run, needed_s: float) -> bool:
 
 def _affordable_launches(run: Run, finalists: list[Contender], wanted: int) -> int:
     """As many launches as the rest of the budget allows, an even number so that both halves are equal."""
-    left_s, each_s = run.budget.left_s * 0.95, launch_s(run, finalists)
+    left_s, each_s = run.budget.left_s * SPENT, launch_s(run, finalists)
     fit = min(wanted, int(left_s / each_s) // 2 * 2)
     return fit if fit >= MIN_LAUNCHES else (MIN_LAUNCHES if left_s >= 2 * each_s else 0)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from autotune.api import deciding
 from autotune.api.clock import Budget
-from autotune.api.deciding import LAUNCHES, reserve_s
+from autotune.api.deciding import LAUNCHES, decide_run, reserve_s
 from autotune.api.searching import SEARCH_S, settle_budget
 
 from .test_front import a_run
@@ -83,3 +86,21 @@ def test_slow_baselines_leave_time_to_search_and_to_decide(baselines_s: float, t
         assert run.budget.left_s >= SEARCH_S + reserve_s(run, LAUNCHES)
     else:
         assert run.budget.total_s == pytest.approx(total_s)
+
+
+@pytest.mark.parametrize(("asked_s", "launches"), [(None, [4]), (52.0, [])])
+def test_a_budget_that_nobody_asked_for_pays_for_launches_that_decide(
+    monkeypatch: pytest.MonkeyPatch, asked_s: float | None, launches: list[int]
+) -> None:
+    run, clock = a_run((), {"default": (4_000.0, 1 << 20, 0.0), "single:even": (3_000.0, 1 << 20, 0.0)}), Clock()
+    run.settings = replace(run.settings, budget_s=asked_s)
+    run.budget = Budget(52.0, clock=clock)
+    run.launches.clear()
+    clock.now_s += 60.0  # the rounds took longer than they should
+    made: list[int] = []
+    monkeypatch.setattr(deciding, "_launch", lambda _run, _finalists, count: made.append(count))
+    monkeypatch.setattr(deciding, "_repeat_disturbed", lambda *_: None)
+    monkeypatch.setattr(deciding, "measure_held_out", lambda *_: None)
+    monkeypatch.setattr(deciding, "measure_memory", lambda *_: None)
+    decide_run(run)
+    assert made == launches
