@@ -77,11 +77,14 @@ class BoostedTrees:
         table[:, [COLUMN[name] for name in self.hidden]] = 0.0  # no split on what does not vary
         data = xgb.QuantileDMatrix(table, label=remainder, max_bin=128, nthread=1)
         booster = xgb.train(self._parameters(seed), data, num_boost_round=self.rounds)
-        booster.set_param({"nthread": cores})
         return BoostedLane(physics=physics, near=near, booster=booster)
 
     def _parameters(self, seed: int) -> dict[str, Any]:
-        """XGBoost's parameters; one thread, since lanes and folds are trained side by side."""
+        """XGBoost's parameters; one thread, since lanes and folds are trained side by side.
+
+        Predicting takes one too: OpenMP's threads go on spinning for a while, and like kernels' linear algebra would
+        wait for them.
+        """
         return {
             "objective": "reg:pseudohubererror", "huber_slope": HUBER, "tree_method": "hist", "max_depth": self.depth,
             "eta": self.rate, "subsample": 0.8, "colsample_bynode": 0.5, "min_child_weight": 3, "lambda": self.penalty,
@@ -101,7 +104,7 @@ class BoostedTrees:
             booster.load_model(bytearray(files["ubj"]))
         except xgb.core.XGBoostError as error:
             raise ValueError(f"the trees cannot be read: {error!s:.200}") from error
-        booster.set_param({"nthread": cores})
+        booster.set_param({"nthread": 1})
         return BoostedLane(physics=physics, near=near, booster=booster)
 
 
