@@ -91,7 +91,7 @@ class BoostedTrees:
             "base_score": 0.0, "max_bin": 128, "nthread": 1, "seed": seed, "verbosity": 0,
         }  # fmt: skip
 
-    def restore(self, state: Mapping[str, Any], files: Mapping[str, bytes], cores: int) -> BoostedLane:
+    def restore(self, state: Mapping[str, Any], files: Mapping[str, bytes], cores: int) -> BoostedLane:  # noqa: ARG002
         """From XGBoost's UBJSON, the constants of physics and the kernels that may be alike."""
         import xgboost as xgb
 

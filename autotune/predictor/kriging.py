@@ -98,6 +98,8 @@ def krige(rows: Matrix, log_factor: Vector, *, most: int) -> tuple[Kriging, Vect
         What was learnt, and [N] what remains of `log_factor` where a kernel is predicted by the others (leave-one-out,
         in closed form; Rasmussen and Williams 2006, 5.4.2): what can be learnt on top without learning noise twice.
     """
+    from scipy.linalg import cho_factor, cho_solve, lapack
+
     own = np.arange(0, len(rows), -(-len(rows) // most))
     features = _features(rows[own])
     scale = (1.0 / np.maximum(features.std(axis=0), LEAST_SPREAD)).astype(np.float32)
@@ -107,9 +109,9 @@ def krige(rows: Matrix, log_factor: Vector, *, most: int) -> tuple[Kriging, Vect
     covariance, target = _covariance(points, _for_pairs(points)).astype(np.float64), log_factor[own]
     trust = np.ones(len(own))
     for left in range(PASSES, -1, -1):
-        inverse = np.linalg.inv(covariance + np.diag(NOISE / trust))
-        weights = inverse @ target
-        alone = weights / np.diag(inverse)
+        factor, _ = cho_factor(covariance + np.diag(NOISE / trust), lower=True)
+        weights = cho_solve((factor, True), target)
+        alone = weights / np.diag(lapack.dpotri(factor, lower=True)[0])  # over the inverse's diagonal
         if left:
             off = np.abs(alone)
             trust = np.maximum(1.0, off / (_OUTLIER * np.median(off) + _CLOSE)) ** -4
