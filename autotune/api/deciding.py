@@ -85,10 +85,15 @@ def _launch(run: Run, finalists: Sequence[Contender], launches: int) -> None:
         time_cap_s=TIME_CAP_S,
         seed=run.settings.seed + before,
         deadline_s=max(60.0, run.budget.left_s),
-        stop=lambda: run.budget.left_s < 0,
+        stop=lambda: _spent(run),
         on_launch=keep,
         goals=[goal for goal in goals if goal is not None],
     )
+
+
+def _spent(run: Run) -> bool:
+    """Whether launches end here: the budget is spent, and there are enough, or it may not grow any more."""
+    return run.budget.left_s < 0 and (_count(run) >= MIN_LAUNCHES or not has_time(run, 0.0))
 
 
 def _repeat_disturbed(run: Run, finalists: Sequence[Contender]) -> None:
@@ -136,7 +141,7 @@ def launch_s(run: Run, contenders: Sequence[Contender]) -> float:
         return each_s + driving_s(run, contenders)
     for contender in contenders:
         if isinstance(contender.result, Measurement):
-            per_run_s = contender.median_us * 1e-6 * max(1, contender.candidate.callers if contender.candidate else 1)
+            per_run_s = contender.median_us * 1e-6 * contender.job.callers * contender.job.batch
             each_s += contender.result.load_s + min(TIME_CAP_S, RUNS_PER_LAUNCH * per_run_s)
             each_s += BLOCKS * max(DRAIN_S, per_run_s) + 2 * per_run_s
     return each_s

@@ -8,7 +8,7 @@ import pytest
 
 from autotune.api import deciding
 from autotune.api.clock import Budget
-from autotune.api.deciding import LAUNCHES, decide_run, reserve_s
+from autotune.api.deciding import LAUNCHES, decide_run, launch_s, reserve_s
 from autotune.api.searching import SEARCH_S, settle_budget
 
 from .test_front import a_run
@@ -104,3 +104,31 @@ def test_a_budget_that_nobody_asked_for_pays_for_launches_that_decide(
     monkeypatch.setattr(deciding, "measure_memory", lambda *_: None)
     decide_run(run)
     assert made == launches
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "elapsed_s", "made", "ends"),
+    [
+        (None, 50.0, 5, False),
+        (None, 60.0, 3, False),
+        (None, 60.0, 4, True),
+        (None, 151.0, 3, True),
+        (52.0, 60.0, 3, True),
+    ],
+)
+def test_launches_that_are_too_few_to_decide_go_on_where_nobody_asked_for_a_budget(
+    asked_s: float | None, elapsed_s: float, made: int, ends: bool
+) -> None:
+    run, clock = a_run((), {"default": (4_000.0, 1 << 20, 0.0)}), Clock()
+    run.settings = replace(run.settings, budget_s=asked_s)
+    run.budget = Budget(52.0, clock=clock)
+    clock.now_s += elapsed_s
+    run.launches["default"] = run.launches["default"][:made]
+    assert deciding._spent(run) is ends
+
+
+def test_a_launch_of_batches_takes_as_long_as_their_samples() -> None:
+    run = a_run((), {"default": (20_000.0, 1 << 20, 0.0)})
+    one = run.contenders["default"]
+    four = replace(one, job=replace(one.job, batch=4, callers=2))
+    assert launch_s(run, [four]) > launch_s(run, [one]) + 0.5
