@@ -5,6 +5,9 @@ and streams (from the search's baselines) and with a pinned stream per core, wha
 hint for the scenario. The best single processor is chosen on the even launches, the plan's gain over it reported on the
 odd ones. What is the same as the plan is not measured twice.
 
+Under load (MultiStream, Server) every launch drives all of them in the scenario, and OpenVINO's hints are left out: its
+program has no such load. Server's bound is a multiple of the default's latency alone, known from the SingleStream row.
+
     python benchmarks/concurrency.py [--models squeezenet] [--scenarios Offline] [--budget 60s]
         [--benchmark-app PATH of OpenVINO's] [--olive PYTHON of its environment]
 """
@@ -26,10 +29,12 @@ from peers import benchmark_app, hint_of, olive
 from search_quality import row_of
 
 from autotune.api import SearchResult, SearchSettings, parse_duration, search
+from autotune.api.plans import goal_for
 from autotune.core import DEFAULT_LANE, Candidate, Concurrency, Failure, Lane, Measurement, Ratio, Scenario, StageChoice
 from autotune.planning import speedup
 from autotune.processors import SessionSpec, this_device
 from autotune.profiler import Job, JobStage, decide
+from autotune.profiler.load import Goal
 
 MODELS = "mobilenet_v2,squeezenet,bert_mini,yolo,resnet50"
 PLAN, DEFAULT = "plan", "default"
@@ -81,7 +86,9 @@ def jobs_of(model: OpenModel, result: SearchResult, tuned: SessionSpec | None) -
     return jobs, same
 
 
-def launched(jobs: Mapping[str, Job], peer: Callable[[], Measurement | Failure] | None, launches: int) -> Times:
+def launched(
+    jobs: Mapping[str, Job], goals: Mapping[str, Goal], peer: Callable[[], Measurement | Failure] | None, launches: int
+) -> Times:
     """Every job in fresh processes, pinned ones in one of their own: OpenVINO's threads are the process's."""
     times: Times = {name: [] for name in jobs}
     pinned = {name for name, job in jobs.items() if any(stage.lane.concurrency.cores for stage in job.stages)}
@@ -90,7 +97,10 @@ def launched(jobs: Mapping[str, Job], peer: Callable[[], Measurement | Failure] 
             own = [name for name in jobs if name in group]
             if not own:
                 continue
-            found = decide([jobs[name] for name in own], launches=1, seed=launch, time_cap_s=0.6, deadline_s=300.0)
+            asked = [goals[name] for name in own] if goals else ()
+            found = decide(
+                [jobs[name] for name in own], launches=1, seed=launch, time_cap_s=0.6, deadline_s=300.0, goals=asked
+            )
             for name, results in zip(own, found, strict=True):
                 times[name] += results
         if peer is not None:
@@ -116,10 +126,31 @@ def _ratio(gain: Ratio | None) -> dict[str, float | None]:
     return {"ratio": gain.ratio, "low": gain.low, "high": gain.high}
 
 
-def one(name: str, scenario: Scenario, flags: argparse.Namespace, home: Path, tuned: Tuned) -> dict[str, Any]:
+def bound_us(name: str, rows: list[dict[str, Any]], times: float) -> float:
+    """Server's bound: a multiple of what ONNX Runtime's default takes alone."""
+    for row in rows:
+        if (row["model"], row["scenario"]) == (name, Scenario.SINGLE_STREAM):
+            alone_ms = next(own["latency_ms"]["p50"] for own in row["baselines"] if own["name"] == DEFAULT)
+            return float(times * alone_ms * 1e3)
+    sys.exit(f"Server needs the SingleStream row of {name}: measure it first, with --keep from then on")
+
+
+def one(
+    name: str,
+    scenario: Scenario,
+    flags: argparse.Namespace,
+    home: Path,
+    tuned: Tuned,
+    rows: list[dict[str, Any]],
+) -> dict[str, Any]:
     begin = time.monotonic()
     settings = SearchSettings(
-        scenario=scenario, tolerance=flags.tolerance, budget_s=parse_duration(flags.budget), home=home, track=False
+        scenario=scenario,
+        latency_bound_us=bound_us(name, rows, flags.bound) if scenario is Scenario.SERVER else None,
+        tolerance=flags.tolerance,
+        budget_s=None if scenario.under_load else parse_duration(flags.budget),
+        home=home,
+        track=False,
     )
     result = search(name, settings)
     searched_s = time.monotonic() - begin
@@ -142,11 +173,12 @@ def one(name: str, scenario: Scenario, flags: argparse.Namespace, home: Path, tu
                 precision="f32",
                 seconds=flags.hint_seconds,
             )
-            if flags.benchmark_app
+            if flags.benchmark_app and not scenario.under_load
             else None
         )
         jobs, same = jobs_of(model, result, options)
-        times = launched(jobs, peer, flags.launches)
+        goals = {key: goal_for(result.plan, job) for key, job in jobs.items()} if scenario.under_load else {}
+        times = launched(jobs, goals, peer, flags.launches)
     failed = {key: found.message for key, own in times.items() for found in own if isinstance(found, Failure)}
     return {
         **row_of(result, name, wall_s=searched_s),
@@ -198,6 +230,7 @@ def main() -> None:
     parser.add_argument("--scenarios", default=",".join(Scenario))
     parser.add_argument("--tolerance", type=float, default=1e-3)
     parser.add_argument("--budget", default="60s")
+    parser.add_argument("--bound", type=float, default=5.0, help="of Server, in latencies of the default alone")
     parser.add_argument("--launches", type=int, default=6)
     parser.add_argument("--benchmark-app", default="", help="OpenVINO's program of that name, of another environment")
     parser.add_argument("--hint-seconds", type=float, default=2.0, help="of each of its launches")
@@ -218,7 +251,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         for model in chosen:
             for scenario in scenarios:
-                rows.append(one(model, scenario, flags, Path(home), tuned))
+                rows.append(one(model, scenario, flags, Path(home), tuned, rows))
                 last = rows[-1]
                 print(
                     model,

@@ -102,7 +102,7 @@ def bench_plan(
             jobs,
             launches=max(2, launches),
             deadline_s=600.0,
-            goals=[_goal(plan, job) for job in jobs] if plan.scenario.under_load else (),
+            goals=[goal_for(plan, job) for job in jobs] if plan.scenario.under_load else (),
             on_launch=lambda done, _: watcher.progress("bench", done, max(2, launches)),
         )
     rows = [_row(plan, job, found, results[0]) for job, found in zip(jobs, results, strict=True)]
@@ -146,7 +146,7 @@ def _jobs(plan: Plan, folder: Path, feeds: Path, user_options: SessionSpec | Non
     return found
 
 
-def _goal(plan: Plan, job: Job) -> Goal:
+def goal_for(plan: Plan, job: Job) -> Goal:
     """What is asked of a job under load, beginning where the search measured it.
 
     Raises:
