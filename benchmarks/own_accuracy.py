@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from own_records import AGAIN, kernel_seconds
 
-from autotune.core import Device, Kernel, Lane, Measurement, ProfileRecord, StageRecord
+from autotune.core import Device, Kernel, Lane, Measurement, ProfileRecord, Signatures, StageRecord
 from autotune.datasets import Store
 from autotune.predictor import KernelPredictor, StagePredictor
 from autotune.predictor.evaluation import COMPARED, RETEST, Held, accuracy, left_out
 from autotune.predictor.stage_predictor import StageCost, default_cost
-from autotune.predictor.training import Groups, Signatures, usual_us
+from autotune.predictor.training import Groups, usual_us
 
 RESOLUTION_US = 1.0
 """What the time of a whole kernel alone, tens of µs, minus that of its ends can be told apart by."""

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from autotune.core import Kernel
+from autotune.core import Kernel, Signatures
 from autotune.datasets import bulk, rows, schema
 from autotune.errors import StoreError
 
@@ -26,19 +26,11 @@ class HeldKernels:
     def __init__(self, place: str) -> None:
         self._place = place
         self._kernels: dict[str, Kernel] = {}
-        self._signatures: dict[int, tuple[Kernel, str]] = {}  # by identity: hashing a kernel costs more than its row
-
-    def signature(self, kernel: Kernel) -> str:
-        """`kernel.signature`, computed once for each object."""
-        held = self._signatures.get(id(kernel))
-        if held is None or held[0] is not kernel:
-            held = (kernel, kernel.signature)
-            self._signatures[id(kernel)] = held
-        return held[1]
+        self.signatures = Signatures()  # hashing a kernel costs more than its row
 
     def new(self, kernels: Iterable[Kernel]) -> dict[str, Kernel]:
         """By signature, those that were not yet seen in the data base."""
-        found = {self.signature(kernel): kernel for kernel in kernels}
+        found = {self.signatures.of(kernel): kernel for kernel in kernels}
         return {signature: kernel for signature, kernel in found.items() if signature not in self._kernels}
 
     def add(self, connection: sa.Connection, new: Mapping[str, Kernel]) -> None:
@@ -63,7 +55,7 @@ class HeldKernels:
             texts = [row.json for row in found]
             for kernel, row in zip(decoded(self._place, texts, rows.kernel_of), found, strict=True):
                 self._kernels[row.signature] = kernel
-                self._signatures[id(kernel)] = (kernel, row.signature)
+                self.signatures.know(kernel, row.signature)
         lost = [s for s in missing if s not in self._kernels]
         if lost:
             raise StoreError(

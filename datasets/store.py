@@ -66,7 +66,7 @@ class Store:
         records = list(records)
         if not records:
             return
-        signatures = [self._held.signature(record.kernel) for record in records]
+        signatures = [self._held.signatures.of(record.kernel) for record in records]
         new = self._held.new(record.kernel for record in records)
         values = [rows.profile_row(record, s) for record, s in zip(records, signatures, strict=True)]
         with writing(self._engine) as connection:
@@ -114,7 +114,7 @@ class Store:
         new = self._held.new(kernel for record in records for kernel in (*record.victim, *record.beside))
         values = [
             rows.corun_row(
-                record, *([self._held.signature(k) for k in side] for side in (record.victim, record.beside))
+                record, *([self._held.signatures.of(k) for k in side] for side in (record.victim, record.beside))
             )
             for record in records
         ]

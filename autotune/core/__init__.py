@@ -12,7 +12,7 @@ from autotune.core.joint import (
     Slowing,
     check_weight,
 )
-from autotune.core.kernel import FAMILIES, AttributeValue, Constant, Kernel, KernelNode
+from autotune.core.kernel import FAMILIES, AttributeValue, Constant, Kernel, KernelNode, Signatures
 from autotune.core.lane import DEFAULT_LANE, Concurrency, Lane, Precision, Processor
 from autotune.core.measurement import (
     PROTOCOL_VERSION,
@@ -85,6 +85,7 @@ __all__ = [
     "Scenario",
     "Share",
     "Sharing",
+    "Signatures",
     "SilentObserver",
     "Slowing",
     "SplitChoice",

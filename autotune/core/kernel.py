@@ -107,3 +107,21 @@ class Kernel:
     def weight_bytes(self) -> int:
         """Bytes of weights."""
         return total_bytes(self.weights)
+
+
+class Signatures:
+    """Signatures of kernel objects, each computed once; kept alive, so that an identity can't come to mean another."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Kernel, str]] = {}
+
+    def of(self, kernel: Kernel) -> str:
+        """`kernel.signature`."""
+        held = self._known.get(id(kernel))
+        if held is None:
+            held = self._known[id(kernel)] = (kernel, kernel.signature)
+        return held[1]
+
+    def know(self, kernel: Kernel, signature: str) -> None:
+        """Takes in a signature that was stored with the kernel."""
+        self._known[id(kernel)] = (kernel, signature)

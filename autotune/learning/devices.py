@@ -6,14 +6,13 @@ import random
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from autotune.core import Device, Lane, ProfileRecord
+from autotune.core import Device, Lane, ProfileRecord, Signatures
 from autotune.datasets import Store
 from autotune.errors import PredictorError
 from autotune.predictor import Groups, KernelPredictor
 from autotune.predictor.adapted import ENOUGH, Adapted
 from autotune.predictor.boosted import BoostedTrees
 from autotune.predictor.learner import Learner
-from autotune.predictor.training import Signatures
 
 MOST_DEVICES = 4
 MOST_RECORDS = 20_000

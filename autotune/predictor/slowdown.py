@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from autotune.core import CoRunMeasurement, CoRunRecord, Kernel, Lane
+from autotune.core import CoRunMeasurement, CoRunRecord, Kernel, Lane, Signatures
 from autotune.core.codec import decode, encode
 from autotune.errors import PredictorError
 from autotune.predictor.slowdown_features import SLOWDOWN_FEATURES, Load, Matrix, load_rows, pair_table, side_table
 from autotune.predictor.slowdown_prior import NOMINAL_SHARING, SharingPrior, fit_sharing, kind_of
-from autotune.predictor.training import Signatures
 
 if TYPE_CHECKING:
     import xgboost as xgb

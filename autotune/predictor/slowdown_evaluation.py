@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autotune.core import CoRunRecord
+from autotune.core import CoRunRecord, Signatures
 from autotune.errors import PredictorError
 from autotune.predictor.evaluation import folds_by_model
 from autotune.predictor.slowdown import NeighbourTimes, SlowdownPredictor, measured_pairs
-from autotune.predictor.training import Groups, Signatures
+from autotune.predictor.training import Groups
 
 BOOSTED, PRIOR, MEAN, NONE = "boosted", "prior", "mean", "none"
 """Trees on the prior, the prior alone, the mean slowdown for all, no slowdown at all."""

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from autotune.core import Device, Identity, Kernel, Lane, Measurement, Prediction, ProfileRecord
+from autotune.core import Device, Identity, Kernel, Lane, Measurement, Prediction, ProfileRecord, Signatures
 from autotune.errors import PredictorError
 
 MIN_RECORDS = 20
@@ -104,20 +104,6 @@ class TrainingSet:
             digest.update("".join(part.signatures).encode())
             digest.update(part.latency_us.tobytes())
         return digest.hexdigest()[:12]
-
-
-class Signatures:
-    """Signatures of kernel objects, each computed once."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[Kernel, str]] = {}
-
-    def of(self, kernel: Kernel) -> str:
-        """`kernel.signature`."""
-        held = self._known.get(id(kernel))
-        if held is None:
-            held = self._known[id(kernel)] = (kernel, kernel.signature)
-        return held[1]
 
 
 Records = Sequence[ProfileRecord] | TrainingSet
