@@ -18,6 +18,7 @@ from common import geometric_mean, offered, read, write
 from autotune import models
 from autotune.api import SearchResult, SearchSettings, parse_duration, search
 from autotune.core import Scenario
+from autotune.processors import this_device
 
 TOLERANCES = "1e-3,3e-3,1e-2"
 
@@ -30,7 +31,7 @@ def one(model: str, scenario: Scenario, tolerance: float, *, budget_s: float | N
 
 def row_of(result: SearchResult, model: str, *, wall_s: float) -> dict[str, Any]:
     """What a results file keeps of a search."""
-    found = result.to_json()
+    found, device = result.to_json(), this_device()
     return {
         "model": model,
         "scenario": found["scenario"],
@@ -47,6 +48,7 @@ def row_of(result: SearchResult, model: str, *, wall_s: float) -> dict[str, Any]
         "cost": found["cost"],
         "reused": found["reused"],
         "wall_s": wall_s,
+        "device": {"name": device.name, "features": list(device.features)},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
