@@ -62,8 +62,8 @@ def check_participants(participants: Sequence[Participant], settings: SearchSett
         raise UsageError("a joint plan needs at least two models; for one of them use autotune.search")
     if settings.scenario.under_load:
         raise UsageError(
-            f"several models are searched together for SingleStream or Offline, not for {settings.scenario}: "
-            "leave --scenario out, or give one --model"
+            f"several models are searched together for SingleStream or Offline, where each is always busy, not for "
+            f"{settings.scenario}: leave --scenario out, or give one --model"
         )
     if settings.objectives:
         raise UsageError("--objectives are those of one model: leave it out, or give one --model")
