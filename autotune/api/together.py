@@ -128,7 +128,7 @@ def _prepare(stack: ExitStack, joint: JointRun, participants: Sequence[Participa
 
 
 def _work(joint: JointRun, interrupts: Interrupts) -> JointDecision | None:
-    """Every model once, each one's own search, joint plans; an interrupt, or a full disk, ends it with what is there."""
+    """Every model once, its own search, joint plans; an interrupt, or a full disk, ends it with what is there."""
     for member in joint.members:
         first_look(member.run)
     try:

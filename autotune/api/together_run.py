@@ -48,7 +48,7 @@ class Member:
 
     @property
     def own(self) -> Contender:
-        """Its own best plan, as if it were alone; without launches, one that keeps the tolerance on held-out samples."""
+        """Its own best plan, as if it were alone; without launches it keeps the tolerance on held-out samples too."""
         return winner_of(self.run, self.decision) if self.decision is not None else screened_winner(self.run)
 
 

@@ -88,7 +88,9 @@ def two_stages(run: Run) -> Decision:
 def test_own_best_partitions_are_measured_again_side_by_side(
     pair: Path, hasty: object, monkeypatch: pytest.MonkeyPatch, kept: bool
 ) -> None:
-    def build(run: Run, winner: Contender, decision: Decision | None, *, folder: Path, **given: Any) -> tuple[Plan, Path]:
+    def build(
+        run: Run, winner: Contender, decision: Decision | None, *, folder: Path, **given: Any
+    ) -> tuple[Plan, Path]:
         if folder.parent.name == "own" and not kept:
             raise StoreError("No space left on device")
         return build_plan(run, winner, decision, folder=folder, **given)

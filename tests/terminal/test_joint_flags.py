@@ -76,9 +76,7 @@ def test_what_cannot_be_meant_is_refused_at_once(arguments: list[str], message: 
 
 
 @pytest.mark.parametrize(("flags", "function"), [([], "profile"), (["--contention"], "profile_contention")])
-def test_profile_gives_each_model_its_own_too(
-    monkeypatch: pytest.MonkeyPatch, flags: list[str], function: str
-) -> None:
+def test_profile_gives_each_model_its_own_too(monkeypatch: pytest.MonkeyPatch, flags: list[str], function: str) -> None:
     asked: list[tuple[Any, SearchSettings]] = []
 
     def stop(models: Any, settings: SearchSettings, **_: object) -> NoReturn:
