@@ -14,6 +14,7 @@ from autotune.api.clock import Budget
 from autotune.api.profiling import DEFAULT_BUDGET_S, lane_here
 from autotune.api.settings import SearchSettings
 from autotune.api.task import load_model
+from autotune.api.together_settings import Participant, with_settings
 from autotune.api.workplace import Guarded, Workplace, hold_device, open_workplace
 from autotune.core import (
     Concurrency,
@@ -104,7 +105,7 @@ class ContentionResult:
 
 
 def profile_contention(
-    models: Sequence[str | Path],
+    models: Sequence[str | Path | Participant],
     settings: SearchSettings | None = None,
     *,
     lanes: Sequence[str] = (),
@@ -115,7 +116,7 @@ def profile_contention(
     Pairs are taken in the order in which they teach most, as far as the budget goes, each in both directions.
 
     Args:
-        models: names of the zoo or ONNX files.
+        models: names of the zoo or ONNX files; participants where each has shapes or dims of its own.
         settings: home, budget, processors, shapes.
         lanes: lanes to pair, as text, with cores of their own; one with two streams is paired with itself. Empty: half
             of the cores for each of two lanes, of every pair of processors, and two streams of each.
@@ -126,13 +127,14 @@ def profile_contention(
         AutotuneError: see `autotune.errors`.
     """
     settings = settings or SearchSettings()
+    asked = with_settings(models, settings)
     watcher = Guarded(observer or SilentObserver())
     budget = Budget(settings.budget_s or DEFAULT_BUDGET_S)
     with ExitStack() as stack:
         place = stack.enter_context(open_workplace(settings.home, settings.processors))
         store = stack.enter_context(Store(place.store_url))
         pairs = pairs_of([lane_here(place, text) for text in lanes]) if lanes else lane_pairs(place)
-        work = [own for at, model in enumerate(models) for own in [_load(model, settings, place, store, at)]]
+        work = [_load(model, own, place, store, at) for at, (model, own) in enumerate(asked)]
         stack.enter_context(hold_device(place, watcher, wait_s=settings.wait_s))
         noise = noise_check()
         jobs = [(lanes_of_pair, sides) for lanes_of_pair in pairs for sides in work]
@@ -145,7 +147,7 @@ def profile_contention(
         return ContentionResult(
             device=place.device.name,
             store=place.store_url,
-            models=tuple(str(model) for model in models),
+            models=tuple(str(model) for model, _ in asked),
             pairs=tuple(row for own, counts in found.items() for row in _rows(place, store, own, counts)),
             records=predictor.records,
             accuracy=_accuracy(place, store, settings.seed),

@@ -14,9 +14,11 @@ from autotune.api.verdict import winner_of
 from autotune.core import (
     Failure,
     Measurement,
+    OutputError,
 )
 from autotune.planning import Decision, calm, decide_winner, undisturbed
 from autotune.profiler import decide, run_outputs
+from autotune.profiler.compare import BROKEN
 from autotune.profiler.decide import BLOCKS
 
 LAUNCHES = 6
@@ -217,8 +219,8 @@ def screened_winner(run: Run) -> Contender:
     winner = winner_of(run, None)
     while winner.below_float32 and winner.held_out is None:
         measure_held_out(run, winner)
-        if winner.held_out is None:  # it could not be run
-            break
+        if winner.held_out is None:  # it could not be run: what is not measured is not delivered
+            winner.held_out = OutputError(relative_rms=BROKEN, max_abs=BROKEN)
         winner = winner_of(run, None)
     return winner
 

@@ -17,6 +17,7 @@ from autotune.core import (
     Plan,
     Stage,
     Verdict,
+    one_line,
 )
 from autotune.errors import MeasurementError, PlanError, StoreError
 from autotune.graph import Graph
@@ -137,6 +138,19 @@ def _prove(run: Run, winner: Contender, written: Sequence[WrittenStage]) -> None
     error = run.task.error(outputs, run.task.search_samples)
     if error.relative_rms > max(run.settings.tolerance, REWRITE_ERROR):
         raise MeasurementError(f"the plan's files give other outputs: relative error {error.relative_rms:.1e}")
+
+
+def sentence(error: Exception) -> str:
+    """What an error says, on one line, with a full stop."""
+    return f"{one_line(str(error)).rstrip('.')}."
+
+
+def unwritten(error: Exception, plan: str) -> StoreError:
+    """What is raised where a plan cannot be written anywhere: the message says what was found."""
+    return StoreError(
+        f"{sentence(error)} The plan was not written; it was {plan}. "
+        "What was profiled is kept: make room (AUTOTUNE_HOME, --output, TMPDIR) and search again."
+    )
 
 
 def versions_of(run: Run) -> tuple[tuple[str, str], ...]:

@@ -12,6 +12,7 @@ from autotune.api.asked import LaneProfile, profile_asked
 from autotune.api.clock import Budget
 from autotune.api.settings import SearchSettings
 from autotune.api.task import load_model
+from autotune.api.together_settings import Participant, with_settings
 from autotune.api.workplace import Guarded, Workplace, hold_device, open_workplace
 from autotune.core import Failure, Kernel, Lane, Observer, ProfileRecord, Protocol, SilentObserver
 from autotune.datasets import Store, synthetic_kernels
@@ -48,7 +49,7 @@ class ProfileResult:
 
 
 def profile(
-    models: Sequence[str | Path],
+    models: Sequence[str | Path | Participant],
     settings: SearchSettings | None = None,
     *,
     synthetic: int = 0,
@@ -58,7 +59,7 @@ def profile(
     """Measures the kernels of some models on the lanes of this device; what is known already is not measured again.
 
     Args:
-        models: names of the zoo or ONNX files.
+        models: names of the zoo or ONNX files; participants where each has shapes or dims of its own.
         settings: home, budget, processors, shapes. A budget is spent on what a committee of predictors asks for
             (`autotune.learning`); without one every lane gets an equal share of two minutes.
         synthetic: further kernels: three of four of graphs of published networks, the others around the models' own.
@@ -69,13 +70,14 @@ def profile(
         AutotuneError: see `autotune.errors`.
     """
     settings = settings or SearchSettings()
+    asked = with_settings(models, settings)
     watcher = Guarded(observer or SilentObserver())
     budget = Budget(settings.budget_s or DEFAULT_BUDGET_S)
     with ExitStack() as stack:
         place = stack.enter_context(open_workplace(settings.home, settings.processors))
         store = stack.enter_context(Store(place.store_url))
         chosen = [lane_here(place, text) for text in lanes] or _lanes(place)
-        kernels, uses = _kernels(models, settings, place, store)
+        kernels, uses = _kernels(asked, place, store)
         if synthetic:
             drawn = synthetic_kernels(list(kernels.values()), count=synthetic, seed=settings.seed)
             kernels |= {kernel.signature: kernel for kernel in drawn}
@@ -91,7 +93,7 @@ def profile(
     return ProfileResult(
         device=place.device.name,
         store=place.store_url,
-        models=tuple(str(model) for model in models),
+        models=tuple(str(model) for model, _ in asked),
         kernels=len(kernels),
         lanes=tuple(found),
         spread=noise.spread,
@@ -121,12 +123,12 @@ def _lanes(place: Workplace) -> list[Lane]:
 
 
 def _kernels(
-    models: Sequence[str | Path], settings: SearchSettings, place: Workplace, store: Store
+    asked: Sequence[tuple[str | Path, SearchSettings]], place: Workplace, store: Store
 ) -> tuple[dict[str, Kernel], list[Counter[str]]]:
     """All kernels by signature, and how often each model runs each of them."""
     kernels: dict[str, Kernel] = {}
     uses = []
-    for at, model in enumerate(models):
+    for at, (model, settings) in enumerate(asked):
         work = place.work / f"model{at}"
         work.mkdir()
         graph, name, _ = load_model(model, settings, work)

@@ -12,7 +12,7 @@ from autotune.api.announcing import announce_baselines, announce_plan, announce_
 from autotune.api.baselines import measure_baselines, read_user_options
 from autotune.api.clock import Budget
 from autotune.api.deciding import LAUNCHES, conclude, decide_run, has_time, reserve_s, screened_winner
-from autotune.api.delivery import build_plan
+from autotune.api.delivery import build_plan, sentence, unwritten
 from autotune.api.driving import drive_best
 from autotune.api.front_delivery import FrontPoint, write_front
 from autotune.api.gathering import gather
@@ -25,7 +25,7 @@ from autotune.api.settings import Metric, SearchSettings
 from autotune.api.task import prepare_task
 from autotune.api.verdict import winner_of
 from autotune.api.workplace import hold_device
-from autotune.core import Observer, Plan, one_line
+from autotune.core import Observer, Plan
 from autotune.errors import StoreError
 from autotune.planning import Bench, Decision
 from autotune.profiler import Worker, noise_check
@@ -143,16 +143,12 @@ def _explore(run: Run) -> None:
         if not _has_answer(run):
             raise
         run.broken_off = True
-        run.warnings.append(f"broken off: {_sentence(error)} This is the best plan measured until then.")
+        run.warnings.append(f"broken off: {sentence(error)} This is the best plan measured until then.")
 
 
 def _has_answer(run: Run) -> bool:
     """Whether the default was measured, which every plan is compared with."""
     return DEFAULT in run.contenders and run.contenders[DEFAULT].result is not None
-
-
-def _sentence(error: Exception) -> str:
-    return f"{one_line(str(error)).rstrip('.')}."
 
 
 def settle_budget(run: Run) -> None:
@@ -181,10 +177,7 @@ def _finish(run: Run, decision: Decision | None) -> tuple[Plan, Path, tuple[Fron
     try:
         plan, folder = build_plan(run, winner, decision)
     except (StoreError, OSError) as error:
-        raise StoreError(
-            f"{_sentence(error)} The plan was not written; it was {winner.name}, {winner.median_us / 1e3:.3f} ms. "
-            "What was profiled is kept: make room (AUTOTUNE_HOME, --output, TMPDIR) and search again."
-        ) from error
+        raise unwritten(error, f"{winner.name}, {winner.median_us / 1e3:.3f} ms") from error
     announce_plan(run, plan, folder)
     front = write_front(run, plan, folder, decision)
     run.observer.event("search_finished", {"seconds": dict(run.budget.spent_s), "interrupted": run.interrupted})

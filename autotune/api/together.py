@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from autotune.api.announcing import announce_baselines
 from autotune.api.baselines import first_look, read_user_options
 from autotune.api.clock import Budget
+from autotune.api.delivery import sentence
 from autotune.api.interrupts import Interrupts
 from autotune.api.opening import open_search
 from autotune.api.searching import find_best
@@ -20,6 +21,7 @@ from autotune.api.together_run import JointRun, open_member
 from autotune.api.together_settings import Participant, check_participants
 from autotune.api.workplace import hold_device
 from autotune.core import Fairness, JointPlan, Observer
+from autotune.errors import StoreError
 from autotune.planning import JointDecision
 from autotune.profiler import Worker, noise_check
 
@@ -126,7 +128,7 @@ def _prepare(stack: ExitStack, joint: JointRun, participants: Sequence[Participa
 
 
 def _work(joint: JointRun, interrupts: Interrupts) -> JointDecision | None:
-    """Every model once, each one's own search, joint plans; an interrupt ends it with what is there."""
+    """Every model once, its own search, joint plans; an interrupt, or a full disk, ends it with what is there."""
     for member in joint.members:
         first_look(member.run)
     try:
@@ -148,7 +150,11 @@ def _work(joint: JointRun, interrupts: Interrupts) -> JointDecision | None:
     except KeyboardInterrupt:
         joint.interrupted = True
         joint.warnings.append("interrupted: this is the best joint plan verified until then.")
-        return conclude_together(joint)
+    except (StoreError, OSError) as error:
+        interrupts.hold()
+        joint.unmeasured = "broken off before a joint plan was decided upon"
+        joint.warnings.append(f"broken off: {sentence(error)} This is the best joint plan verified until then.")
+    return conclude_together(joint)
 
 
 def _finish(joint: JointRun, plan: JointPlan, result: JointSearchResult) -> None:

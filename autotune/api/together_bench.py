@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,13 @@ import numpy as np
 from autotune.api.plan_inputs import sample_of
 from autotune.api.together_run import ALL_DEFAULT, SIDE_BY_SIDE, median_us
 from autotune.api.workplace import Guarded, measuring_workplace
-from autotune.core import DEFAULT_LANE, Failure, JointMember, JointPlan, Observer, Plan, Ratio, Scenario, Sharing
+from autotune.core import DEFAULT_LANE, Failure, JointMember, JointPlan, Lane, Observer, Ratio, Scenario, Sharing
 from autotune.core import SilentObserver as Silent
 from autotune.errors import UnknownNameError
 from autotune.graph import save_arrays
 from autotune.planning import Objective, interval
 from autotune.profiler import Job, JobStage, JointJob, JointTimes, measure_together
-from autotune.runtime import load_plans, read_joint, read_plan, whole_model
+from autotune.runtime import load_plans, own_folder, read_joint, read_plan, whole_model
 
 SPAN_S = 1.0
 DEADLINE_S = 600.0
@@ -100,51 +100,59 @@ def bench_plans(
         alone_latency_us=tuple(member.alone.p50_us for member in joint.members),
     )
     rows = [_row(objective, job, results, found[0]) for job, results in zip(jobs, found, strict=True)]
+    if joint.sharing is not Sharing.SIDE_BY_SIDE and len(rows) == 2:
+        rows.insert(1, JointBenchRow(name=SIDE_BY_SIDE, failure="not kept in this plan's folder: search again"))
     return JointBenchResult(plan=joint, launches=count, rows=tuple(rows))
 
 
 def _jobs(joint: JointPlan, folder: Path, work: Path, inputs: Mapping[str, Sequence[Path]]) -> list[JointJob]:
-    plans = {name: read_plan(folder / name) for name in joint.names}
-    for name, plan in plans.items():
-        save_arrays(work / f"{name}.npz", sample_of(plan, inputs.get(name, ())))
+    for name in joint.names:
+        save_arrays(work / f"{name}.npz", sample_of(read_plan(folder / name), inputs.get(name, ())))
+    held = _Held(joint=joint, folder=folder, work=work)
     weights = tuple((member.name, member.weight) for member in joint.members)
-
-    def job(name: str, stages: Mapping[str, tuple[JobStage, ...]], callers: Mapping[str, int]) -> JointJob:
-        members = tuple(
-            Job(
-                name=model,
-                stages=stages[model],
-                outputs=tuple(tensor.name for tensor in plan.model.outputs),
-                feeds=str(work / f"{model}.npz"),
-                callers=callers[model],
-                batch=plan.batch,
-                scenario=plan.scenario,
-            )
-            for model, plan in plans.items()
-        )
-        return JointJob(name=name, members=members, turns=joint.turns if name == "plan" else (), weights=weights)
-
-    own = {
-        name: tuple(JobStage(file=str(folder / name / stage.file), lane=stage.lane) for stage in plan.stages)
-        for name, plan in plans.items()
-    }
-    found = [job("plan", own, {name: plan.callers for name, plan in plans.items()})]
-    if joint.sharing is not Sharing.SIDE_BY_SIDE and all(_whole(m, plans[m.name]) for m in joint.members):
-        alone = {m.name: (JobStage(file=_file(folder, m.name), lane=m.own.stages[0].lane),) for m in joint.members}
-        found.append(job(SIDE_BY_SIDE, alone, {m.name: m.own.callers for m in joint.members}))
-    default = {name: (JobStage(file=_file(folder, name), lane=DEFAULT_LANE),) for name in plans}
+    planned = tuple(held.planned(name, name) for name in joint.names)
+    found = [JointJob(name="plan", members=planned, turns=joint.turns, weights=weights)]
+    own = [held.own(member) for member in joint.members]
+    alone = tuple(job for job in own if job is not None)
+    if joint.sharing is not Sharing.SIDE_BY_SIDE and len(alone) == len(own):
+        found.append(JointJob(name=SIDE_BY_SIDE, members=alone, weights=weights))
     callers = len(joint.device.cores) if joint.scenario is Scenario.OFFLINE else 1
-    found.append(job(ALL_DEFAULT, default, dict.fromkeys(plans, callers)))
-    return found
+    default = tuple(held.whole(name, DEFAULT_LANE, callers) for name in joint.names)
+    return [*found, JointJob(name=ALL_DEFAULT, members=default, weights=weights)]
 
 
-def _file(folder: Path, name: str) -> str:
-    return str(whole_model(folder / name))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """What a joint plan's folder holds, as jobs; `work` has the inputs by model."""
 
+    joint: JointPlan
+    folder: Path
+    work: Path
 
-def _whole(member: JointMember, plan: Plan) -> bool:
-    """Whether the model's own best plan can be run from this folder: it is no partition, and of the same batch."""
-    return member.own.is_single_lane and member.own.batch == plan.batch
+    def planned(self, name: str, place: str) -> Job:
+        """A model as the plan in a folder inside has it."""
+        plan = read_plan(self.folder / place)
+        return Job(
+            name=name,
+            stages=tuple(JobStage(file=str(self.folder / place / one.file), lane=one.lane) for one in plan.stages),
+            outputs=tuple(tensor.name for tensor in plan.model.outputs),
+            feeds=str(self.work / f"{name}.npz"),
+            callers=plan.callers,
+            batch=plan.batch,
+            scenario=plan.scenario,
+        )
+
+    def whole(self, name: str, lane: Lane, callers: int) -> Job:
+        """A whole model on one lane."""
+        stage = JobStage(file=str(whole_model(self.folder / name)), lane=lane)
+        return replace(self.planned(name, name), stages=(stage,), callers=callers)
+
+    def own(self, member: JointMember) -> Job | None:
+        """A model's own best plan; None where it was not kept."""
+        if member.own_is_whole(self.planned(member.name, member.name).batch):
+            return self.whole(member.name, member.own.stages[0].lane, member.own.callers)
+        place = own_folder(self.joint, member.name)
+        return self.planned(member.name, place) if (self.folder / place).is_dir() else None
 
 
 def _row(

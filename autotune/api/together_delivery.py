@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from autotune.api.delivery import build_plan, versions_of
+from autotune.api.delivery import build_plan, sentence, unwritten, versions_of
+from autotune.api.run import STAGES
 from autotune.api.together_measuring import measured_contender
 from autotune.api.together_run import (
     ALL_DEFAULT,
@@ -29,6 +32,7 @@ from autotune.core import (
     Verdict,
     VerdictKind,
 )
+from autotune.errors import AutotuneError, PlanError, StoreError
 from autotune.planning import JointDecision, JointProposal, Proposal
 from autotune.profiler import JointJob, JointTimes
 from autotune.runtime import write_joint
@@ -42,14 +46,27 @@ WAYS = {
 
 
 def deliver_together(joint: JointRun, decision: JointDecision | None) -> tuple[JointPlan, dict[str, Plan], Path]:
-    """Writes the folder of the winner; nothing half-written stays there."""
+    """Writes the folder of the winner; nothing half-written stays there.
+
+    Raises:
+        StoreError: it cannot be written, not even into the home folder; the message says what was found.
+    """
     winner = _winner(joint, decision)
+    for member in joint.members:  # other candidates make room for the plan
+        shutil.rmtree(member.run.place.work / STAGES, ignore_errors=True)
+    try:
+        return _deliver(joint, winner, decision)
+    except (StoreError, OSError) as error:
+        raise unwritten(error, f"{WAYS[_sharing(winner)]}: {_lanes(winner)}") from error
+
+
+def _deliver(
+    joint: JointRun, winner: JointContender, decision: JointDecision | None
+) -> tuple[JointPlan, dict[str, Plan], Path]:
     plans: dict[str, Plan] = {}
     folders: dict[str, Path] = {}
     for at, member in enumerate(joint.members):
-        member.run.settings = replace(member.run.settings, output=joint.place.work / "joint" / member.name)
         plans[member.name], folders[member.name] = _member_plan(joint, winner, at)
-        member.run.settings = replace(member.run.settings, output=None)
     over = dict(decision.over) if decision is not None else {}
     plan = JointPlan(
         scenario=joint.settings.scenario,
@@ -63,9 +80,23 @@ def deliver_together(joint: JointRun, decision: JointDecision | None) -> tuple[J
         over_default=over.get(ALL_DEFAULT),
         reason=_reason(joint, winner, decision),
     )
+    own = _own_plans(joint, plan, plans)
     folder = joint.settings.output or _default_folder(joint)
-    write_joint(plan, folder, plans=folders)
+    try:
+        write_joint(plan, folder, plans=folders, own=own)
+    except (StoreError, PlanError) as error:
+        if joint.settings.output is None:
+            raise
+        folder = _default_folder(joint)
+        joint.warnings.append(f"{error}. The plan lies in {folder} instead.")
+        write_joint(plan, folder, plans=folders, own=own)
     return plan, plans, folder
+
+
+def _lanes(winner: JointContender) -> str:
+    """`yolo on cpu/f32/t1/c0, bert_mini on cpu/f32/t1/c1`."""
+    lanes = {job.name: dict.fromkeys(str(stage.lane) for stage in job.stages) for job in winner.job.members}
+    return ", ".join(f"{name} on {' | '.join(own)}" for name, own in lanes.items())
 
 
 def _winner(joint: JointRun, decision: JointDecision | None) -> JointContender:
@@ -90,10 +121,11 @@ def _sharing(winner: JointContender) -> Sharing:
 
 def _member_plan(joint: JointRun, winner: JointContender, at: int) -> tuple[Plan, Path]:
     member = joint.members[at]
+    folder = joint.place.work / "joint" / member.name
     if winner.candidate is None or winner.proposal is None:
         if winner.name == ALL_DEFAULT:
-            return build_plan(member.run, default_of(member), None)
-        return build_plan(member.run, member.own, member.decision)
+            return build_plan(member.run, default_of(member), None, folder=folder)
+        return build_plan(member.run, member.own, member.decision, folder=folder)
     contender = measured_contender(member, winner.candidate.members[at])
     contender.proposal = Proposal(
         candidate=candidate_of(contender, member),
@@ -106,9 +138,27 @@ def _member_plan(joint: JointRun, winner: JointContender, at: int) -> tuple[Plan
     others = ", ".join(other.name for other in joint.members if other is not member)
     kind = VerdictKind.SINGLE_PROCESSOR if len(contender.lanes) == 1 else VerdictKind.PARTITION
     reason = f"chosen together with {others}: {WAYS[winner.candidate.sharing]}"
-    return build_plan(
-        member.run, contender, None, verdict=Verdict(kind=kind, winner=str(contender.candidate), reason=reason)
-    )
+    verdict = Verdict(kind=kind, winner=str(contender.candidate), reason=reason)
+    return build_plan(member.run, contender, None, verdict=verdict, folder=folder)
+
+
+def _own_plans(joint: JointRun, plan: JointPlan, plans: Mapping[str, Plan]) -> dict[str, Path]:
+    """Models' own best plans that the joint plan's files cannot run: `bench` measures them side by side.
+
+    Where they cannot be written they are left out, with a warning: the joint plan is there.
+    """
+    found: dict[str, Path] = {}
+    if plan.sharing is Sharing.SIDE_BY_SIDE:
+        return found
+    for member, described in zip(joint.members, plan.members, strict=True):
+        if described.own_is_whole(plans[member.name].batch):
+            continue
+        folder = joint.place.work / "own" / member.name
+        try:
+            _, found[member.name] = build_plan(member.run, member.own, member.decision, folder=folder)
+        except (AutotuneError, OSError) as error:
+            joint.warnings.append(f"{member.name}'s own best plan was not kept for bench: {sentence(error)}")
+    return found
 
 
 def _member(joint: JointRun, winner: JointContender, at: int) -> JointMember:

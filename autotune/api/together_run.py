@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from autotune.api.clock import Budget
+from autotune.api.deciding import screened_winner
 from autotune.api.run import DEFAULT, STAGES, Contender, Run
 from autotune.api.settings import DEFAULT_BUDGET_S, SearchSettings
 from autotune.api.task import prepare_task
@@ -47,8 +48,8 @@ class Member:
 
     @property
     def own(self) -> Contender:
-        """Its own best plan, as if it were alone."""
-        return winner_of(self.run, self.decision)
+        """Its own best plan, as if it were alone; without launches it keeps the tolerance on held-out samples too."""
+        return winner_of(self.run, self.decision) if self.decision is not None else screened_winner(self.run)
 
 
 @dataclass(slots=True, kw_only=True)

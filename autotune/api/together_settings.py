@@ -1,4 +1,4 @@
-"""Which models are tuned together, and what each is given."""
+"""Several models, and what each is given."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from autotune.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Participant:
-    """One of several models that are served at the same time.
+    """One of several models that are served at the same time, or profiled together.
 
     Args:
         model: a name of the zoo or the path of an ONNX file.
-        weight: priority, more than 0.
+        weight: priority, more than 0, where they are served.
         shapes: full shapes of its inputs, by name.
         dims: values of its symbolic dimensions, by name.
         inputs: npz files or test_data_set folders with real inputs.
@@ -42,6 +42,16 @@ class Participant:
         return replace(settings, shapes=self.shapes, dims=self.dims, inputs=self.inputs, output=None, budget_s=budget_s)
 
 
+def with_settings(
+    models: Sequence[str | Path | Participant], settings: SearchSettings
+) -> list[tuple[str | Path, SearchSettings]]:
+    """Each model with what it is loaded with: a participant brings its own shapes and dims."""
+    return [
+        (one.model, one.settings(settings, settings.budget_s)) if isinstance(one, Participant) else (one, settings)
+        for one in models
+    ]
+
+
 def check_participants(participants: Sequence[Participant], settings: SearchSettings) -> None:
     """Whether these models can be tuned together.
 
@@ -52,8 +62,8 @@ def check_participants(participants: Sequence[Participant], settings: SearchSett
         raise UsageError("a joint plan needs at least two models; for one of them use autotune.search")
     if settings.scenario.under_load:
         raise UsageError(
-            f"several models are searched together for SingleStream or Offline, not for {settings.scenario}: "
-            "leave --scenario out, or give one --model"
+            f"several models are searched together for SingleStream or Offline, where each is always busy, not for "
+            f"{settings.scenario}: leave --scenario out, or give one --model"
         )
     if settings.objectives:
         raise UsageError("--objectives are those of one model: leave it out, or give one --model")

@@ -86,6 +86,10 @@ class JointMember:
     def __post_init__(self) -> None:
         check_weight(self.name, self.weight)
 
+    def own_is_whole(self, batch: int) -> bool:
+        """Whether the file of the whole model, made for this batch, can run its best plan when it is alone."""
+        return self.own.is_single_lane and self.own.batch == batch
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointPlan:

@@ -1,8 +1,9 @@
-"""A joint plan as a folder: `joint.json`, and a plan's folder per model."""
+"""A joint plan as a folder: `joint.json`, a plan's folder per model, and own best plans that it was compared with."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,13 +15,16 @@ from autotune.errors import PlanError, SchemaVersionError
 from autotune.runtime.drafts import JOINT_FILE, PLAN_FILE, sha256_of, write_folder, write_json
 
 
-def write_joint(joint: JointPlan, folder: Path, *, plans: Mapping[str, Path]) -> None:
+def write_joint(
+    joint: JointPlan, folder: Path, *, plans: Mapping[str, Path], own: Mapping[str, Path] | None = None
+) -> None:
     """Writes a joint plan's folder; what may be there before stays until the new one is complete.
 
     Args:
         joint: what to write.
         folder: where; a folder that holds anything but a plan is refused.
-        plans: each model's plan as a folder; moved away from there.
+        plans: each model's plan as a folder; it stays there, so that another `folder` can be tried.
+        own: best plans of models alone, as folders, where the files of `plans` cannot run them.
 
     Raises:
         PlanError: `folder` holds something else, or a model has no plan or a name that cannot be a folder's.
@@ -30,13 +34,34 @@ def write_joint(joint: JointPlan, folder: Path, *, plans: Mapping[str, Path]) ->
         if Path(name).name != name or not (plans[name] / PLAN_FILE).is_file():
             raise PlanError(f"the joint plan needs a plan of {name}, which is not there")
 
+    sources = {name: plans[name] for name in joint.names}
+    sources |= {own_folder(joint, name): source for name, source in (own or {}).items()}
+
     def fill(draft: Path) -> None:
-        for name in joint.names:
-            shutil.move(str(plans[name]), str(draft / name))
-        hashes = {name: sha256_of(draft / name / PLAN_FILE) for name in joint.names}
+        for name, source in sources.items():
+            (draft / name).mkdir()
+            for file in source.iterdir():
+                _link(file, draft / name / file.name)
+        hashes = {name: sha256_of(draft / name / PLAN_FILE) for name in sources}
         write_json(draft / JOINT_FILE, encode(joint) | {"folders": hashes})
 
     write_folder(folder, fill)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file in another place; a copy where that is another disk, or one without links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def own_folder(joint: JointPlan, name: str) -> str:
+    """Name of the folder that holds a model's own best plan, where the joint plan's own files cannot run it."""
+    prefix = "own-"
+    while any(model.startswith(prefix) for model in joint.names):
+        prefix += "own-"
+    return prefix + name
 
 
 def read_joint(folder: str | Path) -> JointPlan:
@@ -62,7 +87,7 @@ def read_joint(folder: str | Path) -> JointPlan:
         folders = dict(data["folders"])
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise PlanError(f"{path} is damaged ({error}): search again") from error
-    for name in joint.names:
+    for name in dict.fromkeys((*joint.names, *folders)):
         index = place / name / PLAN_FILE
         if Path(name).name != name or not index.is_file():
             raise PlanError(f"the joint plan {place} is damaged: it has no plan of {name}; search again")

@@ -19,7 +19,7 @@ def participants(
     dims: Sequence[str],
     inputs: Sequence[str],
 ) -> list[Participant]:
-    """The models with what the flags give each.
+    """Several models with what the flags give each.
 
     Raises:
         UsageError: a flag that does not say which model it means, or names another.

@@ -1,19 +1,38 @@
-"""A small network as a file, and one finished search of it."""
+"""A small network as a file, and one finished search of it; two of them, and searches of both together."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from autotune.api import SearchResult, SearchSettings, search, searching
+from autotune.api import (
+    JointSearchResult,
+    Participant,
+    SearchResult,
+    SearchSettings,
+    baselines,
+    screening,
+    search,
+    search_together,
+    searching,
+    together_measuring,
+)
+from autotune.api import together as orchestration
+from autotune.core import Measurement
+from autotune.profiler import Job, JointJob, JointResult, JointTimes, MemberTimes
+from autotune.profiler.together import together_here
 
 PLENTY_S = 600.0
 """Never spent: a search ends by itself, so that what it reaches does not depend on how fast the machine is."""
+
+Speed = Callable[[JointJob], float]
 
 
 def write_model(path: Path, *, batch: str | int = "batch", size: int = 24) -> Path:
@@ -81,3 +100,74 @@ def singles_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches that end with the baselines, as screened."""
     monkeypatch.setattr(searching, "gather", lambda _: None)
     monkeypatch.setattr(searching, "decide_run", lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("together")
+    write_model(folder / "small.onnx")
+    write_model(folder / "wide.onnx", size=32)
+    for name, size in (("small", 24), ("wide", 32)):
+        samples = np.random.default_rng(0).standard_normal((4, 1, 3, size, size)).astype(np.float32)
+        np.savez(folder / f"{name}.npz", images=samples)
+    return folder
+
+
+def participants(pair: Path, **changes: object) -> list[Participant]:
+    return [
+        Participant(model=str(pair / f"{name}.onnx"), inputs=(pair / f"{name}.npz",), **changes)  # type: ignore[arg-type]
+        for name in ("small", "wide")
+    ]
+
+
+def measured_by(speed: Speed) -> Callable[..., list[list[JointResult]]]:
+    """Stands in for `measure_together`: runs each job once here, and reports what `speed` says (1 is as if alone)."""
+
+    def measure(
+        jobs: Sequence[JointJob], *, launches: int, on_result: Any = None, stop: Any = None, **_: Any
+    ) -> list[list[JointResult]]:
+        results: list[list[JointResult]] = [[] for _ in jobs]
+        for job in jobs:
+            together_here(job, 0.002, 0.0)
+        for _launch in range(launches):
+            for at, job in enumerate(jobs):
+                us = 1000.0 / speed(job)
+                members = tuple(MemberTimes(each_us=us, latencies_us=(us,)) for _ in job.members)
+                results[at].append(JointTimes(members=members, load_s=0.0))
+                if on_result is not None:
+                    on_result(at, results[at][-1])
+        return results
+
+    return measure
+
+
+def screened(jobs: Sequence[Job], **_: Any) -> list[Measurement]:
+    """Stands in for `screen`: one thread takes 1.5 times as long as all."""
+    return [
+        Measurement(samples_us=(150.0 if job.stages[0].lane.concurrency.threads == 1 else 100.0,) * 3) for job in jobs
+    ]
+
+
+def pinned(job: JointJob) -> bool:
+    return all(stage.lane.concurrency.cores for member in job.members for stage in member.stages)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> Callable[[Speed], None]:
+    """Own searches find that models scale badly over threads; joint plans are as fast as the test says."""
+    monkeypatch.setattr(searching, "gather", lambda _: None)
+    monkeypatch.setattr(searching, "decide_run", lambda _: None)
+    monkeypatch.setattr(baselines, "screen", screened)
+    monkeypatch.setattr(screening, "screen", screened)
+    monkeypatch.setattr(orchestration, "noise_check", lambda **_: SimpleNamespace(warnings=()))
+
+    def use(speed: Speed) -> None:
+        monkeypatch.setattr(together_measuring, "measure_together", measured_by(speed))
+
+    use(lambda job: 1.0 if len(job.members) == 1 else 0.7 if pinned(job) else 0.5)
+    return use
+
+
+def search_pair(pair: Path, **changes: object) -> JointSearchResult:
+    given = {"budget_s": PLENTY_S, "inputs": (), "output": pair / "plan"} | changes
+    return search_together(participants(pair), quick(pair, **given))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from autotune.api import SearchSettings, contention, profile_contention
+from autotune.api import (
+    ContentionResult,
+    Participant,
+    ProfileResult,
+    SearchSettings,
+    contention,
+    profile,
+    profile_contention,
+    profiling,
+)
 from autotune.api.contention import lane_pairs, pairs_of, slowdown_predictor
 from autotune.api.workplace import open_workplace
 from autotune.core import CoRunMeasurement, CoRunRecord, Lane, Processor
@@ -103,6 +112,22 @@ def test_pairs_are_measured_once_and_learnt_from(tmp_path: Path, monkeypatch: py
         assert slowdown_predictor(here, store).records == saved.records + 1
         (here.home / "predictors" / f"slowdown-{here.device.id}" / "card.json").write_text("{")
         assert slowdown_predictor(here, store).records == saved.records + 1
+
+
+@two_cores
+@pytest.mark.parametrize("ask", [profile, profile_contention])
+def test_each_model_is_loaded_with_its_own_dimensions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[..., ContentionResult | ProfileResult]
+) -> None:
+    monkeypatch.setattr(contention, "measure_coruns", lambda *_, **__: None)
+    monkeypatch.setattr(profiling, "profile_asked", lambda *_: [])
+    free, fixed = write_model(tmp_path / "free.onnx", batch="n"), write_model(tmp_path / "fixed.onnx", batch=1)
+    settings = SearchSettings(home=tmp_path / "home", budget_s=5, processors=("cpu",))
+    lanes = [f"cpu/f32/t1/c{core}" for core in allowed_cores()[:2]]
+    found = ask([fixed, Participant(model=str(free), dims={"n": 3})], settings, lanes=lanes)
+    assert found.models == (str(fixed), str(free))
+    with pytest.raises(UsageError, match="'m'"):
+        ask([fixed, Participant(model=str(free), dims={"m": 3})], settings, lanes=lanes)
 
 
 @two_cores

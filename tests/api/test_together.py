@@ -18,11 +18,8 @@ import pytest
 import autotune
 from autotune.api import (
     JointSearchResult,
-    Participant,
-    baselines,
     bench_plans,
     run_plans,
-    screening,
     search_together,
     searching,
     together_bench,
@@ -30,98 +27,12 @@ from autotune.api import (
     together_measuring,
 )
 from autotune.api import together as orchestration
-from autotune.api.run import Contender, Run
-from autotune.api.together_options import options_of
-from autotune.core import (
-    Candidate,
-    Failure,
-    FailureKind,
-    Fairness,
-    Lane,
-    Measurement,
-    Scenario,
-    Sharing,
-    StageChoice,
-)
+from autotune.core import Failure, FailureKind, Fairness, Scenario, Sharing
 from autotune.errors import InputError, ModelFileError, PlanError, UnknownNameError, UsageError
-from autotune.profiler import Job, JointJob, JointResult, JointTimes, MemberTimes
-from autotune.profiler.together import together_here
+from autotune.profiler import JointJob, JointResult
 from autotune.runtime import read_joint, read_plan
 
-from .conftest import PLENTY_S, quick, write_model
-
-Speed = Callable[[JointJob], float]
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("together")
-    write_model(folder / "small.onnx")
-    write_model(folder / "wide.onnx", size=32)
-    for name, size in (("small", 24), ("wide", 32)):
-        samples = np.random.default_rng(0).standard_normal((4, 1, 3, size, size)).astype(np.float32)
-        np.savez(folder / f"{name}.npz", images=samples)
-    return folder
-
-
-def participants(pair: Path, **changes: object) -> list[Participant]:
-    return [
-        Participant(model=str(pair / f"{name}.onnx"), inputs=(pair / f"{name}.npz",), **changes)  # type: ignore[arg-type]
-        for name in ("small", "wide")
-    ]
-
-
-def measured_by(speed: Speed) -> Callable[..., list[list[JointResult]]]:
-    """Stands in for `measure_together`: runs each job once here, and reports what `speed` says (1 is as if alone)."""
-
-    def measure(
-        jobs: Sequence[JointJob], *, launches: int, on_result: Any = None, stop: Any = None, **_: Any
-    ) -> list[list[JointResult]]:
-        results: list[list[JointResult]] = [[] for _ in jobs]
-        for job in jobs:
-            together_here(job, 0.002, 0.0)
-        for _launch in range(launches):
-            for at, job in enumerate(jobs):
-                us = 1000.0 / speed(job)
-                members = tuple(MemberTimes(each_us=us, latencies_us=(us,)) for _ in job.members)
-                results[at].append(JointTimes(members=members, load_s=0.0))
-                if on_result is not None:
-                    on_result(at, results[at][-1])
-        return results
-
-    return measure
-
-
-def screened(jobs: Sequence[Job], **_: Any) -> list[Measurement]:
-    """Stands in for `screen`: one thread takes 1.5 times as long as all."""
-    return [
-        Measurement(samples_us=(150.0 if job.stages[0].lane.concurrency.threads == 1 else 100.0,) * 3) for job in jobs
-    ]
-
-
-def pinned(job: JointJob) -> bool:
-    return all(stage.lane.concurrency.cores for member in job.members for stage in member.stages)
-
-
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> Callable[[Speed], None]:
-    """Own searches find that models scale badly over threads; joint plans are as fast as the test says."""
-    monkeypatch.setattr(searching, "gather", lambda _: None)
-    monkeypatch.setattr(searching, "decide_run", lambda _: None)
-    monkeypatch.setattr(baselines, "screen", screened)
-    monkeypatch.setattr(screening, "screen", screened)
-    monkeypatch.setattr(orchestration, "noise_check", lambda **_: SimpleNamespace(warnings=()))
-
-    def use(speed: Speed) -> None:
-        monkeypatch.setattr(together_measuring, "measure_together", measured_by(speed))
-
-    use(lambda job: 1.0 if len(job.members) == 1 else 0.7 if pinned(job) else 0.5)
-    return use
-
-
-def search_pair(pair: Path, **changes: object) -> JointSearchResult:
-    given = {"budget_s": PLENTY_S, "inputs": (), "output": pair / "plan"} | changes
-    return search_together(participants(pair), quick(pair, **given))
+from .conftest import PLENTY_S, Speed, measured_by, participants, pinned, quick, search_pair, write_model
 
 
 def test_a_better_joint_plan_is_delivered_and_gives_the_models_outputs(pair: Path, hasty: object) -> None:
@@ -288,44 +199,6 @@ def test_where_no_way_comes_near_each_is_measured_once(pair: Path, hasty: Callab
     ways = [str(found["sharing"]) for found in worse.verified]
     assert sorted(ways) == sorted(set(ways))
     assert len(ways) >= 2
-
-
-def contender(us: float, *lanes: str, callers: int = 1) -> Contender:
-    stages = tuple(StageChoice(start=at, stop=at + 1, lane=Lane.parse(lane)) for at, lane in enumerate(lanes))
-    candidate = Candidate(stages=stages, callers=callers)
-    result = Measurement(samples_us=(us,))
-    return Contender(name=" ".join(lanes), job=cast("Job", None), candidate=candidate, result=result)
-
-
-def found_by_search(singles: Sequence[Contender], partitions: Sequence[Contender] = ()) -> Run:
-    run = SimpleNamespace(
-        singles=lambda: list(singles),
-        partitions=lambda: list(partitions),
-        feasible=lambda _: True,
-        contenders={"default": contender(1000.0, "cpu/f32")},
-    )
-    return cast("Run", run)
-
-
-def test_thread_counts_between_measured_ones_are_options_too() -> None:
-    run = found_by_search([contender(300.0, "cpu/f32/t4"), contender(900.0, "cpu/f32/t1")])
-    found = {option.cores: option.each_us for option in options_of(run)}
-    assert found == pytest.approx({1: 900.0, 2: 500.0, 3: 1100.0 / 3, 4: 300.0})
-
-
-def test_pinned_lanes_are_no_options() -> None:
-    """Two lanes on two cores would be moved to one and keep their time; streams of two models would share theirs."""
-    streams = contender(200.0, "cpu/f32/t1/s2/c0+1", callers=2)
-    branches = [contender(us, "cpu/f32/t1/c0", "cpu/f32/t1/c1") for us in (150.0, 160.0)]
-    chain = contender(250.0, "cpu/f32/t1", "cpu/f32/t1/nospin")
-    wide, narrow = contender(300.0, "cpu/f32/t2"), contender(400.0, "cpu/f32/t1")
-    alone = contender(100.0, "cpu/f32/t4/c0+1+2+3")
-    kept = options_of(found_by_search([alone, streams, wide, narrow], [*branches, chain]))
-    lanes = {stage.lane for option in kept for stage in option.candidate.stages}
-    assert not [lane for lane in lanes if lane.concurrency.cores]
-    assert {(option.cores, option.each_us) for option in kept} >= {(2, 300.0), (1, 250.0), (1, 400.0)}
-    (only,) = options_of(found_by_search([streams], branches))
-    assert [str(stage.lane) for stage in only.candidate.stages] == ["cpu/f32"]
 
 
 def press(monkeypatch: pytest.MonkeyPatch, module: object, name: str) -> None:

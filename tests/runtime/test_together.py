@@ -18,7 +18,16 @@ from autotune.core import Candidate, Fairness, JointMember, JointPlan, Lane, Sce
 from autotune.errors import PlanError, SchemaVersionError, UnknownNameError, UsageError
 from autotune.processors import this_device
 from autotune.processors.cores import allowed_cores
-from autotune.runtime import StageRunner, Together, load_plan, load_plans, read_joint, write_joint, write_plan
+from autotune.runtime import (
+    StageRunner,
+    Together,
+    load_plan,
+    load_plans,
+    own_folder,
+    read_joint,
+    write_joint,
+    write_plan,
+)
 from autotune.runtime.turns import Turns
 
 from .conftest import LANE, WIDTH, X, make_plan, stage_files
@@ -54,12 +63,12 @@ def pinned(core: int) -> Lane:
     return replace(LANE, concurrency=replace(LANE.concurrency, cores=(core,)))
 
 
-@pytest.mark.parametrize("way", ["free", "turns", "pinned", "pinned turns"])
+@pytest.mark.parametrize("way", ["free", "turns", "pinned", "pinned turns", "pinned to one core"])
 def test_all_models_give_their_outputs_from_many_threads(
     tmp_path: Path, feeds: Feeds, expected: list[np.ndarray], way: str
 ) -> None:
     cores = allowed_cores()
-    lanes = (pinned(cores[0]), pinned(cores[0] if "turns" in way else cores[-1])) if "pinned" in way else (LANE, LANE)
+    lanes = (pinned(cores[0]), pinned(cores[-1] if way == "pinned" else cores[0])) if "pinned" in way else (LANE, LANE)
     folder = save(tmp_path, lanes=lanes, turns=(("a", "b"),) if "turns" in way else ())
     before = threading.active_count()
     found: list[list[np.ndarray]] = []
@@ -83,6 +92,24 @@ def test_all_models_give_their_outputs_from_many_threads(
     for (z,) in submitted:
         np.testing.assert_allclose(z, expected[1], rtol=1e-5)
     assert threading.active_count() == before
+
+
+def test_own_best_plans_have_folders_that_are_no_models(tmp_path: Path) -> None:
+    names = ("a", "own-a")
+    plans = {name: tmp_path / f"{name}-plan" for name in (*names, "alone", "alone too")}
+    for name, place in plans.items():
+        write_plan(make_plan(), place, files=stage_files(tmp_path / f"{name}-files"), whole="whole.onnx")
+    joint = joint_plan(*names)
+    own = {"a": plans["alone"], "own-a": plans["alone too"]}
+    for folder in (tmp_path / "joint", tmp_path / "elsewhere", tmp_path / "joint"):  # plans stay where they were
+        write_joint(joint, folder, plans=plans, own=own)
+        assert read_joint(folder) == joint
+        folders = {own_folder(joint, name) for name in names}
+        assert len(folders | set(names)) == 4
+        assert {path.name for path in folder.iterdir()} == {*names, *folders, "joint.json"}
+    (tmp_path / "joint" / own_folder(joint, "a") / "plan.json").write_text("{}")
+    with pytest.raises(PlanError, match="has changed"):
+        read_joint(tmp_path / "joint")
 
 
 @pytest.mark.parametrize("turns", [(), (("a", "b"),)])

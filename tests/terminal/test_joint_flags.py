@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from autotune import api
+from autotune.api import SearchSettings
 from autotune.cli import app
 from autotune.core import Fairness
 from autotune.errors import UnknownNameError, UsageError
@@ -63,12 +66,38 @@ def test_what_does_not_say_which_model_it_means_is_refused(
         (["yolo", "--model", "bert_mini", "--fairness", "equal"], "known: sum, minmax"),
         (["yolo", "--model", "bert_mini", "--model", "yolo"], "yolo is given twice"),
         (["yolo", "--model", "bert_mini", "--inputs", "a.npz"], "--inputs yolo:PATH"),
+        (["yolo", "--model", "bert_mini", "--scenario", "MultiStream"], "SingleStream or Offline"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_at_once(arguments: list[str], message: str) -> None:
     found = CliRunner().invoke(app, ["search", "--model", *arguments])
     assert isinstance(found.exception, UsageError)
     assert message in str(found.exception)
+
+
+@pytest.mark.parametrize(("flags", "function"), [([], "profile"), (["--contention"], "profile_contention")])
+def test_profile_gives_each_model_its_own_too(monkeypatch: pytest.MonkeyPatch, flags: list[str], function: str) -> None:
+    asked: list[tuple[Any, SearchSettings]] = []
+
+    def stop(models: Any, settings: SearchSettings, **_: object) -> NoReturn:
+        asked.append((models, settings))
+        raise UsageError("far enough")
+
+    monkeypatch.setattr(api, function, stop)
+    one = ["profile", "--model", "yolo", *flags]
+    CliRunner().invoke(app, [*one, "--dim", "height=320"])
+    both = [*one, "--model", "bert_mini"]
+    CliRunner().invoke(app, [*both, "--dim", "bert_mini:length=16", "--shape", "yolo:images=1,3,64,64"])
+    refused = CliRunner().invoke(app, [*both, "--dim", "length=16"])
+    assert "--dim yolo:NAME=640" in str(refused.exception)
+    (single, settings), (models, none) = asked
+    assert (single, settings.dims) == (["yolo"], {"height": 320})
+    assert [(one.model, one.shapes, one.dims) for one in models] == [
+        ("yolo", {"images": (1, 3, 64, 64)}, {}),
+        ("bert_mini", {}, {"length": 16}),
+    ]
+    assert not none.dims
+    assert not none.shapes
 
 
 def test_fairness_is_a_sum_unless_asked() -> None:

@@ -56,17 +56,23 @@ def profile(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Measure the kernels of models on the lanes of this device; known ones are not measured again."""
+    """Measure the kernels of models on the lanes of this device; known ones are not measured again.
+
+    With several models --shape and --dim say which one they mean: --dim yolo:height=320.
+    """
     from autotune import api
     from autotune.core.codec import encode
     from autotune.errors import UsageError
     from autotune.terminal.flags import parse_dims, parse_names, parse_shapes
+    from autotune.terminal.joint_flags import participants
     from autotune.terminal.listing import print_contention, print_profile
     from autotune.terminal.progress import show_progress
 
+    several = len(model) > 1
+    models = participants(model, weights=[], shapes=shape, dims=dim, inputs=[]) if several else model
     settings = api.SearchSettings(
-        shapes=parse_shapes(shape),
-        dims=parse_dims(dim),
+        shapes={} if several else parse_shapes(shape),
+        dims={} if several else parse_dims(dim),
         processors=parse_names(processors),
         budget_s=api.parse_duration(budget) if budget else None,
         seed=seed,
@@ -75,9 +81,9 @@ def profile(
         if synthetic:
             raise UsageError("--contention runs the models' own kernels together: leave --synthetic out")
         with show_progress() as observer:
-            found = api.profile_contention(model, settings, lanes=lane, observer=observer)
+            found = api.profile_contention(models, settings, lanes=lane, observer=observer)
         print_json({"schema_version": 1} | encode(found)) if as_json else print_contention(found)
         return
     with show_progress() as observer:
-        result = api.profile(model, settings, synthetic=synthetic, lanes=lane, observer=observer)
+        result = api.profile(models, settings, synthetic=synthetic, lanes=lane, observer=observer)
     print_json({"schema_version": 1} | encode(result)) if as_json else print_profile(result)
