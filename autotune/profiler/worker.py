@@ -102,7 +102,9 @@ class Worker:
                 elif kind == "late":
                     silent = time.monotonic() < until
                     self.kill()
-                    text = f"no sign of life for {silence_s:.0f} s" if silent else f"no answer within {deadline_s:.0f} s"
+                    text = (
+                        f"no sign of life for {silence_s:.0f} s" if silent else f"no answer within {deadline_s:.0f} s"
+                    )
                     yield Failure(kind=FailureKind.HANG, message=text)
                 elif value is not None:
                     yield value

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from autotune.api import search, searching
 from autotune.api import screening as patience
+from autotune.api import search, searching
 from autotune.api.run import Contender
 from autotune.api.screening import patience_s
 from autotune.core import Candidate, Lane, Measurement, Scenario, StageChoice

@@ -19,7 +19,9 @@ OPENVINO = "openvino:cpu"
 
 
 @pytest.mark.parametrize(
-    ("measure", "protocol"), [(screen_here, (4, 0.0, 0.0, 0)), (decide_here, (8, 0.0, 0.1, 0))], ids=["screen", "decide"]
+    ("measure", "protocol"),
+    [(screen_here, (4, 0.0, 0.0, 0)), (decide_here, (8, 0.0, 0.1, 0))],
+    ids=["screen", "decide"],
 )
 def test_a_job_whose_session_ends_is_the_one_that_runs(
     job: Job, monkeypatch: pytest.MonkeyPatch, measure: Callable[..., Iterator[Any]], protocol: tuple[Any, ...]
