@@ -11,15 +11,18 @@ import numpy as np
 
 from autotune.api.run import DEFAULT, USER, Contender, Run
 from autotune.api.samples import REFERENCE_DEADLINE_S, Outputs
-from autotune.api.screening import ROUND_S, affordable, screen_beside, without_drift
-from autotune.core import DEFAULT_LANE, Candidate, Concurrency, Failure, Lane, Measurement, Processor, Scenario
+from autotune.api.screening import ROUND_S, affordable, patience_s, screen_beside, without_drift
+from autotune.api.single_settings import finer_candidates, pinned_candidates, single_candidates
+from autotune.core import DEFAULT_LANE, Candidate, Failure, Measurement, Scenario
 from autotune.errors import ModelError, UsageError
-from autotune.processors import SessionSpec, lanes_of, policies
+from autotune.processors import SessionSpec, policies
 from autotune.profiler import Job, JobStage, run_outputs, screen
 from autotune.profiler.load import SAMPLES_PER_QUERY
 
 FIRST_LOOK_ROUNDS = 3
 SCREEN_SHARE = 0.2
+FINER_SHARE = 0.4
+"""Of the budget, after which no further numbers of threads are tried."""
 OUTPUTS_DEADLINE_S = 300.0
 BATCHES = {Scenario.OFFLINE: 4, Scenario.MULTI_STREAM: SAMPLES_PER_QUERY}
 """Samples that are joined where they are there at the same time: in Server they are not."""
@@ -33,6 +36,8 @@ def measure_baselines(run: Run) -> None:
     drifts = _screen(run, contenders)
     if drifts:  # the first look at the default was short: the groups' level is the better one
         _set_level(run, float(np.median(drifts)))
+    if _all_measured(run, contenders):
+        _close_in(run)
     if run.settings.scenario in BATCHES:
         _screen(run, _batched(run, BATCHES[run.settings.scenario]))
     _measure_errors(run)
@@ -61,8 +66,8 @@ def first_look(run: Run) -> None:
     )
     run.contenders[DEFAULT] = default
     run.observer.progress("baselines", 0, 0, text="ONNX Runtime's default")
-    patience_s = max(REFERENCE_DEADLINE_S, run.budget.left_s)  # the reference ran: it does not hang, it may be large
-    default.result = screen([default.job], rounds=FIRST_LOOK_ROUNDS, round_s=ROUND_S, deadline_s=patience_s)[0]
+    most_s = max(REFERENCE_DEADLINE_S, run.budget.left_s)  # the reference ran: it does not hang, it may be large
+    default.result = screen([default.job], rounds=FIRST_LOOK_ROUNDS, round_s=ROUND_S, deadline_s=most_s)[0]
     run.counters.device_measurements += 1
     outputs: Outputs | Failure = run.task.search_samples.reference
     if run.budget.left_s > 0:  # it is how the reference was made: another run shows what the model draws at random
@@ -75,12 +80,8 @@ def first_look(run: Run) -> None:
 
 def _whole_model(run: Run) -> list[Contender]:
     """Every processor alone, device policies, the user's options."""
-    found: list[Contender] = []
-    for processor in run.place.processors:
-        for candidate in single_candidates(run, processor):
-            name = single_name(candidate)
-            if name not in run.contenders:
-                found.append(Contender(name=name, job=run.bench.job(candidate, name), candidate=candidate))
+    firsts = [single_candidates(run, processor) for processor in run.place.processors]
+    found = _singles(run, [candidate for candidates in firsts for candidate in candidates])
     callers = len(run.place.device.cores) if run.overlapping else 1
     for policy in policies():
         name = f"policy:{policy}"
@@ -91,41 +92,37 @@ def _whole_model(run: Run) -> list[Contender]:
     return found
 
 
+def _singles(run: Run, candidates: Sequence[Candidate]) -> list[Contender]:
+    """Contenders of those that were not tried before."""
+    named = {single_name(candidate): candidate for candidate in candidates}
+    return [
+        Contender(name=name, job=run.bench.job(candidate, name), candidate=candidate)
+        for name, candidate in named.items()
+        if name not in run.contenders
+    ]
+
+
+def _close_in(run: Run) -> None:
+    """Every processor's best number of threads, or of streams, between those that were tried first; then pinned."""
+    while run.budget.seconds_until(FINER_SHARE) > 0:
+        finer = _singles(run, finer_candidates(run))
+        _screen(run, finer)
+        if not finer or not _all_measured(run, finer):
+            break
+    if run.budget.seconds_until(FINER_SHARE) > 0:
+        _screen(run, _singles(run, pinned_candidates(run)))
+
+
+def _all_measured(run: Run, contenders: Sequence[Contender]) -> bool:
+    """Whether the budget had time for all of them."""
+    return all(contender.name in run.contenders for contender in contenders)
+
+
 def single_name(candidate: Candidate) -> str:
     """`single:<lane>`, with callers and batch where there are several."""
     name = f"single:{candidate.stages[0].lane}"
     name += f" x{candidate.callers}" if candidate.callers > 1 else ""
     return name + (f" batch{candidate.batch}" if candidate.batch > 1 else "")
-
-
-def single_candidates(run: Run, processor: Processor) -> list[Candidate]:
-    """The settings at which one processor alone is tried."""
-    cores = run.place.device.cores
-    lanes = lanes_of(processor, cores=cores)
-    if not run.overlapping:
-        return [run.whole(lane) for lane in lanes]
-    count = len(cores)
-    found = []
-    for lane in lanes:
-        threads = lane.concurrency.threads
-        found.append(run.whole(lane, callers=max(1, count // threads) if threads else 1))
-        if threads == 1 and count > 1 and lane.processor == "cpu":
-            found.append(run.whole(_pinned_streams(lane, cores), callers=count))
-        if threads == count and count > 1:
-            found.append(run.whole(lane, callers=2))
-            if processor.provider == "OpenVINOExecutionProvider":
-                found.append(run.whole(_streamed(lane, count), callers=count))
-    return list({candidate.hash: candidate for candidate in found}.values())
-
-
-def _pinned_streams(lane: Lane, cores: Sequence[int]) -> Lane:
-    """A stream on every core, each with a session of its own: callers of one session move between cores."""
-    return replace(lane, concurrency=replace(lane.concurrency, streams=len(cores), cores=tuple(cores)))
-
-
-def _streamed(lane: Lane, streams: int) -> Lane:
-    setting = lane.concurrency
-    return replace(lane, concurrency=Concurrency(threads=setting.threads, streams=streams, spinning=setting.spinning))
 
 
 def _batched(run: Run, batch: int) -> list[Contender]:
@@ -206,7 +203,13 @@ def _measure_errors(run: Run) -> None:
             if contender.candidate is None
             else run.bench.job(run.whole(contender.lanes[0]), contender.name)
         )
-        outputs = run_outputs(job, str(run.task.search_samples.path), deadline_s=OUTPUTS_DEADLINE_S, worker=run.worker)
+        outputs = run_outputs(
+            job,
+            str(run.task.search_samples.path),
+            deadline_s=OUTPUTS_DEADLINE_S,
+            silence_s=patience_s(run, [job]),
+            worker=run.worker,
+        )
         if isinstance(outputs, Failure):
             contender.result = outputs
             continue

@@ -9,10 +9,11 @@ from autotune.api.driving import driving_s, goal_of
 from autotune.api.front import front_contenders, measure_memory, memory_s, with_objectives
 from autotune.api.run import DEFAULT, USER, Contender, Run
 from autotune.api.samples import Outputs
-from autotune.api.screening import sessions_that_fit
+from autotune.api.screening import patience_s, sessions_that_fit
 from autotune.api.verdict import winner_of
 from autotune.core import (
     Failure,
+    FailureKind,
     Measurement,
     OutputError,
 )
@@ -78,18 +79,21 @@ def _launch(run: Run, finalists: Sequence[Contender], launches: int) -> None:
         run.observer.progress("decide", before + done, total)
 
     run.launches = {contender.name: run.launches.get(contender.name, []) for contender in finalists}
-    goals = [goal_of(run, contender) for contender in finalists] if run.under_load else []
+    jobs = [contender.job for contender in finalists]
+    found = [goal_of(run, contender) for contender in finalists] if run.under_load else []
+    goals = [goal for goal in found if goal is not None]
     decide(
-        [contender.job for contender in finalists],
+        jobs,
         launches=launches,
         runs=RUNS_PER_LAUNCH,
         drain_s=DRAIN_S,
         time_cap_s=TIME_CAP_S,
         seed=run.settings.seed + before,
         deadline_s=max(60.0, run.budget.left_s),
+        silence_s=patience_s(run, jobs) + max((goal.expected_s for goal in goals), default=0.0),
         stop=lambda: _spent(run),
         on_launch=keep,
-        goals=[goal for goal in goals if goal is not None],
+        goals=goals,
     )
 
 
@@ -134,6 +138,14 @@ def conclude(run: Run) -> Decision | None:
     except ValueError:
         run.launches.clear()
         return None
+
+
+def without(run: Run, contender: Contender, reason: str) -> Decision | None:
+    """The decision once a winner has turned out not to work: it counts as failed, its launches are dropped."""
+    contender.result = Failure(kind=FailureKind.ERROR, message=reason)
+    contender.driven = contender.result if contender.driven is not None else None
+    run.launches.pop(contender.name, None)
+    return conclude(run)
 
 
 def launch_s(run: Run, contenders: Sequence[Contender]) -> float:
@@ -230,6 +242,12 @@ def measure_held_out(run: Run, contender: Contender) -> None:
     held_out = run.task.held_out
     outputs: Outputs | Failure = held_out.reference  # how the default's outputs are made, see `baselines`
     if contender.name != DEFAULT or run.budget.left_s > 0:
-        outputs = run_outputs(contender.job, str(held_out.path), deadline_s=HELD_OUT_DEADLINE_S, worker=run.worker)
+        outputs = run_outputs(
+            contender.job,
+            str(held_out.path),
+            deadline_s=HELD_OUT_DEADLINE_S,
+            silence_s=patience_s(run, [contender.job]),
+            worker=run.worker,
+        )
     if not isinstance(outputs, Failure):
         contender.held_out = run.task.error(outputs, held_out)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autotune.api.run import DEFAULT, STAGES, Contender, Run
+from autotune.api.screening import patience_s
 from autotune.api.taken import left_to_others
 from autotune.api.verdict import baselines_of, best_single_name, predicted_timing, unrepeatable, verdict_of
 from autotune.core import (
@@ -49,13 +50,14 @@ def build_plan(
         folder: where it goes; None: where the search's plan does.
 
     Raises:
-        MeasurementError: the winner has no stages of its own.
+        MeasurementError: the winner has no stages of its own, or does not work any more.
     """
     if winner.candidate is None:
         raise MeasurementError(f"{winner.name} cannot be stored as a plan")
     graph = run.bench.batched(winner.candidate.batch)
     folder = folder or run.settings.output or default_folder(run)
     staging = run.place.work / "plan"
+    shutil.rmtree(staging, ignore_errors=True)  # of a plan that was written before
     candidate = winner.candidate
     if candidate.is_single_lane:  # a batched graph can have another number of kernels
         everything = replace(candidate.stages[0], stop=len(graph.kernels))
@@ -130,7 +132,13 @@ def _prove(run: Run, winner: Contender, written: Sequence[WrittenStage]) -> None
         return
     stages = tuple(JobStage(file=str(stage.path), lane=stage.choice.lane) for stage in written)
     job = Job(name="plan", stages=stages, outputs=run.task.outputs, feeds=str(run.task.feeds))
-    outputs = run_outputs(job, str(run.task.search_samples.path), deadline_s=PROOF_DEADLINE_S, worker=run.worker)
+    outputs = run_outputs(
+        job,
+        str(run.task.search_samples.path),
+        deadline_s=PROOF_DEADLINE_S,
+        silence_s=patience_s(run, [job]),
+        worker=run.worker,
+    )
     if isinstance(outputs, Failure):
         raise MeasurementError(f"the plan's files cannot be run: {outputs.message}")
     if unrepeatable(run, winner):  # the verdict says so

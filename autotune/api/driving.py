@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autotune.api.run import DEFAULT, USER, Contender, Run
-from autotune.api.screening import START_S, sessions_that_fit
+from autotune.api.screening import START_S, patience_s, sessions_that_fit
 from autotune.core import Failure, FailureKind, Measurement, Scenario
 from autotune.profiler import decide
 from autotune.profiler.load import Goal
@@ -54,12 +54,14 @@ def drive_best(run: Run) -> None:
     run.observer.progress("under load", 0, 0, text=", ".join(contender.name for contender, _ in asked))
     for contender, _ in asked:
         contender.forecast = run.forecast(contender)
+    jobs = [contender.job for contender, _ in asked]
     found = decide(
-        [contender.job for contender, _ in asked],
+        jobs,
         launches=1,
         drain_s=DRAIN_S,
         seed=run.settings.seed + 7919,
         deadline_s=max(120.0, run.budget.left_s),
+        silence_s=patience_s(run, jobs) + max(goal.expected_s for _, goal in asked),
         goals=[goal for _, goal in asked],
     )
     for (contender, _), (result,) in zip(asked, found, strict=True):

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from autotune.api.run import Contender, Run
+from autotune.api.screening import patience_s
 from autotune.api.settings import Criterion
 from autotune.core import Measurement, OutputError, Scenario, Timing
 from autotune.planning import Decision, non_dominated, speedup, spread
@@ -84,7 +85,13 @@ def measure_memory(run: Run, contenders: Sequence[Contender]) -> None:
             run.warnings.append("no time was left to measure memory in processes of their own: give a larger --budget.")
             return
         run.observer.progress("memory", at, len(contenders), text=contender.name)
-        (results,) = decide([contender.job], launches=MEMORY_LAUNCHES, runs=MEMORY_RUNS, deadline_s=120.0)
+        (results,) = decide(
+            [contender.job],
+            launches=MEMORY_LAUNCHES,
+            runs=MEMORY_RUNS,
+            deadline_s=120.0,
+            silence_s=patience_s(run, [contender.job]),
+        )
         peaks = [result.peak_bytes for result in results if isinstance(result, Measurement)]
         if peaks:
             run.peaks[contender.name] = int(statistics.median(peaks))

@@ -50,7 +50,6 @@ def write_front(run: Run, plan: Plan, folder: Path, decision: Decision | None) -
         verdict = Verdict(
             kind=kind_of(contender), winner=title_of(contender), reason=why_front(run, contender, first=False)
         )
-        shutil.rmtree(run.place.work / "plan", ignore_errors=True)
         try:
             written, where = build_plan(
                 run, contender, decision_for(run, decision, name), verdict=verdict, folder=place / str(len(points) + 1)

@@ -10,6 +10,9 @@ from autotune.core import Lane
 from autotune.planning import ErrorModel, Setting
 
 MAX_LANES = 5
+ALIKE = 2.0
+"""Lanes of a processor and precision whose numbers of threads differ, by less than this factor: the faster one stands
+for both."""
 LANE_REACH = 1.25
 """A further lane of a processor and precision is profiled when its whole-model time is within this factor of that
 processor's best: with other threads, kernels differ little in which of them they prefer."""
@@ -60,16 +63,24 @@ def choose_lanes(run: Run) -> tuple[list[Setting], dict[Setting, tuple[Lane, ...
         lanes: list[Lane] = []
         for contender in contenders:
             lane = contender.lanes[0]
-            if _spins(lane) or lane.concurrency.cores:  # pinned streams are for whole models
+            if _spins(lane) or lane.concurrency.cores:  # pinned lanes are for whole models
                 continue
             own = best.setdefault((lane.processor, str(lane.precision)), contender.median_us)
             everyone = best.setdefault(("", str(lane.precision)), contender.median_us)
             near = contender.median_us <= min(LANE_REACH * own, PROCESSOR_REACH * everyone)
-            if near and len(lanes) < MAX_LANES:
+            if near and len(lanes) < MAX_LANES and not any(_alike(lane, other) for other in lanes):
                 lanes.append(lane)
-        chosen[setting] = tuple(lanes) or contenders[0].lanes
+        free = [contender for contender in contenders if not contender.lanes[0].concurrency.cores]
+        chosen[setting] = tuple(lanes) or (free or contenders)[0].lanes
     kept = list(by_setting)[:1]  # that of the best of them all
     return kept, {setting: chosen[setting] for setting in kept}
+
+
+def _alike(lane: Lane, other: Lane) -> bool:
+    """Whether two lanes differ little but in threads."""
+    few, many = sorted((lane.concurrency.threads, other.concurrency.threads))
+    same = (lane.processor, lane.precision) == (other.processor, other.precision)
+    return same and few < many < ALIKE * few
 
 
 def _spins(lane: Lane) -> bool:

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from autotune.api.run import DEFAULT, Contender, Run
-from autotune.core import Failure, Measurement
-from autotune.profiler import available_bytes, screen
+from autotune.core import Failure, FailureKind, Measurement
+from autotune.profiler import Job, available_bytes, screen
 
 GROUP = 4
 """Contenders that are open at the same time, beside the reference."""
@@ -19,6 +19,12 @@ MEMORY_SHARE = 0.5
 """Of the memory that is free, for sessions that are open at the same time."""
 START_S = 0.5
 """Of a worker process, about."""
+LEAST_PATIENCE_S = 30.0
+"""Without a sign of life from a job, at least: enough for a provider that compiles the model when it opens it."""
+PATIENCE_SHARE = 0.1
+"""Of the budget that is left: who gives much time means that compiling may take long."""
+SLOWER = 10.0
+"""Times the default's time that opening a session, or a round of runs, may take."""
 
 
 def screen_beside(
@@ -48,7 +54,15 @@ def screen_beside(
         group = list(contenders[first : first + size])
         run.observer.progress(phase, first, len(contenders), text=", ".join(contender.name for contender in group))
         jobs = [contender.job for contender in (*beside, *group)]
-        results = screen(jobs, rounds=rounds, round_s=ROUND_S, seed=seed + first, deadline_s=deadline_s(run))
+        results = screen(
+            jobs,
+            rounds=rounds,
+            round_s=ROUND_S,
+            seed=seed + first,
+            deadline_s=deadline_s(run),
+            silence_s=patience_s(run, jobs),
+            hung=_hung(run),
+        )
         run.counters.device_measurements += len(jobs)
         again = results[0]
         drift = 1.0
@@ -99,8 +113,13 @@ def _cost_s(run: Run, default: Contender, contenders: Sequence[Contender]) -> tu
     groups = math.ceil(len(contenders) / GROUP)
     jobs = [*(contender.job for contender in contenders), *[default.job] * groups]
     load_s = default.result.load_s if isinstance(default.result, Measurement) else 0.0
-    requests = sum((4 if run.overlapping else 2) * job.callers * job.batch for job in jobs)
+    requests = sum(_round_requests(run, job) for job in jobs)
     return groups * START_S + len(jobs) * load_s, len(jobs) * 0.05 + requests * default.median_us * 1e-6
+
+
+def _round_requests(run: Run, job: Job) -> int:
+    """Inferences of one round of a slow job: a run to drain and one that counts, bursts where several overlap."""
+    return (4 if run.overlapping else 2) * job.callers * job.batch
 
 
 def _broad_first(contenders: Sequence[Contender]) -> list[Contender]:
@@ -117,8 +136,26 @@ def _broad_first(contenders: Sequence[Contender]) -> list[Contender]:
 
 
 def deadline_s(run: Run) -> float:
-    """Seconds after which a group that hangs is given up."""
+    """Seconds after which a group is given up."""
     return max(30.0, run.budget.left_s)
+
+
+def patience_s(run: Run, jobs: Sequence[Job]) -> float:
+    """Seconds without a sign of life after which one of these jobs hangs: it costs that, not the budget.
+
+    A sign of life is a session that is open or a round of runs that ended; what either may take is told by the default.
+    """
+    known_s, default = 0.0, run.contenders.get(DEFAULT)
+    if default is not None and isinstance(default.result, Measurement):
+        requests = max(_round_requests(run, job) for job in (default.job, *jobs))
+        known_s = default.result.load_s + requests * default.median_us * 1e-6
+    return max(LEAST_PATIENCE_S, SLOWER * known_s, PATIENCE_SHARE * run.budget.left_s)
+
+
+def _hung(run: Run) -> Counter[str]:
+    """How many settings of each processor hung so far."""
+    results = ((contender.job.processor, contender.result) for contender in run.contenders.values())
+    return Counter(name for name, found in results if isinstance(found, Failure) and found.kind is FailureKind.HANG)
 
 
 def without_drift(result: Measurement | Failure, drift: float) -> Measurement | Failure:

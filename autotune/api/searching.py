@@ -11,7 +11,7 @@ import numpy as np
 from autotune.api.announcing import announce_baselines, announce_plan, announce_search
 from autotune.api.baselines import measure_baselines, read_user_options
 from autotune.api.clock import Budget
-from autotune.api.deciding import LAUNCHES, conclude, decide_run, has_time, reserve_s, screened_winner
+from autotune.api.deciding import LAUNCHES, conclude, decide_run, has_time, reserve_s, screened_winner, without
 from autotune.api.delivery import build_plan, sentence, unwritten
 from autotune.api.driving import drive_best
 from autotune.api.front_delivery import FrontPoint, write_front
@@ -23,10 +23,10 @@ from autotune.api.rounds import search_rounds
 from autotune.api.run import DEFAULT, STAGES, Run
 from autotune.api.settings import Metric, SearchSettings
 from autotune.api.task import prepare_task
-from autotune.api.verdict import winner_of
+from autotune.api.verdict import title_of, winner_of
 from autotune.api.workplace import hold_device
 from autotune.core import Observer, Plan
-from autotune.errors import StoreError
+from autotune.errors import MeasurementError, StoreError
 from autotune.planning import Bench, Decision
 from autotune.profiler import Worker, noise_check
 
@@ -68,7 +68,8 @@ def search(
         run.user_options = user_options
         decision = find_best(run, opened.interrupts)
         with budget.phase("write"):
-            plan, folder, front = _finish(run, decision)
+            plan, folder, decision = _deliver(run, decision)
+            front = _finish(run, plan, folder, decision)
         with budget.phase("track"):
             run.mlflow_run_id = opened.run_id()
         if settings.budget_s is not None and budget.overdraft:
@@ -168,17 +169,27 @@ def _usual_s(run: Run) -> float:
     return float(np.clip(USUAL_RUNS * default_s, USUAL_S, run.settings.most_s))
 
 
-def _finish(run: Run, decision: Decision | None) -> tuple[Plan, Path, tuple[FrontPoint, ...]]:
-    winner = winner_of(run, decision)
-    if decision is None and winner.below_float32 and winner.held_out is None:
-        winner = screened_winner(run)
+def _deliver(run: Run, decision: Decision | None) -> tuple[Plan, Path, Decision | None]:
+    """Writes the winner's plan; one that does not work any more costs itself, and the next best wins."""
     run.observer.progress("write", 0, 0, text="the plan")
+    while True:
+        winner = winner_of(run, decision)
+        if decision is None and winner.below_float32 and winner.held_out is None:
+            winner = screened_winner(run)
+        try:
+            return (*build_plan(run, winner, decision), decision)
+        except MeasurementError as error:
+            run.warnings.append(f"{title_of(winner)} won, but {sentence(error)} The next best is taken instead.")
+            decision = without(run, winner, str(error))
+        except (StoreError, OSError) as error:
+            announce_baselines(run)
+            raise unwritten(error, f"{winner.name}, {winner.median_us / 1e3:.3f} ms") from error
+
+
+def _finish(run: Run, plan: Plan, folder: Path, decision: Decision | None) -> tuple[FrontPoint, ...]:
+    """Tells the observers, and writes what goes with the plan."""
     announce_baselines(run)
-    try:
-        plan, folder = build_plan(run, winner, decision)
-    except (StoreError, OSError) as error:
-        raise unwritten(error, f"{winner.name}, {winner.median_us / 1e3:.3f} ms") from error
     announce_plan(run, plan, folder)
     front = write_front(run, plan, folder, decision)
     run.observer.event("search_finished", {"seconds": dict(run.budget.spent_s), "interrupted": run.interrupted})
-    return plan, folder, front
+    return front

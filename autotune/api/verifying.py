@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from autotune.api.deciding import has_time, reserve_s
 from autotune.api.knowledge import Knowledge
 from autotune.api.run import ACCEPT_MARGIN, Contender, Run
-from autotune.api.screening import screen_beside
+from autotune.api.screening import patience_s, screen_beside
 from autotune.core import Candidate, Failure, Measurement, one_line
 from autotune.errors import StoreError
 from autotune.planning import Proposal
@@ -79,7 +79,11 @@ def _within(run: Run, contender: Contender) -> bool:
 
 def _measure_error(run: Run, knowledge: Knowledge, contender: Contender) -> None:
     outputs = run_outputs(
-        contender.job, str(run.task.search_samples.path), deadline_s=OUTPUTS_DEADLINE_S, worker=run.worker
+        contender.job,
+        str(run.task.search_samples.path),
+        deadline_s=OUTPUTS_DEADLINE_S,
+        silence_s=patience_s(run, [contender.job]),
+        worker=run.worker,
     )
     if isinstance(outputs, Failure):
         contender.result = outputs

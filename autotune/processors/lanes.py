@@ -10,9 +10,9 @@ THREADED = ("CPUExecutionProvider", "OpenVINOExecutionProvider")
 """Providers that can be told how many threads to use; of OpenVINO's devices, only the CPU."""
 
 
-def thread_counts(cores: int, *, halves: bool) -> tuple[int, ...]:
-    """All cores, half of them (where that is at least two, if asked for), and one."""
-    counts = [cores, cores // 2 if halves and cores >= 4 else cores, 1]
+def thread_counts(cores: int) -> tuple[int, ...]:
+    """All cores, half of them (where that is at least two), and one: where a search for the best number begins."""
+    counts = [cores, cores // 2 if cores >= 4 else cores, 1]
     return tuple(dict.fromkeys(max(1, count) for count in counts))
 
 
@@ -27,14 +27,13 @@ def lanes_of(processor: Processor, *, cores: Sequence[int]) -> tuple[Lane, ...]:
     """
     if processor.device != "cpu" or processor.provider not in THREADED:
         return tuple(Lane(processor=processor.name, precision=precision) for precision in processor.precisions)
-    own = processor.provider == "CPUExecutionProvider"
-    counts = thread_counts(len(cores), halves=own)
+    counts = thread_counts(len(cores))
     lanes = [
         Lane(processor=processor.name, precision=precision, concurrency=Concurrency(threads=threads))
         for precision in processor.precisions
         for threads in counts
     ]
-    if own and counts[0] > 1:
+    if processor.provider == "CPUExecutionProvider" and counts[0] > 1:
         quiet = Concurrency(threads=counts[0], spinning=False)
         lanes.append(Lane(processor=processor.name, concurrency=quiet))
     return tuple(lanes)

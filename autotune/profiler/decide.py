@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -25,6 +26,7 @@ def decide(
     drain_s: float = 0.05,
     seed: int = 0,
     deadline_s: float,
+    silence_s: float = math.inf,
     stop: Callable[[], bool] | None = None,
     on_launch: Callable[[int, Sequence[Measurement | Failure]], None] | None = None,
     time_cap_s: float = 1.5,
@@ -42,6 +44,7 @@ def decide(
         drain_s: seconds that a session runs undisturbed before each of its blocks.
         seed: of the orders.
         deadline_s: seconds for each launch.
+        silence_s: seconds after which a job hangs that opens no session and ends no block of runs.
         stop: asked between launches whether to end early.
         on_launch: told after each launch how many are done, and what it gave for each job.
         time_cap_s: most seconds of samples per job and launch.
@@ -53,6 +56,7 @@ def decide(
     """
     results: list[list[Measurement | Failure]] = [[] for _ in jobs]
     broken: dict[int, Failure] = {}
+    limits_s = (deadline_s, silence_s)
     for launch in range(launches):
         if stop is not None and launch and stop():
             break
@@ -61,10 +65,10 @@ def decide(
         for members in by_process(jobs):
             if goals:
                 protocol = (drain_s, this_seed, generator_name)
-                found |= _launch(jobs, members, broken, drive_here, protocol, deadline_s, goals)
+                found |= _launch(jobs, members, broken, drive_here, protocol, limits_s, goals)
             else:
                 timed = (runs, drain_s, time_cap_s, this_seed)
-                found |= _launch(jobs, members, broken, decide_here, timed, deadline_s)
+                found |= _launch(jobs, members, broken, decide_here, timed, limits_s)
         for at in range(len(jobs)):
             results[at].append(found[at])
         if on_launch is not None:
@@ -78,10 +82,11 @@ def _launch(
     broken: dict[int, Failure],
     measure: Callable[..., Iterator[Any]],
     protocol: tuple[Any, ...],
-    deadline_s: float,
+    limits_s: tuple[float, float],
     goals: Sequence[Goal] = (),
 ) -> dict[int, Measurement | Failure]:
     """One launch of some of the jobs, repeated without the culprit when one brings the process down."""
+    deadline_s, silence_s = limits_s
     while True:
         alive = [at for at in members if at not in broken]
         found: dict[int, Measurement | Failure] = {at: broken[at] for at in members if at in broken}
@@ -90,7 +95,7 @@ def _launch(
         running, died = 0, False
         asked = [[jobs[at] for at in alive], *([[goals[at] for at in alive]] if goals else [])]
         with Worker() as worker:
-            for item in worker.stream(measure, *asked, *protocol, deadline_s=deadline_s):
+            for item in worker.stream(measure, *asked, *protocol, deadline_s=deadline_s, silence_s=silence_s):
                 if isinstance(item, Failure):
                     broken[alive[running]] = item
                     died = True
@@ -123,11 +128,10 @@ def decide_here(jobs: Sequence[Job], runs: int, drain_s: float, time_cap_s: floa
                 open_jobs.pop(at).close()
                 yield ("result", at, failure_of(error))
     for at, opened in open_jobs.items():
-        yield (
-            "result",
-            at,
-            Measurement(samples_us=tuple(samples[at]), load_s=opened.load_s, peak_bytes=opened.peak_bytes),
-        )
+        result = Measurement(samples_us=tuple(samples[at]), load_s=opened.load_s, peak_bytes=opened.peak_bytes)
+        yield ("running", at)  # sessions that end may crash too
+        opened.close()
+        yield ("result", at, result)
 
 
 def drive_here(
@@ -150,5 +154,6 @@ def drive_here(
                 open_jobs.pop(at).close()
                 yield ("result", at, failure_of(error))
     for at, opened in open_jobs.items():
-        yield ("result", at, trials[at].result(load_s=opened.load_s, peak_bytes=opened.peak_bytes))
+        yield ("running", at)
         opened.close()
+        yield ("result", at, trials[at].result(load_s=opened.load_s, peak_bytes=opened.peak_bytes))

@@ -59,6 +59,12 @@ class Job:
     policy: str = ""
 
     @property
+    def processor(self) -> str:
+        """The one processor that it runs on; empty where there are several, or options or a policy decide."""
+        names = {stage.lane.processor for stage in self.stages}
+        return names.pop() if len(names) == 1 and self.spec is None and not self.policy else ""
+
+    @property
     def holds_process(self) -> bool:
         """Whether it pins OpenVINO's threads, which are the process's: other sessions of OpenVINO lose cores by it."""
         lanes = (stage.lane for stage in self.stages)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -25,7 +25,13 @@ LEAST_SAMPLES = 2
 
 
 def run_outputs(
-    job: Job, samples: str, *, deadline_s: float, worker: Worker | None = None, most_s: float = math.inf
+    job: Job,
+    samples: str,
+    *,
+    deadline_s: float,
+    silence_s: float = math.inf,
+    worker: Worker | None = None,
+    most_s: float = math.inf,
 ) -> Outputs | Failure:
     """Outputs of a job on several samples, [sample][output].
 
@@ -33,20 +39,22 @@ def run_outputs(
         job: what to run; with a batch, each sample is repeated to fill it and the last copy's outputs are given.
         samples: npz with a leading sample axis.
         deadline_s: seconds for all of it.
+        silence_s: seconds after which it hangs: opening its sessions, or a run.
         worker: the process that runs it, to save starting one; None starts one.
         most_s: seconds of runs after which no further sample is begun; the first two always run.
     """
     with nullcontext(worker) if worker is not None else Worker() as process:
-        found: Outputs | Failure = process.call(outputs_here, job, samples, most_s, deadline_s=deadline_s)
-    return found
+        asked = (outputs_here, job, samples, most_s)
+        found = list(process.stream(*asked, deadline_s=deadline_s, silence_s=silence_s))
+    failure = next((item for item in found if isinstance(item, Failure)), None)
+    return found if failure is None else failure
 
 
-def outputs_here(job: Job, samples: str, most_s: float) -> Outputs:
-    """In the worker."""
+def outputs_here(job: Job, samples: str, most_s: float) -> Iterator[list[np.ndarray[Any, Any]]]:
+    """In the worker: the outputs of each sample."""
     arrays = load_arrays(samples)
     runner = open_job(job)
     count = len(next(iter(arrays.values())))
-    found: Outputs = []
     until = time.monotonic() + most_s
     for at in range(count):
         if at >= LEAST_SAMPLES and time.monotonic() >= until:
@@ -54,9 +62,8 @@ def outputs_here(job: Job, samples: str, most_s: float) -> Outputs:
         feeds = {name: np.asarray(array[at]) for name, array in arrays.items()}
         if job.batch > 1:
             feeds = {name: np.concatenate([array] * job.batch) for name, array in feeds.items()}
-        found.append([_last(np.asarray(value), job.batch) for value in runner.run(None, feeds)])
+        yield [_last(np.asarray(value), job.batch) for value in runner.run(None, feeds)]
     runner.close()
-    return found
 
 
 def _last(value: np.ndarray[Any, Any], batch: int) -> np.ndarray[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import queue
 import signal
@@ -59,13 +60,21 @@ class Worker:
         items = list(self.stream(function, *args, deadline_s=deadline_s, **options))
         return items[-1] if items else None
 
-    def stream(self, function: Callable[..., Any], *args: Any, deadline_s: float, **options: Any) -> Iterator[Any]:
+    def stream(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        deadline_s: float,
+        silence_s: float = math.inf,
+        **options: Any,
+    ) -> Iterator[Any]:
         """Items of a generator function as they come, then its end: a Failure, or what a plain function returned.
 
         Args:
             function: importable in the worker.
             args: its arguments.
             deadline_s: seconds for all of it; then the worker is killed.
+            silence_s: seconds without an item after which it is killed too: what it is at hangs.
             options: its keyword arguments.
         """
         self.start()
@@ -83,7 +92,7 @@ class Worker:
                 yield self._death()
                 return
             while True:
-                kind, value = self._next(until)
+                kind, value = self._next(min(until, time.monotonic() + silence_s))
                 if kind == "item":
                     yield value
                     continue
@@ -91,8 +100,12 @@ class Worker:
                 if kind == "end":
                     yield self._death()
                 elif kind == "late":
+                    silent = time.monotonic() < until
                     self.kill()
-                    yield Failure(kind=FailureKind.HANG, message=f"no answer within {deadline_s:.0f} s")
+                    text = (
+                        f"no sign of life for {silence_s:.0f} s" if silent else f"no answer within {deadline_s:.0f} s"
+                    )
+                    yield Failure(kind=FailureKind.HANG, message=text)
                 elif value is not None:
                     yield value
                 return

@@ -21,8 +21,8 @@ OPENVINO = Processor(
 
 
 @pytest.mark.parametrize(("cores", "counts"), [(1, (1,)), (2, (2, 1)), (3, (3, 1)), (8, (8, 4, 1)), (0, (1,))])
-def test_threads_are_all_cores_half_of_them_and_one(cores: int, counts: tuple[int, ...]) -> None:
-    assert thread_counts(cores, halves=True) == counts
+def test_threads_begin_with_all_cores_half_of_them_and_one(cores: int, counts: tuple[int, ...]) -> None:
+    assert thread_counts(cores) == counts
 
 
 def test_lanes_of_the_cpu_also_do_not_spin() -> None:

@@ -96,7 +96,7 @@ def test_the_culprit_of_a_crash_is_found_by_what_was_running(job: Job) -> None:
             yield ("running", 1)
             yield Failure(kind=FailureKind.CRASH, message="killed by signal SIGSEGV (11)")
 
-    found = screening.__globals__["_group"](Dying(), [job, job, job], (1, 0.1, 0.1, 0), 10.0)
+    found = screening.__globals__["_group"](Dying(), [job, job, job], (1, 0.1, 0.1, 0), (10.0, 5.0))
     assert list(found) == [1]
 
 

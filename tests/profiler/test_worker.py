@@ -69,6 +69,16 @@ def test_a_hang_ends_at_the_deadline_and_leaves_no_process() -> None:
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
+def test_silence_ends_a_worker_long_before_its_deadline_and_keeps_what_came_before() -> None:
+    with Worker() as worker:
+        items = "(__import__('time').sleep(seconds) or seconds for seconds in (0.0, 0.1, 60.0))"
+        *before, last = worker.stream(eval, items, deadline_s=60, silence_s=5)
+        assert before == [0.0, 0.1]
+        assert isinstance(last, Failure)
+        assert (last.kind, last.message) == (FailureKind.HANG, "no sign of life for 5 s")
+        assert worker.call(len, "abc", deadline_s=30) == 3
+
+
 def test_an_exception_is_a_failure_with_its_message() -> None:
     with Worker() as worker:
         found = worker.call(int, "x", deadline_s=30)
