@@ -100,9 +100,13 @@ def test_without_a_shared_file_each_home_looks_after_itself(
         shared.symlink_to(letter)
     else:
         monkeypatch.setenv("AUTOTUNE_LOCKS", str(shared.parent / "nowhere"))
-    with device_lock(homes[0], wait_s=0), device_lock(homes[1], wait_s=0):
-        with pytest.raises(DeviceBusyError), device_lock(homes[0], wait_s=0):
-            pass
+    with (
+        device_lock(homes[0], wait_s=0),
+        device_lock(homes[1], wait_s=0),
+        pytest.raises(DeviceBusyError),
+        device_lock(homes[0], wait_s=0),
+    ):
+        pass
     assert kind != "a link" or letter.read_text() == "dear"
 
 
