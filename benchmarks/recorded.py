@@ -59,8 +59,8 @@ def main() -> None:
                     "bound_ms": found.bound_us / 1e3,
                     "over_best_single": found.speedup,
                     "over_heft": found.placement.heft_us / placed,
-                    "above_optimum": placed / found.optimum_us - 1 if found.optimum_us else None,
-                    "above_bound": placed / found.bound_us - 1,
+                    "above_optimum": found.above_optimum,
+                    "above_bound": found.above_bound,
                     "evaluations": found.placement.evaluations,
                     "seconds": found.seconds,
                 }

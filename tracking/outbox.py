@@ -30,8 +30,8 @@ class Outbox:
         self._destination = destination
         self._spool = spool
         self._warn = warn
-        self._waiting: deque[Event] = deque()
-        self._delivered = 0
+        self._waiting: deque[tuple[Event, bool]] = deque()  # and whether the spool has it
+        self._delivered = 0  # of those that the spool has
         self._writer: RunWriter | None = None
         self._settled = threading.Event()
         self._run_id: str | None = None
@@ -40,15 +40,16 @@ class Outbox:
 
     def add(self, event: Event) -> None:
         """Takes an event, on disk and for delivery."""
-        self.save(event)
-        self._waiting.append(event)
+        self._waiting.append((event, self.save(event)))
 
-    def save(self, event: Event) -> None:
-        """Keeps an event on disk only."""
+    def save(self, event: Event) -> bool:
+        """Keeps an event on disk only; gives whether that went well."""
         try:
             self._spool.append(event)
         except OSError as error:
             self._warn(f"events cannot be kept in {self._spool.path.parent}: {error}")
+            return False
+        return True
 
     def deliver(self, *, now: bool = False) -> None:
         """Writes what waits. After a failure it waits half a minute before it tries again, unless `now`.
@@ -62,10 +63,12 @@ class Outbox:
             writer = self._connected()
             while self._waiting:
                 begin = time.monotonic()
-                self._write(writer, self._waiting[0])
+                event, kept = self._waiting[0]
+                self._write(writer, event)
                 self._waiting.popleft()
-                self._delivered += 1
-                self._spool.mark(self._delivered, writer.run_id)
+                if kept:
+                    self._delivered += 1
+                    self._spool.mark(self._delivered, writer.run_id)
         except Exception as error:  # noqa: BLE001 - whatever MLflow raises must not stop a search
             self._retry_at = time.monotonic() + RETRY_AFTER_S
             self._wasted_s += time.monotonic() - begin

@@ -40,6 +40,7 @@ def replay_spool(home: Path, *, warn: Callable[[str], None] = logger.warning) ->
 def _replay(path: Path, destination: Destination, warn: Callable[[str], None]) -> bool:
     content = read_spool(path)
     spool = Spool(path)
+    spool.mend()
     writer = RunWriter(connect(destination), destination, run_id=content.run_id)
     for at, event in enumerate(content.events):
         if at < content.delivered:

@@ -7,6 +7,7 @@ Lines: a head `{"schema_version": 1}`, then `{"event", "time_ms", "fields"}` for
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ class SpoolContent:
 
 
 class Spool:
-    """The file of one search; its methods may be called from any thread.
+    """The file of one search; its methods may be called from any thread. What cannot be written whole is not there.
 
     Args:
         path: made with the first event.
@@ -51,7 +52,7 @@ class Spool:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self.count = 0
+        self.count = 0  # events that are on disk
 
     def append(self, event: Event) -> None:
         """Adds an event.
@@ -59,12 +60,13 @@ class Spool:
         Raises:
             OSError: it could not be written.
         """
+        head: tuple[dict[str, object], ...] = ()
         with self._lock:
-            self.count += 1
-            if self.count == 1:
+            if not self.count:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._line({"schema_version": SCHEMA_VERSION})
-            self._line({"event": event.name, "time_ms": event.time_ms, "fields": event.fields})
+                head = ({"schema_version": SCHEMA_VERSION},)
+            self._add(*head, {"event": event.name, "time_ms": event.time_ms, "fields": event.fields})
+            self.count += 1
 
     def mark(self, delivered: int, run_id: str) -> None:
         """Notes that MLflow has the first `delivered` events, in run `run_id`.
@@ -73,15 +75,32 @@ class Spool:
             OSError: it could not be written.
         """
         with self._lock:
-            self._line({"delivered": delivered, "run_id": run_id})
+            self._add({"delivered": delivered, "run_id": run_id})
+
+    def mend(self) -> None:
+        """Cuts off a line that the death of its process left half written, which the next one would be joined to.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        with self._lock:
+            os.truncate(self.path, self.path.read_bytes().rfind(b"\n") + 1)
 
     def remove(self) -> None:
         """Forgets the file: MLflow has everything."""
         self.path.unlink(missing_ok=True)
 
-    def _line(self, value: dict[str, object]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(value) + "\n")
+    def _add(self, *values: dict[str, object]) -> None:
+        """Adds lines, or none: a full disk takes half of one."""
+        left = "".join(json.dumps(value) + "\n" for value in values).encode()
+        with self.path.open("ab", buffering=0) as file:
+            begin = file.tell()
+            try:
+                while left:
+                    left = left[file.write(left) :]
+            except OSError:
+                file.truncate(begin)
+                raise
 
 
 def lock_path(path: Path) -> Path:

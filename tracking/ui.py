@@ -137,7 +137,7 @@ class UiServer:
 
 
 def serve_ui(home: Path, port: int | None = None, *, on_ready: Callable[[str], None] | None = None) -> str:
-    """Shows the home folder's searches until Ctrl-C; the server and its processes end with this call.
+    """Shows the home folder's searches until Ctrl-C, or the terminal is closed; the server ends with this call.
 
     Searches that MLflow does not have yet (it was not reachable, or they were interrupted) are logged first.
     Where `MLFLOW_TRACKING_URI` names a tracking server, that server shows them: its address is returned at once.
@@ -161,7 +161,7 @@ def serve_ui(home: Path, port: int | None = None, *, on_ready: Callable[[str], N
         on_ready(destination.uri)
         return destination.uri
     server = UiServer(home, port=port)
-    restore = _terminate_like_interrupt()
+    restore = _end_like_interrupt()
     try:
         on_ready(server.start())
         code = server.wait()
@@ -192,17 +192,25 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
         pass
 
 
-def _terminate_like_interrupt() -> Callable[[], None]:
-    """Lets SIGTERM end the server as Ctrl-C does; gives what undoes it."""
+def _end_like_interrupt() -> Callable[[], None]:
+    """Lets SIGTERM and a closed terminal end the server as Ctrl-C does; gives what undoes it.
+
+    The server has a session of its own: no signal of the terminal reaches it. What is ignored (`nohup`) stays so.
+    """
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
+    numbers = (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
+    before = {number: signal.getsignal(number) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
+        for number in before:  # a shell sends another one after the terminal's: the server must end in peace
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
-
     def restore() -> None:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
+    for number in before:
+        signal.signal(number, interrupt)
     return restore

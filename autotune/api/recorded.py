@@ -32,7 +32,7 @@ class RecordedResult:
         model: name of the model.
         graph: its tasks.
         placement: the best schedule and the baselines.
-        optimum_us: makespan proven to be the least, None where there was no time to prove one.
+        optimum_us: makespan proven to be the least, None where none was proven.
         bound_us: no schedule ends before, as far as is known.
         seconds: time spent.
     """
@@ -58,28 +58,57 @@ class RecordedResult:
         least = min(self.placement.single)
         return least / self.placement.schedule.makespan_us if math.isfinite(least) else None
 
+    @property
+    def shared(self) -> bool:
+        """Whether processors together are worth it."""
+        return self.speedup is None or self.speedup >= WORTH
+
+    @property
+    def reason(self) -> str:
+        """Why, in a few words."""
+        if self.speedup is None:
+            return "no processor can run every kernel"
+        if self.shared:
+            return f"{self.speedup:.2f}x over {self.best_single} alone"
+        return f"sharing the kernels out gains {self.speedup:.3f}x"
+
+    @property
+    def above_optimum(self) -> float | None:
+        """How far the schedule is above the proven optimum, as a share of it; None where none was proven."""
+        return self.placement.schedule.makespan_us / self.optimum_us - 1 if self.optimum_us is not None else None
+
+    @property
+    def above_bound(self) -> float:
+        """How far it is above what no schedule is under, and so at most above the optimum."""
+        return self.placement.schedule.makespan_us / self.bound_us - 1
+
     def to_json(self) -> dict[str, Any]:
-        """One JSON object; times in ms."""
+        """One JSON object with the keys of every search, null where nothing was run; times in ms."""
         schedule, processors = self.placement.schedule, self.graph.processors
-        parallel = self.speedup is None or self.speedup >= WORTH
-        alone = {
-            f"single:{name}": us / 1e3 if math.isfinite(us) else None
-            for name, us in zip(processors, self.placement.single, strict=True)
-        }
+        times = [(f"single:{name}", us) for name, us in zip(processors, self.placement.single, strict=True)]
         return {
             "schema_version": 1,
-            "models": [{"name": self.model}],
+            "models": [{"name": self.model, "sha256": None, "shapes": {}}],
             "scenario": "SingleStream",
             "device": {"name": self.device, "recorded": True},
+            "plan": None,
+            "mlflow_run_id": None,
             "verdict": {
-                "kind": "partition" if parallel else "single_processor",
-                "winner": "+".join(processors) if parallel else f"single:{self.best_single}",
+                "kind": "partition" if self.shared else "single_processor",
+                "winner": "+".join(processors) if self.shared else f"single:{self.best_single}",
+                "reason": self.reason,
             },
-            "baselines": [{"name": name, "latency_ms": {"p50": ms}} for name, ms in alone.items()]
-            + [{"name": "heft", "latency_ms": {"p50": self.placement.heft_us / 1e3}}],
+            "baselines": [_baseline(name, us) for name, us in [*times, ("heft", self.placement.heft_us)]],
             "best_single_processor": f"single:{self.best_single}" if self.best_single else None,
             "tuned": {
-                "predicted": {"latency_ms": {"p50": schedule.makespan_us / 1e3}},
+                "predicted": {
+                    "latency_ms": schedule.makespan_us / 1e3,
+                    "throughput_per_s": 1e6 / schedule.makespan_us,
+                },
+                "measured": None,
+                "error": None,
+                "lanes": [name for own, name in enumerate(processors) if own in schedule.processor],
+                "stages": [],
                 "kernels": [
                     {
                         "kernel": self.graph.names[task],
@@ -90,13 +119,37 @@ class RecordedResult:
                     for task in schedule.order
                 ],
             },
-            "speedup": {"over_best_single": {"ratio": self.speedup}},
+            "speedup": {
+                "over_default": None,
+                "over_best_single": {"ratio": self.speedup, "low": None, "high": None} if self.speedup else None,
+            },
+            "verified": [],
             "optimum": {
                 "latency_ms": self.optimum_us / 1e3 if self.optimum_us is not None else None,
                 "bound_ms": self.bound_us / 1e3,
+                "above_optimum": self.above_optimum,
+                "above_bound": self.above_bound,
             },
-            "cost": {"total_s": self.seconds, "evaluations": self.placement.evaluations},
+            "cost": dict.fromkeys(("profile_s", "train_s", "verify_s", "table_candidates", "trials"))
+            | {
+                "search_s": self.seconds,
+                "total_s": self.seconds,
+                "device_measurements": 0,
+                "evaluations": self.placement.evaluations,
+            },
         }
+
+
+def _baseline(name: str, us: float) -> dict[str, Any]:
+    """A baseline of the JSON; one that cannot run every kernel takes for ever."""
+    feasible = math.isfinite(us)
+    return {
+        "name": name,
+        "latency_ms": {"p50": us / 1e3, "p90": None, "p99": None} if feasible else None,
+        "throughput_per_s": 1e6 / us if feasible else None,
+        "error": None,
+        "feasible": feasible,
+    }
 
 
 def search_recorded(
@@ -115,23 +168,28 @@ def search_recorded(
         model: a model of the folder.
         seed: of the search.
         seconds: time for it.
-        prove_s: further time in which a solver tries to prove the optimum (without co-run slowdowns); 0 leaves it out.
+        prove_s: further time in which a solver tries to prove the optimum; 0 leaves it out.
         output: file for the JSON result.
 
     Raises:
-        UsageError: not a recorded device.
+        UsageError: not a recorded device, or an optimum to be proven with co-run slowdowns.
         InputError: a folder that cannot be used, or transfers that were not recorded.
     """
     if not device.startswith(PREFIX):
         raise UsageError(f"--device {device!r} is no recorded device: write --device {PREFIX}FOLDER")
     begin = time.monotonic()
     recorded = read_recorded(device.removeprefix(PREFIX))
+    if prove_s > 0 and recorded.corun:
+        raise UsageError(
+            f"no optimum can be proven with the co-run slowdowns of {device}: what one kernel takes depends on all "
+            "others. Leave --prove out, or corun.csv"
+        )
     graph = task_graph(recorded, recorded.model(model))
     at = {name: position for position, name in enumerate(graph.processors)}
     corun = {(at[one], at[two]): slowdown for (one, two), slowdown in recorded.corun.items()}
     placement = place(graph, corun=corun, seed=seed, seconds=seconds)
     optimum, bound = None, lower_bound_us(graph)
-    if prove_s > 0 and not corun:
+    if prove_s > 0:
         exact = exact_by_parts(graph, known=placement.schedule, seconds=prove_s)
         bound = max(bound, exact.bound_us)
         if exact.proven and exact.schedule is not None:

@@ -12,6 +12,7 @@ from autotune.core import Device, Observer, Processor
 from autotune.errors import StoreError
 from autotune.processors import Discovery, discover, this_device
 from autotune.profiler import device_lock
+from autotune.profiler.lock import named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,7 @@ def open_workplace(home: Path | None, processors: Sequence[str] = ()) -> Iterato
 
 @contextmanager
 def measuring_workplace(home: Path | None, observer: Observer, *, wait_s: float) -> Iterator[Workplace]:
-    """The same, with the device held: no other process of this home measures meanwhile.
+    """The same, with the device held: no other process measures meanwhile.
 
     Raises:
         StoreError: the home folder cannot be written.
@@ -107,7 +108,7 @@ def hold_device(place: Workplace, observer: Observer, *, wait_s: float) -> Abstr
     """Keeps other processes from measuring on this device; who waits for them is told.
 
     Args:
-        place: whose home folder has the lock.
+        place: whose home folder has a lock of its own.
         observer: is told which process is waited for.
         wait_s: seconds to wait.
 
@@ -117,5 +118,5 @@ def hold_device(place: Workplace, observer: Observer, *, wait_s: float) -> Abstr
     return device_lock(
         place.home,
         wait_s=wait_s,
-        on_wait=lambda pid: observer.progress("wait", 0, 0, text=f"waiting for pid {pid}"),
+        on_wait=lambda pid: observer.progress("wait", 0, 0, text=f"waiting for {named(pid)}"),
     )

@@ -33,7 +33,7 @@ class Proposal:
         predicted_us: predicted time of one request (per sample in Offline).
         predicted_error: predicted `relative_rms` of the worst output part.
         origin: `exact` or `trial`.
-        parameters: the trial's parameters, empty for an exact answer.
+        parameters: those of a trial that decodes to it; empty where there was none.
         staged: how it is simulated, where its stages work at the same time.
         predicted_bytes: predicted peak memory, 0 where none was.
     """
@@ -138,8 +138,10 @@ class Explorer:
             proposal, value = self._evaluate(trial, tables, max(budgets))
             self._study.tell(trial, value)
             self.trials += 1
-            if proposal is not None and proposal.candidate.hash not in found:
-                found[proposal.candidate.hash] = proposal
+            if proposal is not None:
+                known = found.setdefault(proposal.candidate.hash, proposal)
+                if not known.parameters:  # an exact answer that lies in the space of trials: once measured it is one
+                    found[proposal.candidate.hash] = replace(known, parameters=proposal.parameters)
         return sorted(found.values(), key=lambda proposal: proposal.predicted_us)[:keep]
 
     def _enqueue(self, tables: Sequence[CostTable], trials: int | None) -> None:
@@ -181,7 +183,7 @@ class Explorer:
         return _proposal(table, candidate, "trial", trial.params), predicted_us
 
     def measured(self, proposal: Proposal, measured_us: float) -> None:
-        """Adds a measured candidate as a trial of its own."""
+        """Adds a measured candidate as a trial of its own; one that no trial decodes to has no place in the study."""
         import optuna
 
         if not proposal.parameters:

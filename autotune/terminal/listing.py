@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from autotune.api import BenchResult, ContentionResult, ProfileResult
-from autotune.api.recorded import WORTH, RecordedResult
+from autotune.api.recorded import RecordedResult
 from autotune.api.workplace import Workplace
 from autotune.core import Scenario
 from autotune.graph import save_arrays
@@ -23,18 +23,20 @@ def print_recorded(result: RecordedResult) -> None:
     """The verdict in simulated time, baselines, and how the kernels are shared out."""
     out = console()
     schedule, processors = result.placement.schedule, result.graph.processors
-    gain = result.speedup
-    if gain is not None and gain < WORTH:
-        out.print(f"Use {result.best_single} alone: sharing the kernels out gains {gain:.3f}x.")
-    else:
-        over = f": {gain:.2f}x over {result.best_single} alone" if gain is not None else ""
-        out.print(f"Use {' and '.join(processors)} together{over}.")
+    winner = f"{' and '.join(processors)} together" if result.shared else f"{result.best_single} alone"
+    out.print(f"Use {winner}: {result.reason}.")
     out.print(f"{result.model} on {result.device}: recorded latencies, simulated; nothing was measured", soft_wrap=True)
     times = [(f"single:{name}", us) for name, us in zip(processors, result.placement.single, strict=True)]
     times += [("heft", result.placement.heft_us), ("placement", schedule.makespan_us)]
     times += [("no schedule is under", result.bound_us)]
+    times += [("optimum, proven", result.optimum_us)] if result.optimum_us is not None else []
     rows = [(name, figure(us / 1e3, 4)) for name, us in times]
     out.print(rows_table("", ("", "ms"), rows))
+    if result.above_optimum is not None:
+        near = f"{result.above_optimum:.1%} above the optimum"
+    else:
+        near = f"at most {result.above_bound:.1%} above the optimum, which is not proven (--prove 60s tries to)"
+    out.print(f"the placement is {near}", soft_wrap=True)
     shares = []
     for own, name in enumerate(processors):
         tasks = [task for task, where in enumerate(schedule.processor) if where == own]

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from autotune.api.recorded import search_recorded
+from autotune.cli import app
 from autotune.datasets.hope import import_hope
 from autotune.datasets.recorded import read_recorded
 from autotune.errors import InputError, SchemaVersionError, UnknownNameError, UsageError
@@ -38,8 +40,50 @@ def test_branches_are_shared_out(folder: Path) -> None:
     assert found.speedup == pytest.approx(18 / 11)
     written = json.loads((folder / "found.json").read_text())
     assert written == json.loads(json.dumps(found.to_json()))
-    assert written["baselines"][1] == {"name": "single:gpu", "latency_ms": {"p50": None}}
     assert {kernel["kernel"]: kernel["processor"] for kernel in written["tuned"]["kernels"]}["c"] == "gpu"
+
+
+def test_the_object_has_the_keys_of_every_search(folder: Path) -> None:
+    """What nobody ran or wrote is null or empty; a processor that cannot run every kernel is infeasible."""
+    shown = search_recorded(f"recorded:{folder}", "net", seconds=0.1).to_json()
+    assert (shown["plan"], shown["mlflow_run_id"], shown["verified"]) == (None, None, [])
+    assert (shown["tuned"]["measured"], shown["tuned"]["error"], shown["tuned"]["stages"]) == (None, None, [])
+    assert shown["tuned"]["predicted"] == pytest.approx({"latency_ms": 11.0, "throughput_per_s": 1e3 / 11})
+    assert shown["tuned"]["lanes"] == ["cpu", "gpu"]
+    assert shown["verdict"]["reason"] == "1.64x over cpu alone"
+    assert shown["speedup"] == {
+        "over_default": None,
+        "over_best_single": {"ratio": pytest.approx(18 / 11), "low": None, "high": None},
+    }
+    cpu, gpu, heft = shown["baselines"]
+    assert cpu == {
+        "name": "single:cpu",
+        "latency_ms": {"p50": pytest.approx(18.0), "p90": None, "p99": None},
+        "throughput_per_s": pytest.approx(1e3 / 18),
+        "error": None,
+        "feasible": True,
+    }
+    assert (gpu["latency_ms"], gpu["throughput_per_s"], gpu["feasible"]) == (None, None, False)
+    assert heft["feasible"]
+    cost = shown["cost"]
+    assert {"profile_s", "train_s", "search_s", "verify_s", "total_s", "table_candidates", "trials"} < cost.keys()
+    assert cost["device_measurements"] == 0
+
+
+def test_the_command_line_proves_the_optimum(folder: Path) -> None:
+    command = ["search", "-m", "net", "--device", f"recorded:{folder}", "--budget", "300ms"]
+    unproven = CliRunner().invoke(app, command).output
+    assert "at most 22.2% above the optimum, which is not proven (--prove 60s tries to)" in unproven
+    proven = CliRunner().invoke(app, [*command, "--prove", "10s"]).output
+    assert "the placement is 0.0% above the optimum" in proven
+    assert "optimum, proven" in proven
+    shown = json.loads(CliRunner().invoke(app, [*command, "--prove", "10s", "--json"]).output)["optimum"]
+    assert shown["latency_ms"] == pytest.approx(11.0)
+    assert shown["above_optimum"] == pytest.approx(0.0)
+    (folder / "corun.csv").write_text("processor,beside,slowdown\ncpu,gpu,1.5\n")
+    assert CliRunner().invoke(app, command).exit_code == 0
+    with pytest.raises(UsageError, match=r"co-run slowdowns .*corun\.csv"):
+        search_recorded(f"recorded:{folder}", "net", prove_s=1.0)
 
 
 def test_transfers_between_recorded_sizes_lie_on_a_line(folder: Path) -> None:

@@ -80,10 +80,17 @@ def test_a_recorded_device_refuses_what_it_cannot_honour(given: tuple[str, str],
 
 
 def test_what_a_recorded_device_honours_is_not_refused() -> None:
-    arguments = ["--hint", "latency", "--budget", "1s", "--seed", "3", "--json", "--output", "x"]
+    arguments = ["--hint", "latency", "--budget", "1s", "--prove", "1s", "--seed", "3", "--json", "--output", "x"]
     found = CliRunner().invoke(app, ["search", "-m", "net", "--device", "recorded:nowhere", *arguments])
     assert isinstance(found.exception, InputError)
     assert "nowhere" in str(found.exception)
+
+
+def test_only_recorded_latencies_have_an_optimum_to_prove() -> None:
+    found = CliRunner().invoke(app, ["search", "-m", "net", "--prove", "60s"])
+    assert isinstance(found.exception, UsageError)
+    assert "--prove 60s" in str(found.exception)
+    assert "--device recorded:FOLDER" in str(found.exception)
 
 
 def test_a_scenario_and_a_hint_must_not_differ() -> None:

@@ -53,6 +53,39 @@ def test_ctrl_c_ends_it_without_an_orphan(home: Path) -> None:
     assert alive == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_closed_terminal_ends_it_as_ctrl_c_does(home: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    number = getattr(signal, name)
+    said: list[str] = []
+
+    def stop(_: UiServer) -> None:
+        os.kill(os.getpid(), number)  # the shell's, after the terminal's
+        said.append("stopped")
+
+    def wait(_: UiServer) -> int:
+        os.kill(os.getpid(), number)
+        return 1
+
+    monkeypatch.setattr(UiServer, "start", lambda _: "address")
+    monkeypatch.setattr(UiServer, "wait", wait)
+    monkeypatch.setattr(UiServer, "stop", stop)
+
+    def own(*_: object) -> None:
+        said.append("not handled")
+
+    before = signal.signal(number, own)
+    try:
+        serve_ui(home, on_ready=said.append)
+        assert said == ["address", "stopped"]
+        assert signal.getsignal(number) is own
+        signal.signal(number, signal.SIG_IGN)
+        with pytest.raises(StoreError, match="ended by itself"):
+            serve_ui(home, on_ready=said.append)
+    finally:
+        signal.signal(number, before)
+
+
 def test_a_port_in_use_is_wrong_usage(home: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -10,7 +10,7 @@ import typer
 from autotune.terminal.commands.options import Dims, Inputs, Json, Models, Processors, Seed, Shapes, print_json
 from autotune.terminal.commands.together import search_several
 
-HONOURED = {"model", "scenario", "hint", "budget", "output", "device", "seed", "as_json"}
+HONOURED = {"model", "scenario", "hint", "budget", "output", "device", "prove", "seed", "as_json"}
 """Flags that mean something for a recorded device."""
 
 
@@ -82,6 +82,12 @@ def search(
             help="Not this device, but one whose latencies were recorded elsewhere.",
         ),
     ] = "",
+    prove: Annotated[
+        str,
+        typer.Option(
+            "--prove", metavar="TIME", help="With --device: further time to prove how near the optimum it is: 60s."
+        ),
+    ] = "",
     weight: Annotated[
         list[str], typer.Option("--weight", metavar="MODEL=2", help="Priority among several models; repeatable.")
     ] = [],  # noqa: B006
@@ -97,10 +103,10 @@ def search(
     With several models --shape, --dim and --inputs say which one they mean: --inputs yolo:images.npz.
     """
     several = len(model) > 1
-    _check_models(model, device=device, weight=weight, fairness=fairness)
+    _check_models(model, device=device, prove=prove, weight=weight, fairness=fairness)
     if device:
         _refuse_what_means_nothing(context, scenario, hint)
-        _search_recorded(device, model[0], budget=budget, output=output, seed=seed, as_json=as_json)
+        _search_recorded(device, model[0], budget=budget, prove=prove, output=output, seed=seed, as_json=as_json)
         return
     from autotune import api
     from autotune.terminal.flags import search_settings
@@ -158,8 +164,8 @@ def _refuse_what_means_nothing(context: typer.Context, scenario: str, hint: str)
         )
 
 
-def _check_models(models: list[str], *, device: str, weight: list[str], fairness: str) -> None:
-    """Refuses flags that have no meaning for so many models."""
+def _check_models(models: list[str], *, device: str, prove: str, weight: list[str], fairness: str) -> None:
+    """Refuses flags that have no meaning for so many models, or for what is measured here."""
     from autotune.errors import UsageError
 
     if len(models) > 1 and device:
@@ -169,9 +175,16 @@ def _check_models(models: list[str], *, device: str, weight: list[str], fairness
     if len(models) == 1 and (weight or fairness):
         flag = "--weight" if weight else "--fairness"
         raise UsageError(f"{flag} has no meaning for one model: give several --model, or leave it out")
+    if prove and not device:
+        raise UsageError(
+            f"--prove {prove} has no meaning for what is measured here, and never exactly: leave it out, or give "
+            "--device recorded:FOLDER"
+        )
 
 
-def _search_recorded(device: str, model: str, *, budget: str, output: str, seed: int, as_json: bool) -> None:
+def _search_recorded(
+    device: str, model: str, *, budget: str, prove: str, output: str, seed: int, as_json: bool
+) -> None:
     from autotune.api.recorded import DEFAULT_SEARCH_S, search_recorded
     from autotune.api.settings import parse_duration
     from autotune.terminal.listing import print_recorded
@@ -181,6 +194,7 @@ def _search_recorded(device: str, model: str, *, budget: str, output: str, seed:
         model,
         seed=seed,
         seconds=parse_duration(budget) if budget else DEFAULT_SEARCH_S,
+        prove_s=parse_duration(prove) if prove else 0.0,
         output=Path(output) if output else None,
     )
     print_json(result.to_json()) if as_json else print_recorded(result)
