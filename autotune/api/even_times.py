@@ -42,9 +42,7 @@ def medians_us(records: Iterable[ProfileRecord]) -> dict[tuple[str, Lane], float
     }
 
 
-def stage_predictor(
-    store: Store, device: str, speeds_us: Mapping[Lane, float], *, without: str = ""
-) -> StagePredictor:
+def stage_predictor(store: Store, device: str, speeds_us: Mapping[Lane, float], *, without: str = "") -> StagePredictor:
     """Entry and exit costs, fitted on the stages that were measured on this device.
 
     Args:

@@ -95,7 +95,7 @@ def test_stages_of_a_slow_hour_say_the_same_as_those_of_a_calm_one(tmp_path: Pat
 
 
 def test_kernels_are_explained_at_the_speed_of_the_machine_at_its_fastest(tmp_path: Path) -> None:
-    """Half of the records are of an hour that was twice as slow: what was measured and what is predicted lie together."""
+    """Half of the records are of an hour that was twice as slow: neighbours are shown as if they were not."""
     records = calm(KERNELS[:40])
     slow = [
         replace(

@@ -156,7 +156,9 @@ def test_what_is_wrong_with_a_model_is_said(
 def test_another_unit_or_a_missing_file_imports_nothing(exported: Path, empty: Store) -> None:
     beside = exported.with_name("records.stages.parquet")
     table = pq.read_table(beside)
-    rows = [row | {"samples_us": row["samples_us"] and [us * 1e-6 for us in row["samples_us"]]} for row in table.to_pylist()]
+    rows = [
+        row | {"samples_us": row["samples_us"] and [us * 1e-6 for us in row["samples_us"]]} for row in table.to_pylist()
+    ]
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), beside)
     with empty:
         with pytest.raises(StoreError, match="another unit; nothing was imported"):

@@ -37,7 +37,7 @@ def test_records_of_other_devices_help(invented: ModuleType) -> None:
 
 
 def test_intervals_hold_for_models_that_no_device_has_run(invented: ModuleType) -> None:
-    """Kernels have quirks that both devices share: who has measured them elsewhere knows them, of others nobody does."""
+    """Both devices share the quirks of kernels: those of kernels measured elsewhere are known, of others nobody knows."""
     kernels = list(invented.kernels(270).values())
     own, known, unseen = kernels[::5], [*kernels[::5], *kernels[1::5]], [*kernels[2::5], *kernels[3::5]]
 

@@ -106,9 +106,7 @@ def test_an_adapted_predictor_is_saved_with_what_it_stands_on(
     )
 
 
-def test_a_device_that_merely_knows_the_kernels_by_heart_is_not_believed(
-    invented: ModuleType, device: Device
-) -> None:
+def test_a_device_that_merely_knows_the_kernels_by_heart_is_not_believed(invented: ModuleType, device: Device) -> None:
     """It is chosen by what it says of models that it has not seen."""
     records, lane = few(invented, 40), invented.LANES[0]
     rng = np.random.default_rng(0)
@@ -137,7 +135,7 @@ def test_what_was_forgotten_stays_forgotten(invented: ModuleType, device: Device
     """Within a fold of an evaluation, the folds of a choice add to what known devices must not know."""
     asked: list[set[str]] = []
 
-    def teach(without: Collection[str], where: Lane) -> tuple[KernelPredictor, ...]:  # noqa: ARG001 - as called
+    def teach(without: Collection[str], where: Lane) -> tuple[KernelPredictor, ...]:
         asked.append(set(without))
         return (known,)
 
