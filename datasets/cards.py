@@ -109,7 +109,7 @@ def read_card(path: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(card.read_text(encoding="utf-8"))
         version = found["schema_version"]
-        units = [(found.get("units", UNITS), UNITS)]
+        units: list[tuple[Any, Mapping[str, str]]] = [(found.get("units", UNITS), UNITS)]
         units += [(found[part].get("units", own), own) for part, own in PART_UNITS.items() if found.get(part)]
     except FileNotFoundError as error:
         raise StoreError(f"{card} is missing: `export_parquet` writes it beside the data; copy both.") from error

@@ -55,7 +55,7 @@ def cells_of(table: pa.Table, columns: Sequence[str], place: str) -> list[dict[s
     """
     import pyarrow as pa
 
-    found = {}
+    found: dict[str, list[Any]] = {}
     for field in schema_of(columns):
         try:
             found[field.name] = table[field.name].cast(field.type).to_pylist()

@@ -104,7 +104,7 @@ def _out_of_fold(
     for fold in np.unique(folds)[: 1 if len(rows) >= MANY else None]:
         held = folds == fold
         rest = ~held if not held.all() else held  # a single record can't be held out
-        unknowing = forgetting(learner, compress(part.signatures, held))
+        unknowing = forgetting(learner, tuple(compress(part.signatures, held)))
         regressor = unknowing.fit(rows[rest], part.latency_us[rest], part.lane, cores, seed=seed)
         residuals[held] = measured[held] - regressor.log_us(rows[held], part.lane, cores)
         known |= held

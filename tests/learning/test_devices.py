@@ -37,14 +37,15 @@ def test_records_of_other_devices_help(invented: ModuleType) -> None:
 
 
 def test_intervals_hold_for_models_that_no_device_has_run(invented: ModuleType) -> None:
-    """Both devices share the quirks of kernels: those of kernels measured elsewhere are known, of others nobody knows."""
+    """Both devices share the quirks of kernels: of kernels measured elsewhere they are known, of others not."""
     kernels = list(invented.kernels(270).values())
     own, known, unseen = kernels[::5], [*kernels[::5], *kernels[1::5]], [*kernels[2::5], *kernels[3::5]]
 
     def quirky(kernel: Kernel, device: str, slower: float) -> ProfileRecord:
         quirk = math.exp(random.Random(kernel.signature).gauss(0, 0.3))
         us = slower * quirk * invented.latency_us(kernel, invented.ONE)
-        return replace(invented.record(kernel, invented.ONE, device=device), result=Measurement(samples_us=(us,) * 5))
+        record: ProfileRecord = invented.record(kernel, invented.ONE, device=device)
+        return replace(record, result=Measurement(samples_us=(us,) * 5))
 
     records = [*(quirky(kernel, "other", 1.0) for kernel in known), *(quirky(kernel, "d", 2.5) for kernel in own)]
     groups = {f"m{at}": [kernel.signature for kernel in own[at::6]] for at in range(6)}
