@@ -157,8 +157,6 @@ def asked_for(pool: Pool, seed: int) -> Callable[[Belief, float], Batch]:  # noq
             keys = [(kernel.signature, lane) for kernel in chosen]
             batch += keys
             seconds -= sum(map(pool.seconds, keys))
-        for _, lane in batch:
-            queue.done(lane)
         return batch
 
     return more

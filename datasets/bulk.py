@@ -21,6 +21,10 @@ _ITSELF = {
         "victim", "victim_lane", "beside", "beside_lane", "identity", "notes", "alone_us", "beside_us",
         "failure_message",
     ),
+    schema.stages: (
+        "model_sha256", "start", "stop", "kernels", "lane", "identity", "notes", "samples_us", "failure_message",
+    ),
+    schema.models: ("sha256",),
 }  # fmt: skip
 """Columns in which two different records differ."""
 
@@ -38,7 +42,7 @@ def insert(
 
     Args:
         connection: in the caller's transaction.
-        table: `profiles` or `coruns`.
+        table: any but that of kernels.
         values: rows of it.
         devices: all devices that they name.
     """
@@ -51,8 +55,10 @@ def insert(
 
 
 def _held(connection: sa.Connection, table: sa.Table, devices: Collection[str]) -> set[tuple[Any, ...]]:
-    """What makes a record itself, of all records of these devices."""
-    query = sa.select(*(table.c[name] for name in _ITSELF[table])).where(table.c.device.in_(sorted(devices)))
+    """What makes a record itself, of all records of these devices; models are of none."""
+    query = sa.select(*(table.c[name] for name in _ITSELF[table]))
+    if "device" in table.c:
+        query = query.where(table.c.device.in_(sorted(devices)))
     same: dict[Any, Any] = {}  # one object for each text: a lane stands in thousands of rows
     return {tuple(same.setdefault(cell, cell) for cell in row) for row in connection.execute(query)}
 

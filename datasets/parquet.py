@@ -1,30 +1,38 @@
-"""Profile and co-run records as Parquet files with a card beside them, to hand to others and take from them."""
+"""Records and models as Parquet files with a card beside them, to hand to others and take from them."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from autotune.core import CoRunMeasurement, CoRunRecord, Kernel, Measurement, ProfileRecord
-from autotune.datasets import rows
-from autotune.datasets.cards import COLUMNS, LICENCE, card_path, coruns_path, make_card, read_card
-from autotune.datasets.incoming import RefusedRow, check_rows
-from autotune.datasets.incoming_coruns import CORUN_COLUMNS, LISTS, TIMES, check_coruns
+from autotune.datasets.cards import COLUMNS, LICENCE, card_path, make_card, part_path, read_card
+from autotune.datasets.cells import schema_of
+from autotune.datasets.incoming import Incoming, RefusedRow, check_rows
+from autotune.datasets.incoming_coruns import CORUN_COLUMNS, check_coruns
+from autotune.datasets.incoming_stages import MODEL_COLUMNS, STAGE_COLUMNS, check_models, check_stages
+from autotune.datasets.outgoing import Row, corun_rows, model_rows, profile_rows, stage_rows
 from autotune.datasets.store import Store
-from autotune.errors import StoreError
+from autotune.errors import StoreError, UnknownNameError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+PARTS: Mapping[str, tuple[Sequence[str], Callable[[pa.Table, str], Incoming]]] = {
+    "coruns": (CORUN_COLUMNS, check_coruns),
+    "stages": (STAGE_COLUMNS, check_stages),
+    "models": (MODEL_COLUMNS, check_models),
+}
+"""What may lie beside the profile records, by the name of its table in the store: its columns and their check."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CoRunReport:
-    """What an import did with co-run records, whose rows are in a file of their own; see `ImportReport`."""
+class PartReport:
+    """What an import did with the rows of a part; see `ImportReport`."""
 
     added: int
     known: int
@@ -43,18 +51,23 @@ class ImportReport:
         known: likewise.
         refused: rows of the file.
         coruns: the same of co-run records; None where the export has none.
+        stages: likewise of stage records.
+        models: likewise of models.
     """
 
     added: int
     known: int
     refused: tuple[RefusedRow, ...]
-    coruns: CoRunReport | None = None
+    coruns: PartReport | None = None
+    stages: PartReport | None = None
+    models: PartReport | None = None
 
     def __str__(self) -> str:
-        return _counts(self) if self.coruns is None else f"{_counts(self)}\nco-runs: {self.coruns}"
+        parts = {"co-runs": self.coruns, "stages": self.stages, "models": self.models}
+        return "\n".join([_counts(self), *(f"{name}: {part}" for name, part in parts.items() if part is not None)])
 
 
-def _counts(report: ImportReport | CoRunReport) -> str:
+def _counts(report: ImportReport | PartReport) -> str:
     text = f"{report.added} records added, {report.known} known already, {len(report.refused)} refused"
     first = report.refused[0] if report.refused else None
     return text if first is None else f"{text}, the first in row {first.row}: {first.reason}"
@@ -76,9 +89,10 @@ def is_export(path: Path) -> bool:
 def export_parquet(
     store: Store, path: str | Path, *, time: str | None = None, device: str | None = None, licence: str = LICENCE
 ) -> Path:
-    """Write all profile and co-run records (repeats too) and a card; returns the card's path.
+    """Write all records (repeats too), the models whose kernels are among them, and a card; returns the card's path.
 
-    Co-run records are in a file beside it (`coruns_path`), where there are any. Existing files are replaced whole.
+    Co-run records, stage records and models are in files beside it (`part_path`), where there are any. Existing files
+    are replaced whole.
 
     Args:
         store: where the records are.
@@ -89,23 +103,28 @@ def export_parquet(
 
     Raises:
         StoreError: nothing to export, or the files cannot be written.
+        UnknownNameError: no records of this device.
     """
-    import pyarrow as pa
-
     path = Path(path)
     records = store.kernels(device=device, latest=False)
     coruns = store.coruns(device=device, latest=False)
-    if not records and not coruns:
+    stages = store.stages(device=device)
+    if not records and not coruns and not stages:
+        if device is not None and store.devices():
+            raise UnknownNameError("device", device, known=store.devices())
         raise StoreError(f"{store.place} holds no profile records to export: run `autotune profile` first.")
-    tables = {path: pa.Table.from_pylist(list(_rows(records)), schema=_arrow_schema())}
-    if coruns:
-        tables[coruns_path(path)] = pa.Table.from_pylist(list(_corun_rows(coruns)), schema=_corun_schema())
-    card = make_card(records, coruns, time=time or datetime.now(UTC).isoformat(timespec="seconds"), licence=licence)
+    rows = {"": list(profile_rows(records)), "coruns": list(corun_rows(coruns)), "stages": list(stage_rows(stages))}
+    exported = {row["signature"] for row in rows[""]}.union(*(record.kernels for record in stages))
+    models = {sha: one for sha, one in store.models().items() if not exported.isdisjoint(one[1])}
+    rows["models"] = list(model_rows(models))
+    stamp = time or datetime.now(UTC).isoformat(timespec="seconds")
+    names = [name for name, _ in models.values()]
+    card = make_card(records, coruns, stages, names, time=stamp, licence=licence)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(tables)
-        if not coruns:
-            coruns_path(path).unlink(missing_ok=True)  # of an earlier export
+        _write(_tables(path, rows))
+        for part in PARTS.keys() - card.keys():
+            part_path(path, part).unlink(missing_ok=True)  # of an earlier export
         card_path(path).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise StoreError(f"{path} cannot be written ({error}): name a path in a writable folder.") from error
@@ -113,31 +132,45 @@ def export_parquet(
 
 
 def import_parquet(store: Store, path: str | Path) -> ImportReport:
-    """Add the records of files that `export_parquet` wrote: all that are sound, in one transaction.
+    """Add what the files hold that `export_parquet` wrote: all that is sound, in one transaction.
 
     Every row is checked, and the refused ones are in the report. Records that are there already, or stand twice in a
-    file, are not doubled; they count as known. A million rows take about a minute (`benchmarks/scale.py`).
+    file, are not doubled; they count as known, as do models of a hash that is there. A million rows take about a minute
+    (`benchmarks/scale.py`).
 
     Raises:
         StoreError: a file or the card is missing, damaged or of another form; nothing was added.
         SchemaVersionError: it was written by a newer version.
     """
-    path, beside = Path(path), coruns_path(Path(path))
+    path = Path(path)
     card = read_card(path)
-    incoming = check_rows(_read_table(path, COLUMNS), str(path))
-    coruns = check_coruns(_read_table(beside, CORUN_COLUMNS), str(beside)) if card.get("coruns") else None
-    own, others = store.add_rows(
-        incoming.kernels | (coruns.kernels if coruns else {}),
-        incoming.rows,
-        devices={*incoming.devices, *(coruns.devices if coruns else ())},
-        coruns=coruns.rows if coruns else (),
+    found = {"profiles": check_rows(_read_table(path, COLUMNS), str(path))}
+    for part, (columns, check) in PARTS.items():
+        if card.get(part):
+            beside = part_path(path, part)
+            found[part] = check(_read_table(beside, columns), str(beside))
+    added = store.add_rows(
+        {signature: text for one in found.values() for signature, text in one.kernels.items()},
+        {table: one.rows for table, one in found.items()},
+        devices={device for one in found.values() for device in one.devices},
     )
-    return ImportReport(
-        added=own,
-        known=incoming.count - own,
-        refused=incoming.refused,
-        coruns=CoRunReport(added=others, known=coruns.count - others, refused=coruns.refused) if coruns else None,
-    )
+    reports = {
+        table: PartReport(added=added[table], known=one.count - added[table], refused=one.refused)
+        for table, one in found.items()
+    }
+    own = reports.pop("profiles")
+    return ImportReport(added=own.added, known=own.known, refused=own.refused, **reports)
+
+
+def _tables(path: Path, rows: Mapping[str, Sequence[Row]]) -> dict[Path, pa.Table]:
+    """By file, the profile records and every part that has rows."""
+    import pyarrow as pa
+
+    tables = {path: pa.Table.from_pylist(list(rows[""]), schema=schema_of(COLUMNS))}
+    for part, (columns, _) in PARTS.items():
+        if rows[part]:
+            tables[part_path(path, part)] = pa.Table.from_pylist(list(rows[part]), schema=schema_of(columns))
+    return tables
 
 
 def _write(tables: dict[Path, pa.Table]) -> None:
@@ -153,54 +186,6 @@ def _write(tables: dict[Path, pa.Table]) -> None:
     finally:
         for draft in drafts.values():
             draft.unlink(missing_ok=True)
-
-
-def _arrow_schema() -> pa.Schema:
-    import pyarrow as pa
-
-    kinds = {"samples_us": pa.list_(pa.float64()), "load_s": pa.float64(), "peak_bytes": pa.int64()}
-    return pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
-
-
-def _corun_schema() -> pa.Schema:
-    import pyarrow as pa
-
-    kinds = dict.fromkeys(LISTS, pa.list_(pa.string())) | dict.fromkeys(TIMES, pa.list_(pa.float64()))
-    return pa.schema([(name, kinds.get(name, pa.string())) for name in CORUN_COLUMNS])
-
-
-class _Kernels:
-    """Signatures and JSON of kernels, each worked out once."""
-
-    def __init__(self) -> None:
-        self._texts: dict[int, tuple[Kernel, str, str]] = {}
-
-    def of(self, kernel: Kernel) -> tuple[str, str]:
-        if id(kernel) not in self._texts:
-            self._texts[id(kernel)] = kernel, kernel.signature, rows.to_json(kernel)
-        return self._texts[id(kernel)][1:]
-
-
-def _rows(records: Iterable[ProfileRecord]) -> Iterator[dict[str, Any]]:
-    kernels = _Kernels()
-    for record in records:
-        signature, text = kernels.of(record.kernel)
-        row = rows.profile_row(record, signature) | {"kernel": text}
-        row["samples_us"] = list(record.result.samples_us) if isinstance(record.result, Measurement) else None
-        yield {name: row[name] for name in COLUMNS}
-
-
-def _corun_rows(records: Iterable[CoRunRecord]) -> Iterator[dict[str, Any]]:
-    kernels = _Kernels()
-    for record in records:
-        sides = {"victim": record.victim, "beside": record.beside}
-        texts = {name: list(map(kernels.of, side)) for name, side in sides.items()}
-        row = rows.corun_row(record, (), ())
-        for name, own in texts.items():
-            row[name], row[f"{name}_kernels"] = [one[0] for one in own], [one[1] for one in own]
-        if isinstance(record.result, CoRunMeasurement):
-            row |= {"alone_us": list(record.result.alone_us), "beside_us": list(record.result.beside_us)}
-        yield {name: row[name] for name in CORUN_COLUMNS}
 
 
 def _read_table(path: Path, columns: Sequence[str]) -> pa.Table:

@@ -77,21 +77,19 @@ class Store:
     def add_rows(
         self,
         kernels: Mapping[str, str],
-        values: Iterable[Mapping[str, Any]],
+        values: Mapping[str, Iterable[Mapping[str, Any]]],
         *,
         devices: Collection[str],
-        coruns: Iterable[Mapping[str, Any]] = (),
-    ) -> tuple[int, int]:
-        """Store checked rows of the tables `profiles` and `coruns` that are not there yet, in one transaction.
+    ) -> dict[str, int]:
+        """Store checked rows that are not there yet, in one transaction.
 
         Args:
-            kernels: signature -> canonical JSON of every kernel that the rows name.
-            values: rows as `rows.profile_row` makes them.
-            devices: all devices that the rows of both tables name.
-            coruns: rows as `rows.corun_row` makes them.
+            kernels: signature -> canonical JSON of every kernel that the rows of `profiles` and `coruns` name.
+            values: name of a table -> rows of it, as `rows` makes them.
+            devices: all devices that they name.
 
         Returns:
-            How many rows of each were added.
+            How many rows of each table were added.
 
         Raises:
             StoreError: as of `add`.
@@ -99,8 +97,10 @@ class Store:
         with writing(self._engine) as connection:
             known = known_kernels(connection, kernels)
             bulk.insert_kernels(connection, {s: text for s, text in kernels.items() if s not in known})
-            added = bulk.insert(connection, schema.profiles, values, devices=devices)
-            return added, bulk.insert(connection, schema.coruns, coruns, devices=devices)
+            return {
+                name: bulk.insert(connection, schema.metadata.tables[name], own, devices=devices)
+                for name, own in values.items()
+            }
 
     def add_coruns(self, records: Iterable[CoRunRecord]) -> None:
         """Store co-run records in one transaction.

@@ -1,28 +1,28 @@
-"""What a model would cost on a lane, kernel by kernel, and why the predictor thinks so."""
+"""What a model would cost on a lane, or a plan on its lanes, kernel by kernel, and why the predictor thinks so."""
 
 from __future__ import annotations
 
-import math
-import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from autotune.api.even_times import even, fastest_sentinels, medians_us, stage_predictor
 from autotune.api.settings import SearchSettings
 from autotune.api.task import load_model
 from autotune.api.workplace import Workplace, open_workplace
-from autotune.core import Lane, Measurement, Prediction
+from autotune.core import Lane, Prediction, ProfileRecord, Timing
 from autotune.datasets import Store
 from autotune.errors import PredictorError, UsageError
+from autotune.graph import Graph, load
 from autotune.learning import device_predictor, records_for
 from autotune.predictor import KernelPredictor, StagePredictor, load_champion
 from autotune.predictor.explanation import KernelExplanation, describe, explain_kernels
+from autotune.runtime import read_plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedKernel:
-    """One kernel of the model.
+    """One kernel of the model; times are those of the machine at its fastest, as in a search.
 
     Args:
         position: in execution order.
@@ -43,15 +43,15 @@ class ExplainedKernel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A model on a lane.
+    """A model, or a stage of one, on a lane.
 
     Args:
-        model: its name.
+        model: its name; of a stage its file.
         lane: where.
         predictor: version in use, `new` if it was trained for this.
         kernels: in execution order.
         kernels_us: sum of their predicted marginal costs.
-        stage_us: the whole model as one stage: kernels, entry and exit.
+        stage_us: all of it as one stage: kernels, entry and exit.
         stage_low_us: lower end of its 90 % interval.
         stage_high_us: upper end.
     """
@@ -64,6 +64,46 @@ class Explanation:
     stage_us: float
     stage_low_us: float
     stage_high_us: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanExplanation:
+    """A plan, stage by stage.
+
+    Args:
+        model: name of the model that it runs.
+        stages: each on its own lane, in the order they run.
+        device: name of the device on which the search found it.
+        predicted: what the search predicted of the whole plan; None where it predicted nothing.
+        measured: what it measured then; None where it did not.
+    """
+
+    model: str
+    stages: tuple[Explanation, ...]
+    device: str
+    predicted: Timing | None
+    measured: Timing | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Grounds:
+    """What explanations stand on.
+
+    Args:
+        predictor: of kernels.
+        version: of it, `new` if it was trained for this.
+        costs: of stages, by the function that a search takes them from.
+        records: of this device, at the fastest speed of their lanes.
+        measured_us: medians of them by signature and lane.
+        speeds_us: what each lane's sentinel takes then.
+    """
+
+    predictor: KernelPredictor
+    version: str
+    costs: StagePredictor
+    records: Sequence[ProfileRecord]
+    measured_us: Mapping[tuple[str, Lane], float]
+    speeds_us: Mapping[Lane, float]
 
 
 def explain(model: str | Path, lane: str, settings: SearchSettings | None = None, *, top: int = 5) -> Explanation:
@@ -81,66 +121,108 @@ def explain(model: str | Path, lane: str, settings: SearchSettings | None = None
         PredictorError: too little is known of the lane.
     """
     settings = settings or SearchSettings()
+    wanted = Lane.parse(lane)
+    _check(top)
+    with open_workplace(settings.home) as place:
+        place.processor(wanted.processor)
+        graph, name, _ = load_model(model, settings, place.work)
+        return _explained(_grounds(place, [wanted], str(model), settings.seed), graph, name, wanted, top)
+
+
+def explain_plan(folder: str | Path, settings: SearchSettings | None = None, *, top: int = 5) -> PlanExplanation:
+    """The same of every stage of a plan on its lane, beside what the search predicted and measured of the whole.
+
+    Args:
+        folder: the plan.
+        settings: home folder; the plan has shapes of its own.
+        top: how many different kernels of each stage are explained.
+
+    Raises:
+        PlanError: the plan is damaged, or is one of several models.
+        MissingProcessorError: a processor of the plan is not here.
+        PredictorError: too little is known of a lane.
+    """
+    settings = settings or SearchSettings()
+    _check(top)
+    plan = read_plan(folder)
+    lanes = list(dict.fromkeys(stage.lane for stage in plan.stages))
+    with open_workplace(settings.home) as place:
+        for lane in lanes:
+            place.processor(lane.processor)
+        grounds = _grounds(place, lanes, plan.model.name, settings.seed)
+        return PlanExplanation(
+            model=plan.model.name,
+            stages=tuple(
+                _explained(grounds, load(Path(folder) / stage.file), stage.file, stage.lane, top)
+                for stage in plan.stages
+            ),
+            device=plan.device.name,
+            predicted=plan.predicted,
+            measured=plan.measured,
+        )
+
+
+def _check(top: int) -> None:
     if top < 0:
         raise UsageError(f"the number of kernels to explain must be >= 0, got {top}")
-    wanted = Lane.parse(lane)
-    with open_workplace(settings.home) as place, tempfile.TemporaryDirectory() as work:
-        place.processor(wanted.processor)
-        graph, name, _ = load_model(model, settings, Path(work))
-        with Store(place.store_url) as store:
-            records = store.kernels(device=place.device.id)
-            stages = store.stages(device=place.device.id)
-            predictor, version = _predictor(place, store, wanted, model, seed=settings.seed)
-        uses = graph.kernels
-        kernels = [use.kernel for use in uses]
-        predicted = predictor.predict(kernels, wanted)
-        known = {
-            record.kernel.signature: record.result.median_us
-            for record in records
-            if record.lane == wanted and isinstance(record.result, Measurement)
-        }
-        first = {kernel.signature: at for at, kernel in reversed(list(enumerate(kernels)))}  # equal ones are alike
-        costly = sorted(first.values(), key=lambda at: -predicted[at].median_us)[:top]
-        reasons = explain_kernels(predictor, [kernels[at] for at in costly], wanted, records)
-        by_position = dict(zip(costly, reasons, strict=True))
-        costs = StagePredictor.fit(stages, lambda s, at: np.array([_known(known, at, wanted, x) for x in s]))
-        ends = (sum(t.bytes for t in graph.inputs), sum(t.bytes for t in graph.outputs))
-        stage = costs.predict(predicted, *ends, wanted)
-        return Explanation(
-            model=name,
-            lane=wanted,
-            predictor=version,
-            kernels=tuple(
-                ExplainedKernel(
-                    position=at,
-                    kernel=describe(use.kernel),
-                    operators=len(use.operators),
-                    predicted=predicted[at],
-                    measured_us=known.get(use.kernel.signature),
-                    explanation=by_position.get(at),
-                )
-                for at, use in enumerate(uses)
-            ),
-            kernels_us=float(sum(one.median_us for one in predicted)),
-            stage_us=stage.median_us,
-            stage_low_us=stage.low_us,
-            stage_high_us=stage.high_us,
+
+
+def _explained(grounds: _Grounds, graph: Graph, name: str, lane: Lane, top: int) -> Explanation:
+    kernels = [use.kernel for use in graph.kernels]
+    predicted = grounds.predictor.predict(kernels, lane, sentinel_us=grounds.speeds_us.get(lane, 0.0))
+    first = {kernel.signature: at for at, kernel in reversed(list(enumerate(kernels)))}  # equal ones are alike
+    costly = sorted(first.values(), key=lambda at: -predicted[at].median_us)[:top]
+    reasons = explain_kernels(grounds.predictor, [kernels[at] for at in costly], lane, grounds.records)
+    by_position = dict(zip(costly, reasons, strict=True))
+    ends = (sum(t.bytes for t in graph.inputs), sum(t.bytes for t in graph.outputs))
+    stage = grounds.costs.predict(predicted, *ends, lane)
+    return Explanation(
+        model=name,
+        lane=lane,
+        predictor=grounds.version,
+        kernels=tuple(
+            ExplainedKernel(
+                position=at,
+                kernel=describe(use.kernel),
+                operators=len(use.operators),
+                predicted=predicted[at],
+                measured_us=grounds.measured_us.get((use.kernel.signature, lane)),
+                explanation=by_position.get(at),
+            )
+            for at, use in enumerate(graph.kernels)
+        ),
+        kernels_us=float(sum(one.median_us for one in predicted)),
+        stage_us=stage.median_us,
+        stage_low_us=stage.low_us,
+        stage_high_us=stage.high_us,
+    )
+
+
+def _grounds(place: Workplace, lanes: Sequence[Lane], model: str, seed: int) -> _Grounds:
+    device = place.device
+    with Store(place.store_url) as store:
+        predictor, version = _predictor(place, store, lanes, model, seed)
+        speeds_us = fastest_sentinels(store, device.id)
+        records = even(store.kernels(device=device.id), speeds_us)
+        return _Grounds(
+            predictor=predictor,
+            version=version,
+            costs=stage_predictor(store, device.id, speeds_us),
+            records=records,
+            measured_us=medians_us(records),
+            speeds_us=speeds_us,
         )
 
 
 def _predictor(
-    place: Workplace, store: Store, lane: Lane, model: str | Path, *, seed: int
+    place: Workplace, store: Store, lanes: Sequence[Lane], model: str, seed: int
 ) -> tuple[KernelPredictor, str]:
-    """The one in use if it knows the lane, else one trained now as a search would; its version or `new`."""
+    """The one in use if it knows the lanes, else one trained now as a search would; its version or `new`."""
     champion = load_champion(place.home, place.device)
-    if champion is not None and champion.predictor.knows(lane):
+    if champion is not None and all(map(champion.predictor.knows, lanes)):
         return champion.predictor, champion.version
     records = records_for(store, place.device)
     if all(record.identity.device != place.device.id for record in records):
-        raise PredictorError(f"nothing was measured on this device yet: autotune profile --model {model} --lane {lane}")
+        asked = " ".join(f"--lane {lane}" for lane in lanes)
+        raise PredictorError(f"nothing was measured on this device yet: autotune profile --model {model} {asked}")
     return device_predictor(records, place.device, store.groups(), seed=seed), "new"
-
-
-def _known(known: dict[str, float], at: Lane, wanted: Lane, signature: str) -> float:
-    """Marginal costs of the lane in question; stages of other lanes teach nothing here."""
-    return known.get(signature, math.nan) if at == wanted else math.nan

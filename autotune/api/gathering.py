@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from autotune.api.even_times import fastest_sentinels
 from autotune.api.knowledge import Knowledge
-from autotune.api.known_costs import fastest_sentinels, kernel_costs, predict_singles, profile_model, stage_costs
+from autotune.api.known_costs import kernel_costs, predict_singles, profile_model, stage_costs
 from autotune.api.model_segments import measure_segments
 from autotune.api.run import DEFAULT, Contender, Run
 from autotune.core import Lane
@@ -29,7 +30,7 @@ def gather(run: Run) -> Knowledge | None:
         return None
     with run.budget.phase("profile"):
         profile_model(run, used)
-        run.speeds_us = fastest_sentinels(run)
+        run.speeds_us = fastest_sentinels(run.store, run.place.device.id)
     with run.budget.phase("train"):
         kernel_us = run.kernel_us = kernel_costs(run, used)
     errors = ErrorModel(

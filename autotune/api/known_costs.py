@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from functools import cache, partial
 
 import numpy as np
 
 from autotune.api.deciding import reserve_s
+from autotune.api.even_times import even, medians_us, stage_predictor
 from autotune.api.run import DEFAULT, Run
-from autotune.api.screening import without_drift
 from autotune.api.settings import DEFAULT_BUDGET_S
 from autotune.core import (
     DEFAULT_LANE,
@@ -19,16 +19,14 @@ from autotune.core import (
     Identity,
     Kernel,
     Lane,
-    Measurement,
     ProfileRecord,
     Protocol,
-    StageRecord,
 )
 from autotune.errors import PredictorError
 from autotune.learning import device_predictor, ranked, records_for
 from autotune.planning import Proposal
 from autotune.planning.costs import Floats, LaneCost
-from autotune.predictor import KernelPredictor, StagePredictor, champion_problem, load_champion
+from autotune.predictor import KernelPredictor, champion_problem, load_champion
 from autotune.predictor.training import PROFILE_S
 from autotune.profiler import identity, profile_kernels
 
@@ -103,52 +101,27 @@ def _in_order(run: Run, missing: dict[Lane, list[Kernel]], spare_s: float) -> di
     return ranked(waiting, uses, known, cores=len(run.place.device.cores), seed=run.settings.seed)
 
 
-def fastest_sentinels(run: Run) -> dict[Lane, float]:
-    """What the sentinel of each lane took at its fastest, over all records of this device."""
-    found: dict[Lane, float] = {}
-    for record in run.store.kernels(device=run.place.device.id):
-        if record.notes.sentinel_us > 0:
-            found[record.lane] = min(record.notes.sentinel_us, found.get(record.lane, float("inf")))
-    return found
-
-
-def median_even_us(run: Run, record: ProfileRecord | StageRecord) -> float:
-    """What was measured, at the speed that its lane has at its fastest; NaN for a failure."""
-    if isinstance(record.result, Failure):
-        return float("nan")
-    return record.result.median_us * record.notes.slower_when(run.speeds_us.get(record.lane, 0.0))
-
-
-def _even_stages(run: Run) -> list[StageRecord]:
-    """Stages measured on this device, at the fastest speed of their lanes."""
-    records = run.store.stages(device=run.place.device.id)
-    drifts = [1 / record.notes.slower_when(run.speeds_us.get(record.lane, 0.0)) for record in records]
-    return [
-        replace(record, result=without_drift(record.result, drift))
-        for record, drift in zip(records, drifts, strict=True)
-    ]
-
-
 def kernel_costs(run: Run, lanes: Sequence[Lane]) -> dict[Lane, Floats]:
     """[K] marginal cost of the model's kernels by lane: as measured, else predicted, else by FLOPs and bytes."""
     kernels = [use.kernel for use in run.task.graph.kernels]
     signatures = [kernel.signature for kernel in kernels]
+    trained = cache(partial(_trained, run))
     costs = {}
     for lane in lanes:
         wanted = lane_identity(run, lane, Protocol.MARGINAL)
         records = run.store.kernels(signatures=signatures, lanes=[lane], identity=wanted)
-        measured = {r.kernel.signature: median_even_us(run, r) for r in records if isinstance(r.result, Measurement)}
+        measured = medians_us(even(records, run.speeds_us))
         refused = {r.kernel.signature for r in records if isinstance(r.result, Failure)}
-        values = np.array([measured.get(signature, np.nan) for signature in signatures])
+        values = np.array([measured.get((signature, lane), np.nan) for signature in signatures])
         if np.isnan(values).any():
-            values = _fill(values, kernels, lane, _predictor(run, lane), run.speeds_us.get(lane, 0.0))
+            values = _fill(values, kernels, lane, _predictor(run, lane, trained), run.speeds_us.get(lane, 0.0))
         values[[signature in refused for signature in signatures]] = np.inf
         costs[lane] = values if np.isfinite(values).any() else _fill(np.full(len(kernels), np.nan), kernels, lane, None)
     return costs
 
 
-def _predictor(run: Run, lane: Lane) -> KernelPredictor | None:
-    """The champion if it knows the lane, else one trained now; few records are helped by those of other devices."""
+def _predictor(run: Run, lane: Lane, trained: Callable[[], KernelPredictor | None]) -> KernelPredictor | None:
+    """The champion if it knows the lane, else one trained now, if that does."""
     champion = load_champion(run.place.home, run.place.device)
     if champion is not None and champion.predictor.knows(lane):
         run.predictor_version = champion.version
@@ -156,12 +129,18 @@ def _predictor(run: Run, lane: Lane) -> KernelPredictor | None:
     problem = champion_problem(run.place.home, run.place.device) if champion is None else ""
     if problem and problem not in run.warnings:
         run.warnings.append(problem)
+    predictor = trained()
+    return predictor if predictor is not None and predictor.knows(lane) else None
+
+
+def _trained(run: Run) -> KernelPredictor | None:
+    """Learnt from the records of this device; where they are few, with the help of those of other devices."""
     device = run.place.device
+    records, groups = records_for(run.store, device), run.store.groups()
     try:
-        predictor = device_predictor(records_for(run.store, device), device, seed=run.settings.seed, calibrate=False)
+        return device_predictor(records, device, groups, seed=run.settings.seed, calibrate=False)
     except PredictorError:
         return None
-    return predictor if predictor.knows(lane) else None
 
 
 def _fill(
@@ -186,9 +165,7 @@ def predict_singles(run: Run, lanes: Sequence[Lane], kernel_us: Mapping[Lane, Fl
     Kernels are known at the machine's fastest; how fast it is in this search is told by ONNX Runtime's default, which
     was measured beside the others: the CPU lane that is most like it takes that time, and the others are predicted.
     """
-    own = run.task.info.sha256
-    others = [record for record in _even_stages(run) if record.model_sha256 != own]
-    costs = StagePredictor.fit(others, _known_kernel_us(run)) if others else StagePredictor()
+    costs = stage_predictor(run.store, run.place.device.id, run.speeds_us, without=run.task.info.sha256)
     ends = (sum(t.bytes for t in run.task.graph.inputs), sum(t.bytes for t in run.task.graph.outputs))
     whole_us = {lane: float(costs.predict_us(float(kernel_us[lane].sum()), *ends, lane)) for lane in lanes}
     anchor = _like_the_default(lanes)
@@ -212,19 +189,9 @@ def _like_the_default(lanes: Sequence[Lane]) -> Lane | None:
     return max(found, key=lambda lane: lane.concurrency.threads, default=None)
 
 
-def _known_kernel_us(run: Run) -> Callable[[Sequence[str], Lane], Floats]:
-    """Measured marginal costs of this device by signature and lane; NaN where there is none."""
-    known = {
-        (record.kernel.signature, str(record.lane)): median_even_us(run, record)
-        for record in run.store.kernels(device=run.place.device.id)
-        if isinstance(record.result, Measurement)
-    }
-    return lambda signatures, lane: np.array([known.get((signature, str(lane)), np.nan) for signature in signatures])
-
-
 def stage_costs(run: Run, lanes: Sequence[Lane]) -> dict[Lane, LaneCost]:
     """Entry and exit costs by lane, fitted on all stages measured on this device."""
-    predictor = StagePredictor.fit(_even_stages(run), _known_kernel_us(run))
+    predictor = stage_predictor(run.store, run.place.device.id, run.speeds_us)
     found = {}
     for lane in lanes:
         cost = predictor.coefficients(lane)

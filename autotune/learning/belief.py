@@ -40,11 +40,6 @@ class LaneBelief:
     records: int
     noise: float
 
-    @property
-    def settled(self) -> bool:
-        """Whether there are records enough for agreement to mean anything."""
-        return self.records >= MIN_RECORDS
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Belief:
@@ -57,6 +52,11 @@ class Belief:
 
     lanes: Mapping[Lane, LaneBelief] = field(default_factory=dict)
     cores: int = 1
+
+    def settled(self, lane: Lane) -> LaneBelief | None:
+        """The lane's, None while it has too few records, of whatever models, for agreement to mean anything."""
+        own = self.lanes.get(lane)
+        return own if own is not None and own.records >= MIN_RECORDS else None
 
     def predict(self, kernels: Sequence[Kernel], lane: Lane, rows: KernelRows) -> tuple[Vector, Vector]:
         """Natural logarithm of the latency in µs, and the committee's standard deviation of it, per kernel."""

@@ -17,8 +17,8 @@ from autotune.predictor.learner import Learner
 MOST_DEVICES = 4
 MOST_RECORDS = 20_000
 """Of a known device: reading and learning more takes longer than measuring what it would save."""
-JUDGED_RECORDS = 4_000
-"""Of a known device, drawn, where it learns once more for every model left out."""
+JUDGED_RECORDS = 1_000
+"""Of a lane of a known device, drawn, where it learns once more for every model left out."""
 
 
 def records_for(store: Store, device: Device) -> list[ProfileRecord]:
@@ -76,13 +76,22 @@ def learner_with(others: Sequence[ProfileRecord], *, inner: Learner | None = Non
         by_device.setdefault(record.identity.device, []).append(record)
     signatures = Signatures()
 
-    def teach(without: Collection[str]) -> tuple[KernelPredictor, ...]:
-        drawn = [_some(records, seed) for _, records in sorted(by_device.items())]
-        rest = [[one for one in records if signatures.of(one.kernel) not in without] for records in drawn]
-        return tuple(filter(None, (_source(records, chosen, seed) for records in rest)))
+    def teach(without: Collection[str], lane: Lane) -> tuple[KernelPredictor, ...]:
+        found = []
+        for _, records in sorted(by_device.items()):
+            rest = [one for one in _alike(records, lane) if signatures.of(one.kernel) not in without]
+            found.append(_source(_some(rest, seed), chosen, seed))
+        return tuple(filter(None, found))
 
     sources = tuple(filter(None, (_source(records, chosen, seed) for _, records in sorted(by_device.items()))))
     return Adapted(sources=sources, inner=chosen, teach=teach) if sources else None
+
+
+def _alike(records: Sequence[ProfileRecord], lane: Lane) -> Sequence[ProfileRecord]:
+    """Those of the lane; of a device that has none of it, those of its processor and precision, else all."""
+    same = [record for record in records if record.lane == lane]
+    wanted = (lane.processor, lane.precision)
+    return same or [one for one in records if (one.lane.processor, one.lane.precision) == wanted] or records
 
 
 def _some(records: Sequence[ProfileRecord], seed: int) -> Sequence[ProfileRecord]:

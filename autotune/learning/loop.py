@@ -150,8 +150,6 @@ class _Lessons:
         found = running.result()
         self._records += found
         answered = {id(record.kernel) for record in found}
-        for _ in found:
-            self._queue.done(lane)
         self._queue.back([kernel for kernel in batch if id(kernel) not in answered], lane)
 
     def _train(self, cores: Sequence[int]) -> None:

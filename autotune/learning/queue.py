@@ -60,7 +60,6 @@ class Queue:
             ]
             for lane in lanes
         }
-        self._known = {lane: sum((s, lane) in settled for s in self._signatures) for lane in lanes}
         self._tries: dict[tuple[int, Lane], int] = {}
         self._at = {s: at for at, s in enumerate(self._signatures)}
         chosen = reference_kernels(self._kernels, MIN_RECORDS)
@@ -77,16 +76,18 @@ class Queue:
         return len(self.questions)
 
     def rank(self, belief: Belief) -> None:
-        """Order what waits by what a second is worth, and drop what the committee agrees on within the noise."""
+        """Order what waits by what a second is worth, and drop what the committee agrees on within the noise.
+
+        Of a lane with too few records for agreement to mean anything, of whatever models, reference kernels come first.
+        """
         logs, spread = np.empty((2, len(self._lanes), len(self._kernels)))
         for row, lane in enumerate(self._lanes):
             logs[row], spread[row] = belief.predict(self._kernels, lane, self._rows)
         matters = self._matters(np.exp(logs), spread)
         self.questions = []
         for row, lane in enumerate(self._lanes):
-            own = belief.lanes.get(lane)
-            begun = self._known[lane] >= MIN_RECORDS
-            if own is not None and own.settled:
+            own = belief.settled(lane)
+            if own is not None:
                 kept = [at for at in self._waiting[lane] if UNDERSTATED * spread[row, at] >= own.noise]
                 self.agreed[lane] = self.agreed.get(lane, 0) + len(self._waiting[lane]) - len(kept)
                 self._waiting[lane] = kept
@@ -99,7 +100,7 @@ class Queue:
                         disagreement=float(spread[row, at]),
                         matters=float(matters[row, at]),
                         seconds=self._seconds(self._kernels[at], latency_us),
-                        reference=not begun and at in self._references,
+                        reference=own is None and at in self._references,
                     )
                 )
         self.questions.sort(key=lambda question: (not question.reference, -question.worth))
@@ -119,7 +120,7 @@ class Queue:
     def take(self, seconds: float) -> tuple[Lane, list[Kernel]]:
         """The next batch: one lane's best, about `seconds` of measuring; the lane whose batch is worth most.
 
-        A lane that has not begun is taken first, with its reference kernels.
+        A lane that has too few records is taken first, with its reference kernels.
 
         Raises:
             ValueError: nothing waits.
@@ -146,10 +147,6 @@ class Queue:
         self._waiting[lane] = [at for at in self._waiting[lane] if at not in chosen]
         self.questions = [q for q in self.questions if q.lane != lane or self._at[q.kernel.signature] not in chosen]
         return lane, kernels
-
-    def done(self, lane: Lane) -> None:
-        """One more of the lane has a record now."""
-        self._known[lane] += 1
 
     def back(self, kernels: Sequence[Kernel], lane: Lane) -> None:
         """They came back without a record: asked for once more, then given up."""

@@ -45,8 +45,7 @@ def ranked(
     found: dict[Lane, list[Kernel]] = {}
     for lane, group in missing.items():
         largest = sorted(group, key=lambda kernel: -kernel.flops)
-        own = belief.lanes.get(lane)
-        asked = [q.kernel for q in queue.questions if q.lane == lane] if own is not None and own.settled else []
+        asked = [q.kernel for q in queue.questions if q.lane == lane] if belief.settled(lane) is not None else []
         listed = {id(kernel) for kernel in asked}
         found[lane] = [*asked, *(kernel for kernel in largest if id(kernel) not in listed)]
     return found

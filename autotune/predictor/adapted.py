@@ -3,7 +3,7 @@
 Every lane of a known device gives a column: its predictor's log latency of each kernel. On the few kernels measured
 here (the reference kernels, a fingerprint of the device) columns are weighed by how well they follow this device up to
 a factor; a ridge regression learns the rest: level, slope, one step per family. Whether that is better than learning
-from the own records alone is decided by cross-validation.
+from the own records alone is decided on models left out, which known devices have then not seen either.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ Vector = npt.NDArray[np.float64]
 
 ENOUGH = 200
 """Records of a lane from which on other devices are not asked: it costs as much training again as there are folds."""
-FOLDS = 5
 LEAST_SPREAD = 0.02
 _PENALTY = np.array([0.01, 0.5, *[1.0] * len(FAMILIES)])
 """Of level, slope and family steps, in records: the level is learnt from the first one, the others need several."""
@@ -50,19 +49,25 @@ class Column:
         return self.regressor.log_us(rows, self.lane, self.cores)
 
 
+Teach = Callable[[Collection[str], Lane], tuple[KernelPredictor, ...]]
+"""Predictors of known devices without kernels of these signatures, for what is like this lane."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapted:
-    """Learns a lane from its own records and from known devices.
+    """Learns a lane from known devices, corrected by its own records, or from these alone (`choices`).
 
     Args:
         sources: predictors of known devices; without any it learns from the own records.
         inner: learns from the own records; the sources must have learnt with it too.
-        teach: makes the sources anew without kernels of these signatures; None: they stay as they are.
+        teach: makes the sources anew; None: they never saw what they are asked.
+        forgotten: signatures of kernels that the sources must not know.
     """
 
     sources: tuple[KernelPredictor, ...] = ()
     inner: Learner = field(default_factory=BoostedTrees)
-    teach: Callable[[Collection[str]], tuple[KernelPredictor, ...]] | None = field(default=None, repr=False)
+    teach: Teach | None = field(default=None, repr=False)
+    forgotten: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def name(self) -> str:
@@ -74,33 +79,29 @@ class Adapted:
         """Records of a lane that it can do with."""
         return LEAST if self.sources else MIN_RECORDS
 
+    def choices(self, lane: Lane, records: int) -> tuple[Adapted, ...]:  # noqa: ARG002 - sources know all or nothing
+        """The own records alone, or known devices too while they are few but enough to correct them."""
+        alone = replace(self, sources=())
+        return (alone, self) if self.sources and LEAST <= records < ENOUGH else (alone,)
+
     def forgetting(self, signatures: Collection[str]) -> Adapted:
-        """Known devices that have not seen these kernels: what is judged on models left out must not know them."""
-        return replace(self, sources=self.teach(signatures)) if self.teach is not None and self.sources else self
+        """Known devices that have not seen these kernels, nor those forgotten before; they learn anew when asked."""
+        return replace(self, forgotten=self.forgotten.union(signatures))
 
     def fit(self, rows: Matrix, latency_us: Vector, lane: Lane, cores: int, *, seed: int) -> AdaptedLane:
-        """The better of both by cross-validation; deterministic for a seed."""
-        columns = self._columns(lane) if FOLDS <= len(rows) < ENOUGH else ()
-        target = np.log(latency_us)
+        """With the known devices, where there are any; deterministic for a seed."""
+        columns = self._columns(lane)
         if columns:
-            folds = np.random.default_rng(seed).permutation(len(rows)) % FOLDS
-            errors = np.zeros(2)
-            for fold in range(FOLDS):
-                held, rest = folds == fold, folds != fold
-                own = self.inner.fit(rows[rest], latency_us[rest], lane, cores, seed=seed)
-                pair = (
-                    own.log_us(rows[held], lane, cores),
-                    adapt(columns, rows[rest], target[rest]).log_us(rows[held]),
-                )
-                errors += [np.abs(one - target[held]).sum() for one in pair]
-            if errors[1] < errors[0]:
-                return AdaptedLane(own=None, blend=adapt(columns, rows, target))
+            return AdaptedLane(own=None, blend=adapt(columns, rows, np.log(latency_us)))
         return AdaptedLane(own=self.inner.fit(rows, latency_us, lane, cores, seed=seed), blend=None)
 
     def _columns(self, lane: Lane) -> tuple[Column, ...]:
         """The lane itself on known devices, or one like it; all their lanes where its processor is unknown to them."""
+        sources = self.sources
+        if sources and self.forgotten and self.teach is not None:
+            sources = self.teach(self.forgotten, lane)
         found = []
-        for source in self.sources:
+        for source in sources:
             models = [source.model_for(lane)] if source.knows(lane) else list(source.models.values())
             found += [Column(regressor=model.regressor, lane=model.lane, cores=source.cores) for model in models]
         return tuple(found)
@@ -221,11 +222,6 @@ class AdaptedLane:
             files |= {f"{number}.{suffix}": file for suffix, file in own.items()}
         numbers = {"weights": blend.weights.tolist(), "centre": blend.centre, "solution": blend.solution.tolist()}
         return {"own": None, "columns": columns} | numbers, files
-
-
-def forgetting(learner: Learner, signatures: Collection[str]) -> Learner:
-    """The learner as it is where these kernels were never seen, on any device."""
-    return learner.forgetting(signatures) if isinstance(learner, Adapted) else learner
 
 
 def _of(files: Mapping[str, bytes], begin: str) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from autotune.core import Identity, Lane
 from autotune.predictor.conformal import Calibration, calibrate
 from autotune.predictor.features import KernelRows, Matrix
-from autotune.predictor.learner import Learner, Regressor
+from autotune.predictor.learner import Learner, Regressor, choices, forgetting
 from autotune.predictor.prior import family_codes
 from autotune.predictor.training import Groups, LaneRecords, folds_of
 
@@ -63,14 +64,22 @@ def fit_lane(
     seed: int,
     calibrated: bool,
 ) -> LaneModel:
-    """Learn a lane; without calibration on models left out, intervals are those of the training residuals."""
+    """Learn a lane; without calibration on models left out, intervals are those of the training residuals.
+
+    A learner that has a choice (`learner.Helped`) is left models out anyhow: what errs least on them is taken, and its
+    residuals there make the intervals. Choosing between two flatters them little.
+    """
     unique, inverse = features.take(part.kernels)
     rows = unique[inverse]
-    regressor = learner.fit(rows, part.latency_us, part.lane, cores, seed=seed)
-    if calibrated:
+    options = choices(learner, part.lane, len(rows))
+    if calibrated or len(options) > 1:
         folds = folds_of(part.signatures, groups, FOLDS)
-        residuals, held = _out_of_fold(part, rows, folds, learner, cores=cores, seed=seed)
+        tried = [_out_of_fold(part, rows, folds, one, cores=cores, seed=seed) for one in options]
+        best = min(range(len(options)), key=lambda at: float(np.abs(tried[at][0]).sum()))
+        residuals, held = tried[best]
+        regressor = options[best].fit(rows, part.latency_us, part.lane, cores, seed=seed)
     else:
+        regressor = options[0].fit(rows, part.latency_us, part.lane, cores, seed=seed)
         residuals, held = np.log(part.latency_us) - regressor.log_us(rows, part.lane, cores), np.full(len(rows), True)
     return LaneModel(
         lane=part.lane,
@@ -85,16 +94,18 @@ def fit_lane(
 def _out_of_fold(
     part: LaneRecords, rows: Matrix, folds: npt.NDArray[np.intp], learner: Learner, *, cores: int, seed: int
 ) -> tuple[Vector, npt.NDArray[np.bool_]]:
-    """log(measured / predicted) by regressors that did not see a row's fold, and for which rows it is known.
+    """log(measured / predicted) by regressors that did not see a row's fold, and for which rows it is known (else 0).
 
-    That is all of them, but of `MANY` only those of one fold: their quantiles are certain enough, and a fit takes long.
+    Nor did other devices that help see it. Known are all rows, but of `MANY` only those of one fold: their quantiles
+    are certain enough, and a fit takes long.
     """
     measured = np.log(part.latency_us)
     residuals, known = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
     for fold in np.unique(folds)[: 1 if len(rows) >= MANY else None]:
         held = folds == fold
         rest = ~held if not held.all() else held  # a single record can't be held out
-        regressor = learner.fit(rows[rest], part.latency_us[rest], part.lane, cores, seed=seed)
+        unknowing = forgetting(learner, tuple(compress(part.signatures, held)))
+        regressor = unknowing.fit(rows[rest], part.latency_us[rest], part.lane, cores, seed=seed)
         residuals[held] = measured[held] - regressor.log_us(rows[held], part.lane, cores)
         known |= held
     return residuals, known

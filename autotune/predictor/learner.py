@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,27 @@ class Learner(Protocol):
 
     def restore(self, state: Mapping[str, Any], files: Mapping[str, bytes], cores: int) -> Regressor:
         """The inverse of `Regressor.dump`; ValueError, KeyError or TypeError where that is not possible."""
+
+
+@runtime_checkable
+class Helped(Learner, Protocol):
+    """A learner with the help of other devices, which may have seen the very kernels that it is judged on."""
+
+    def choices(self, lane: Lane, records: int) -> tuple[Learner, ...]:
+        """What is chosen from for a lane with so many records, by the error on what is left out; equal: the first."""
+
+    def forgetting(self, signatures: Collection[str]) -> Learner:
+        """The same where no device has seen these kernels."""
+
+
+def choices(one: Learner, lane: Lane, records: int) -> tuple[Learner, ...]:
+    """What the learner chooses from; most choose nothing."""
+    return one.choices(lane, records) if isinstance(one, Helped) else (one,)
+
+
+def forgetting(one: Learner, signatures: Collection[str]) -> Learner:
+    """The learner as it is where these kernels were never seen, on any device: what is judged must not know them."""
+    return one.forgetting(signatures) if isinstance(one, Helped) else one
 
 
 def _boosted() -> Learner:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autotune.api import RetrainResult
-from autotune.api.explaining import Explanation
+from autotune.api.explaining import Explanation, PlanExplanation
 from autotune.api.predictor_versions import PredictorVersion
 from autotune.predictor.evaluation import RETEST
 from autotune.terminal.tables import console, figure, rows_table
@@ -113,6 +113,23 @@ def print_explanation(found: Explanation) -> None:
         )
         out.print(f"\n{one.position} {one.kernel}: {begins}", soft_wrap=True)
         out.print(f"  nearest measured: {near or 'none'}", soft_wrap=True)
+
+
+def print_plan_explanation(found: PlanExplanation) -> None:
+    """The whole plan as its search saw it, then stage after stage."""
+    searched = [
+        f"{what} {figure(timing.p50_us / 1e3)} ms"
+        for what, timing in (("predicted", found.predicted), ("measured", found.measured))
+        if timing is not None
+    ]
+    together_us = sum(stage.stage_us for stage in found.stages)
+    console().print(
+        f"{found.model}: {figure(together_us / 1e3)} ms in {len(found.stages)} stages, one after the other; "
+        f"the search on {found.device} {' and '.join(searched) or 'measured nothing'}",
+        soft_wrap=True,
+    )
+    for stage in found.stages:
+        print_explanation(stage)
 
 
 def print_versions(found: Sequence[PredictorVersion]) -> None:

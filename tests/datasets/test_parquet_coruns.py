@@ -58,7 +58,7 @@ def test_they_come_back_whole_and_once(store: Store, exported: Path, empty: Stor
 
 def test_the_card_counts_them(exported: Path) -> None:
     card = json.loads(exported.with_suffix(".card.json").read_text())
-    assert card["schema_version"] == 2
+    assert card["schema_version"] == 3
     held = card["coruns"]
     assert (held["records"], held["failures"]) == (4, 1)
     assert held["lanes"] == {"cpu/f32/t2/nospin beside openvino:cpu/bf16/t1/s2": 4}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +152,10 @@ def test_damage_is_named(home: Path) -> None:
     with records_of(home, "usc_mobile_gpu_ops") as store:
         store.add(store.kernels()[:1])
     assert verify(home, "usc_mobile_gpu_ops") == ["profile records: 21, the card says 20"]
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE profiles SET samples_us = x'0102' WHERE id = 2")
+    (text,) = verify(home, "usc_mobile_gpu_ops")
+    assert re.search("1 of 21 rows of profiles cannot be read, .* import usc_mobile_gpu_ops again", text)
     path.write_bytes(b"not a data base" * 1000)
     with pytest.raises(StoreError, match="damaged"):
         records_of(home, "usc_mobile_gpu_ops")

@@ -40,6 +40,20 @@ def test_a_lane_begins_with_reference_kernels(invented: ModuleType) -> None:
     assert {kernel.signature for kernel in batch} == {kernel.signature for kernel in wanted}
 
 
+def test_a_lane_known_from_other_models_begins_with_what_is_worth_most(invented: ModuleType) -> None:
+    everything = invented.kernels()
+    others, own = list(everything.values())[:30], dict(list(everything.items())[30:])
+    references = {kernel.signature for kernel in reference_kernels(list(own.values()), MIN_RECORDS)}
+    (heavy, *_) = (signature for signature in own if signature not in references)
+    waiting = Queue(own, [invented.ONE], settled=set(), uses=[{heavy: 1}], seconds=lambda kernel, _: 1.0)
+    learnt = believe([invented.record(k, invented.ONE) for k in others], Belief(cores=4), learner=FEW_TREES)
+    waiting.rank(learnt)
+    assert len(own) > MIN_RECORDS
+    assert not any(question.reference for question in waiting.questions)
+    _, batch = waiting.take(1.0)
+    assert [kernel.signature for kernel in batch] == [heavy]
+
+
 def test_reference_kernels_are_the_same_in_any_order_and_lists_are_nested(invented: ModuleType) -> None:
     candidates = list(invented.kernels().values())
     five, ten = reference_kernels(candidates, 5), reference_kernels(candidates[::-1], 10)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import ModuleType
 
 from autotune.learning import ranked
+from autotune.predictor import MIN_RECORDS
+from autotune.predictor.reference import reference_kernels
 
 
 def test_without_records_the_largest_come_first(invented: ModuleType) -> None:
@@ -27,3 +29,13 @@ def test_what_is_disagreed_on_comes_before_what_is_known_well(invented: ModuleTy
     half = found[invented.ONE][: len(waiting) // 2]
     assert sum(kernel in odd for kernel in half) > len([kernel for kernel in waiting if kernel in odd]) / 2
     assert found[invented.ALL] == sorted(waiting, key=lambda kernel: -kernel.flops)  # nothing is known of that lane
+
+
+def test_a_new_model_on_a_known_lane_begins_with_what_its_time_is_spent_on(invented: ModuleType) -> None:
+    everything = list(invented.kernels(60).values())
+    learnt = [invented.record(kernel, invented.ONE) for kernel in everything[:30]]
+    waiting = everything[30:]
+    references = reference_kernels(waiting, MIN_RECORDS)
+    (heavy, *_) = (kernel for kernel in waiting if kernel not in references)
+    found = ranked({invented.ONE: waiting}, {heavy.signature: 1}, learnt, cores=4)
+    assert found[invented.ONE][0] is heavy

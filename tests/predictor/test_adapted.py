@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -9,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from autotune.core import Device, Measurement, ProfileRecord
+from autotune.core import Device, Lane, Measurement, ProfileRecord
 from autotune.predictor import KernelPredictor, load, save
 from autotune.predictor.adapted import Adapted
 from autotune.predictor.reference import reference_kernels
@@ -103,3 +104,43 @@ def test_an_adapted_predictor_is_saved_with_what_it_stands_on(
     assert np.array_equal(
         load(tmp_path / "p", device=device).predict_us(kernels, lane), fitted.predict_us(kernels, lane)
     )
+
+
+def test_a_device_that_merely_knows_the_kernels_by_heart_is_not_believed(invented: ModuleType, device: Device) -> None:
+    """It is chosen by what it says of models that it has not seen."""
+    records, lane = few(invented, 40), invented.LANES[0]
+    rng = np.random.default_rng(0)
+    results = [records[at].result for at in rng.permutation(len(records))]
+    knowing = KernelPredictor().fit(records, calibrate=False)
+    unknowing = KernelPredictor().fit(
+        [replace(one, result=result) for one, result in zip(records, results, strict=True)], calibrate=False
+    )
+    groups = {f"m{at}": {record.kernel.signature for record in records[at::4]} for at in range(4)}
+    asked: list[set[str]] = []
+
+    def teach(without: Collection[str], where: Lane) -> tuple[KernelPredictor, ...]:
+        assert where == lane
+        asked.append(set(without))
+        return (unknowing,)
+
+    learner = Adapted(sources=(knowing,), teach=teach)
+    own = KernelPredictor(device=device).fit(records, calibrate=False)
+    adapted = KernelPredictor(device=device, learner=learner).fit(records, groups, calibrate=False)
+    assert sorted(map(sorted, asked)) == sorted(map(sorted, groups.values()))
+    kernels = invented.draw_kernels(50, 3)
+    assert np.array_equal(adapted.predict_us(kernels, lane), own.predict_us(kernels, lane))
+
+
+def test_what_was_forgotten_stays_forgotten(invented: ModuleType, device: Device, known: KernelPredictor) -> None:
+    """Within a fold of an evaluation, the folds of a choice add to what known devices must not know."""
+    asked: list[set[str]] = []
+
+    def teach(without: Collection[str], where: Lane) -> tuple[KernelPredictor, ...]:
+        asked.append(set(without))
+        return (known,)
+
+    learner = Adapted(sources=(known,), teach=teach).forgetting({"left out"})
+    KernelPredictor(device=device, learner=learner).fit(few(invented, 20), calibrate=False)
+    assert {"left out"} in asked  # what is kept in the end
+    assert all("left out" in without for without in asked)
+    assert any(len(without) > 1 for without in asked)

@@ -156,11 +156,16 @@ def test_processors_lists_the_cpu(inside: Shell) -> None:
     assert "cpu" in inside("processors").stdout
 
 
-def test_records_leave_and_come_back(searched: dict[str, Any], inside: Shell) -> None:
+def test_records_leave_and_come_back(searched: dict[str, Any], inside: Shell, folder: Path) -> None:
     assert searched["cost"]["device_measurements"] > 0
     counted = printed(inside("datasets", "show", "--json"))["records"]
     assert sum(row["kernels"] for row in counted) > 0
-    assert inside("datasets", "export", "records.parquet").returncode == 0
+    device = counted[0]["device"]
+    done = inside("datasets", "export", "records.parquet", "--device", device, "--licence", "CC0", "--json")
+    assert printed(done)["models"] > 0
+    card = json.loads((folder / "records.card.json").read_text())
+    assert (card["licence"], list(card["devices"])) == ("CC0", [device])
+    assert inside("datasets", "export", "records.parquet", "--device", "nobody").returncode == 2
     back = printed(inside("datasets", "import", "records.parquet", "--json"))
     assert back["added"] == 0
     assert back["known"] > 0
@@ -190,6 +195,10 @@ def test_profile_then_retrain(searched: dict[str, Any], shell: Shell) -> None:
     assert 0 < explained["stage_low_us"] < explained["stage_us"] < explained["stage_high_us"]
     assert len([kernel for kernel in explained["kernels"] if kernel["explanation"]]) == 2
     assert "nearest measured" in shell("explain", "small.onnx", "--lane", "cpu/f32/t1").stdout
+    plan = printed(shell("explain", searched["plan"], "--json"))
+    assert [stage["lane"]["processor"] for stage in plan["stages"]]
+    assert plan["measured"]["p50_us"] > 0
+    assert "the search on " in shell("explain", searched["plan"]).stdout
     back = shell("retrain", "--rollback")
     assert back.returncode == 1
     assert "no earlier version" in back.stderr
@@ -210,6 +219,9 @@ def test_profile_then_retrain(searched: dict[str, Any], shell: Shell) -> None:
         (["retrain", "--dataset", "nb201_latency"], 2, "--device"),
         (["retrain", "--dataset", "hope_ops", "--device", "redmi"], 1, "was not imported"),
         (["explain", "small.onnx", "--lane", "abacus/f32"], 1, "abacus"),
+        (["explain", "small.onnx"], 2, "--lane"),
+        (["explain", "."], 1, "plan.json"),
+        (["explain", ".", "--dim", "batch=2"], 2, "--dim"),
         (["run", "nowhere", "--inputs", "inputs.npz"], 1, "nowhere"),
         (["export", "nowhere", "--format", "yaml"], 2, "ort-config"),
     ],

@@ -41,21 +41,30 @@ def datasets_show(
 
 @datasets.command("export")
 def datasets_export(
-    path: Annotated[str, typer.Argument(metavar="FILE", help="Parquet file to write.")], as_json: Json = False
+    path: Annotated[str, typer.Argument(metavar="FILE", help="Parquet file to write.")],
+    device: Annotated[
+        str, typer.Option("--device", metavar="ID", help="Only records of this device, as `datasets show` lists it.")
+    ] = "",
+    licence: Annotated[
+        str, typer.Option("--licence", metavar="TEXT", help="Under which others may use them, for the card.")
+    ] = "",
+    as_json: Json = False,
 ) -> None:
-    """Export all profile and co-run records as Parquet, with a card beside it."""
+    """Export records of kernels, co-runs and stages, and the models that they are of, as Parquet with a card."""
     import json
 
     from autotune.datasets import Store, export_parquet, home
+    from autotune.datasets.cards import LICENCE
 
     with Store(f"sqlite:///{home() / 'profiles.db'}") as store:
-        card = export_parquet(store, Path(path))
+        card = export_parquet(store, Path(path), device=device or None, licence=licence or LICENCE)
     held = json.loads(card.read_text(encoding="utf-8"))
-    counts = {"records": held["records"], "coruns": held.get("coruns", {}).get("records", 0)}
+    counts = {part: held.get(part, {}).get("records", 0) for part in ("coruns", "stages", "models")}
     if as_json:
-        print_json({"schema_version": 1, "path": path, "card": str(card)} | counts)
+        print_json({"schema_version": 1, "path": path, "card": str(card), "records": held["records"]} | counts)
     else:
-        typer.echo(f"written: {path}, {counts['records']} records, {counts['coruns']} co-runs")
+        listed = f"{counts['coruns']} co-runs, {counts['stages']} stages, {counts['models']} models"
+        typer.echo(f"written: {path}, {held['records']} records, {listed}")
 
 
 @datasets.command("import")

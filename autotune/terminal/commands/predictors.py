@@ -73,8 +73,10 @@ def predictors(as_json: Json = False) -> None:
 
 
 def explain(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"{ZOO_OR_FILE}.")],
-    lane: Annotated[str, typer.Option("--lane", metavar="LANE", help="For instance cpu/f32/t2.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"{ZOO_OR_FILE}, or the folder of a plan.")],
+    lane: Annotated[
+        str, typer.Option("--lane", metavar="LANE", help="For instance cpu/f32/t2; a plan says its own.")
+    ] = "",
     top: Annotated[
         int,
         typer.Option("--top", metavar="NUMBER", min=0, help="How many of the most expensive kernels are explained."),
@@ -83,13 +85,25 @@ def explain(
     dim: Dims = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Predict every kernel of a model on a lane, and say why."""
+    """Predict every kernel of a model on a lane, or of a plan's stages on theirs, and say why."""
+    from pathlib import Path
+
     from autotune import api
     from autotune.api.explaining import explain as explain_model
+    from autotune.api.explaining import explain_plan
     from autotune.core.codec import encode
+    from autotune.errors import UsageError
     from autotune.terminal.flags import parse_dims, parse_shapes
-    from autotune.terminal.predictors import print_explanation
+    from autotune.terminal.predictors import print_explanation, print_plan_explanation
 
+    if not lane:
+        if not Path(model).is_dir():
+            raise UsageError("--lane is missing: only a plan says its own. For instance: --lane cpu/f32/t2")
+        if shape or dim:
+            raise UsageError(f"the plan {model} has shapes of its own: leave --shape and --dim out")
+        plan = explain_plan(model, top=top)
+        print_json({"schema_version": 1} | encode(plan)) if as_json else print_plan_explanation(plan)
+        return
     settings = api.SearchSettings(shapes=parse_shapes(shape), dims=parse_dims(dim))
     found = explain_model(model, lane, settings, top=top)
     print_json({"schema_version": 1} | encode(found)) if as_json else print_explanation(found)
