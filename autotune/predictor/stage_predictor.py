@@ -138,14 +138,14 @@ def _stages(records: Sequence[StageRecord], kernel_us: Callable[[Sequence[str], 
 
 def _learn(stages: _Stages) -> StagePredictor:
     """What the stages say of each processor, and of each lane pulled to its processor."""
-    processors = np.array([lane.processor for lane in stages.lanes])
-    pooled = {
-        name: fit_cost(stages.rows[processors == name], default_cost(name)) for name in sorted(set(processors.tolist()))
-    }
-    costs = {}
-    for lane in dict.fromkeys(stages.lanes):
-        own = [at for at, other in enumerate(stages.lanes) if other == lane]
-        costs[lane] = fit_cost(stages.rows[own], pooled[lane.processor])
+    by_lane: dict[Lane, list[int]] = {}
+    for at, lane in enumerate(stages.lanes):
+        by_lane.setdefault(lane, []).append(at)
+    by_processor: dict[str, list[int]] = {}
+    for lane, own in by_lane.items():
+        by_processor.setdefault(lane.processor, []).extend(own)
+    pooled = {name: fit_cost(stages.rows[own], default_cost(name)) for name, own in by_processor.items()}
+    costs = {lane: fit_cost(stages.rows[own], pooled[lane.processor]) for lane, own in by_lane.items()}
     return StagePredictor(costs, pooled)
 
 

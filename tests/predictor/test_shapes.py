@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from autotune.core import AttributeValue, Kernel, KernelNode, TensorSpec
@@ -96,7 +98,5 @@ def test_pools_have_the_window_of_their_attribute_and_unknown_sizes_are_0() -> N
         ("Conv", (1, 8, 4, 6), (1, 8, 4, 6), {}, 0),
     ],
 )
-def test_how_much_stays_side_by_side(
-    op: str, x: Shape, y: Shape, attributes: dict[str, AttributeValue], run: int
-) -> None:
+def test_how_much_stays_side_by_side(op: str, x: Shape, y: Shape, attributes: dict[str, Any], run: int) -> None:
     assert main_operator(kernel_of(op, x=x, y=y, **attributes)).run == run

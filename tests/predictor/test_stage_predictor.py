@@ -103,7 +103,7 @@ def test_with_under_three_models_nothing_is_taken(invented: ModuleType, models: 
 
 def test_a_level_that_other_models_do_not_share_is_not_taken(invented: ModuleType) -> None:
     default = DEFAULT_COSTS["openvino"]
-    records = stages(invented, OPENVINO, count=40, noise=0.01, truth=default, levels=(0.7, 1.4, 0.7, 1.4, 0.7))
+    records = stages(invented, OPENVINO, count=40, noise=0.01, truth=default, levels=(0.7, 1.4, 0.7, 1.4))
     found = StagePredictor.fit(records, kernel_us).coefficients(OPENVINO)
     assert replace(found, relative_spread=default.relative_spread) == default
     assert found.relative_spread > 0.4, "what the defaults are off by on these models"
