@@ -3,8 +3,8 @@
     python benchmarks/ablation.py --home FOLDER
 
 Each model is left out in turn, as in `autotune retrain`. `delivered` is physics by family, like kernels and trees. A
-group that is left out is hidden from all three; a group that is shown alone stands beside `operator and fusion`, which
-tells families apart.
+group that is left out is hidden from all three; a group that is shown alone stands beside families, work and bytes,
+without which there is no physics.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from autotune.predictor.boosted import BoostedTrees
 from autotune.predictor.feature_table import groups
 from autotune.processors import this_device
 
-FAMILIES = "operator and fusion"
+BESIDE = ("operator and fusion", "work and bytes")
+"""What a group that is shown alone stands beside: families and what physics is made of."""
 
 
 def accuracy(
@@ -59,7 +60,7 @@ def predictors() -> dict[str, BoostedTrees]:
     for name, own in names.items():
         found[f"without {name}"] = BoostedTrees(hidden=own)
     for name in names:
-        rest = tuple(hidden for other, own in names.items() if other not in (name, FAMILIES) for hidden in own)
+        rest = tuple(hidden for other, own in names.items() if other not in (name, *BESIDE) for hidden in own)
         found[f"{name} alone"] = BoostedTrees(hidden=rest)
     return found
 

@@ -26,9 +26,7 @@ COUNTS = (
     "channels_per_group", "outputs_per_group", "reduction", "nodes", "inputs",
 )  # fmt: skip
 """Features of which the logarithm counts."""
-LOGARITHMS = (
-    "log_flops", "log_bytes_in", "log_bytes_out", "log_weight_bytes", "log_intensity", "log_pixels_out", "log_run",
-)  # fmt: skip
+LOGARITHMS = ("log_flops", "log_bytes_in", "log_bytes_out", "log_weight_bytes", "log_intensity", "log_pixels_out")
 SHARES = ("fill_c_in_16", "fill_c_out_16", "fill_c_out_64")
 LENGTH = 4.0
 """Distance over which kernels are alike, in spreads of the features."""
