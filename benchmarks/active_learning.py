@@ -288,6 +288,8 @@ def overlap(lane: Lane, pairs: int, budget_s: float, model: str) -> tuple[list[d
         profile([model], settings, lanes=[str(lane)], observer=Spans())
         with Store(f"sqlite:///{Path(folder) / 'profiles.db'}") as store:
             records = store.kernels()
+    if not records:
+        raise SystemExit(f"nothing was measured within {budget_s:.0f} s: give a larger --budget")
     tag = identity(device, found.get(lane.processor), found, Protocol.MARGINAL)
     measurer, others = DeviceMeasurer(lambda _: tag), tuple(core for core in device.cores if core != spare)
     kernels = [record.kernel for record in records][:16]
