@@ -15,20 +15,19 @@ weighted by their share of its time, measured ones counting as known, over the s
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import statistics
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from common import RESULTS, write
+from common import write
 
 from autotune.api import SearchSettings, profile
 from autotune.core import Kernel, Lane, Measurement, ProfileRecord, Protocol
@@ -45,6 +44,9 @@ FINAL_SHARE = 0.5
 """Of the whole pool's measuring time: where random sampling ends."""
 METRICS = ("held_out", "costs")
 Batch = list[tuple[str, Lane]]
+IDLE, BUSY, IDLE_AGAIN = "idle", "while another core trains", "idle again"
+TURNS = (IDLE, BUSY, IDLE_AGAIN)
+"""Of a live measurement, forth and back, so that a drift falls on all alike; the idle ones differ by noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +267,7 @@ def replay_all(home: Path, lanes: Sequence[str], seeds: int) -> tuple[list[dict[
 
 
 def overlap(lane: Lane, pairs: int, budget_s: float, model: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Live: spans of measuring and training, and how far medians move while another core trains."""
+    """Live: spans of measuring and training; how far medians move while another core trains, and while none does."""
     device, found = this_device(), discover()
     spare = free_core(lane, device.cores)
     if spare is None:
@@ -284,12 +286,14 @@ def overlap(lane: Lane, pairs: int, budget_s: float, model: str) -> tuple[list[d
         profile([model], settings, lanes=[str(lane)], observer=Spans())
         with Store(f"sqlite:///{Path(folder) / 'profiles.db'}") as store:
             records = store.kernels()
+    if not records:
+        raise SystemExit(f"nothing was measured within {budget_s:.0f} s: give a larger --budget")
     tag = identity(device, found.get(lane.processor), found, Protocol.MARGINAL)
     measurer, others = DeviceMeasurer(lambda _: tag), tuple(core for core in device.cores if core != spare)
     kernels = [record.kernel for record in records][:16]
-    medians: dict[bool, dict[str, list[float]]] = {False: {}, True: {}}
-    for turn in range(2 * pairs):
-        busy, stop = turn % 4 in (1, 2), threading.Event()  # A B B A: a drift falls on both alike
+    medians: dict[str, dict[str, list[float]]] = {turn: {} for turn in TURNS}
+    for turn in (turn for at in range(pairs) for turn in (TURNS if at % 2 == 0 else TURNS[::-1])):
+        stop = threading.Event()
 
         def train(stop: threading.Event = stop) -> None:
             pin_thread((spare,))
@@ -297,24 +301,38 @@ def overlap(lane: Lane, pairs: int, budget_s: float, model: str) -> tuple[list[d
                 believe(records, Belief(cores=len(device.cores)))
 
         trainer = threading.Thread(target=train)
-        if busy:
+        if turn == BUSY:
             trainer.start()
         new: list[ProfileRecord] = []
         measurer.measure(kernels, lane, cores=others, deadline_s=120.0, on_record=new.append)
         stop.set()
-        if busy:
+        if turn == BUSY:
             trainer.join()
         for record in new:
             if isinstance(record.result, Measurement):
-                medians[busy].setdefault(record.kernel.signature, []).append(record.result.median_us)
-    shifts = [
-        statistics.median(own) / statistics.median(medians[False][signature]) - 1
-        for signature, own in medians[True].items()
-        if signature in medians[False]
+                medians[turn].setdefault(record.kernel.signature, []).append(record.result.median_us)
+    moved = {turn: shifts(medians[IDLE], medians[turn]) for turn in (BUSY, IDLE_AGAIN)}
+    summary: dict[str, Any] = {"lane": str(lane), "pairs": pairs}
+    for turn, own in moved.items():
+        summary[turn] = {
+            "kernels": len(own),
+            "median_shift": statistics.median(own),
+            "median_absolute_shift": statistics.median(map(abs, own)),
+        }
+        print(
+            f"{lane}, {turn}: medians of {len(own)} kernels move by {summary[turn]['median_shift']:+.1%}, "
+            f"either way by {summary[turn]['median_absolute_shift']:.1%}"
+        )
+    return [{"spans": spans, "shifts": moved}], summary
+
+
+def shifts(before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]]) -> list[float]:
+    """Relative change of each kernel's median over turns."""
+    return [
+        statistics.median(own) / statistics.median(before[signature]) - 1
+        for signature, own in after.items()
+        if signature in before
     ]
-    summary = {"lane": str(lane), "median_shift": statistics.median(shifts), "kernels": len(shifts), "pairs": pairs}
-    print(f"{lane}: medians move by {summary['median_shift']:+.1%} while core {spare} trains")
-    return [{"spans": spans, "shifts": shifts}], summary
 
 
 def main() -> None:
@@ -323,7 +341,7 @@ def main() -> None:
     parser.add_argument("--part", choices=("replay", "search", "overlap"), default="replay")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--lanes", default="", help="separated by commas; default: all of the store; cpu/f32/t1 live")
-    parser.add_argument("--pairs", type=int, default=6, help="of runs without and with training")
+    parser.add_argument("--pairs", type=int, default=6, help="live: how often each turn is taken; even cancels drifts")
     parser.add_argument("--budget", type=float, default=30.0, help="seconds of the live learning")
     parser.add_argument("--model", default="yolo", help="whose kernels are measured live")
     flags = parser.parse_args()
@@ -333,10 +351,7 @@ def main() -> None:
         rows, summary = part(Path(flags.home), lanes, flags.seeds)
     else:
         rows, summary = overlap(Lane.parse((lanes or ["cpu/f32/t1"])[0]), flags.pairs, flags.budget, flags.model)
-    path = RESULTS / "active_learning.json"
-    before = json.loads(path.read_text()) if path.exists() else {"results": {}, "summary": {}}
-    results = before["results"] | {flags.part: {"rows": encode(rows), "summary": summary}}
-    print(write("active_learning", results, **(before["summary"] | summary)))
+    print(write(f"active_learning_{flags.part}", encode(rows), **summary))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,8 @@ from own_records import AGAIN, kernel_seconds
 
 from autotune.core import Device, Kernel, Lane, Measurement, ProfileRecord, Signatures, StageRecord
 from autotune.datasets import Store
-from autotune.predictor import KernelPredictor, StagePredictor
+from autotune.predictor import KernelPredictor
 from autotune.predictor.evaluation import COMPARED, RETEST, Held, accuracy, left_out
-from autotune.predictor.stage_predictor import StageCost, default_cost
 from autotune.predictor.training import Groups, usual_us
 
 RESOLUTION_US = 1.0
@@ -195,75 +194,40 @@ def speeds(data: Measured) -> dict[str, dict[str, float]]:
     }
 
 
-def whole_models(data: Measured) -> list[dict[str, Any]]:
-    """Whole models left out: from predicted kernels and what stages of other models cost, beside the measurement.
-
-    All records are learnt from, those measured again too, and everything is brought to the fastest speed of its lane.
-    """
-    signatures = Signatures()
-    records = [r for r in (*data.records, *data.again) if isinstance(r.result, Measurement)]
-    fastest = {lane: min(r.notes.sentinel_us for r in records if r.lane == lane) for lane in {r.lane for r in records}}
-    times: dict[tuple[str, Lane], list[float]] = {}
-    for record in records:
-        if isinstance(record.result, Measurement):
-            us = record.result.median_us * record.notes.slower_when(fastest[record.lane])
-            times.setdefault((signatures.of(record.kernel), record.lane), []).append(us)
-    known = {key: float(np.median(found)) for key, found in times.items()}
-    kernels = {signatures.of(record.kernel): record.kernel for record in records}
-    wholes = {(r.model_sha256, r.lane): r for r in data.wholes if isinstance(r.result, Measurement)}
-    again = {(r.model_sha256, r.lane): r for r in data.wholes_again if isinstance(r.result, Measurement)}
-    rows = []
-    for model, sha256 in data.hashes.items():
-        hidden = set(data.groups[model])
-        rest = [record for record in records if signatures.of(record.kernel) not in hidden]
-        predictor = KernelPredictor(device=data.device).fit(rest, data.groups, calibrate=False)
-
-        def predicted_us(wanted: Sequence[str], lane: Lane, predictor: KernelPredictor = predictor) -> np.ndarray:
-            return predictor.predict_us([kernels[s] for s in wanted], lane, sentinel_us=fastest[lane])
-
-        def cost_us(
-            wanted: Sequence[str], lane: Lane, predicted: Callable[..., np.ndarray] = predicted_us
-        ) -> np.ndarray:
-            return np.array([known.get((s, lane), us) for s, us in zip(wanted, predicted(wanted, lane), strict=True)])
-
-        stages = StagePredictor.fit([r for r in wholes.values() if r.model_sha256 != sha256], cost_us)
-        for lane in predictor.lanes:
-            own = wholes.get((sha256, lane))
-            if own is None or not isinstance(own.result, Measurement):
-                continue
-            cost = stages.coefficients(lane)
-            forms: dict[str, StageCost] = {
-                "kernels alone": replace(cost, scale=1.0, call_us=0.0, per_byte_in_us=0.0, per_byte_out_us=0.0),
-                "and default ends": default_cost(lane.processor),
-                "predicted": cost,
-            }
-            sum_us = float(predicted_us(own.kernels, lane).sum())
-            row: dict[str, Any] = {"model": model, "lane": str(lane), "measured_ms": own.result.median_us / 1e3}
-            if (second := again.get((sha256, lane))) is not None and isinstance(second.result, Measurement):
-                row["measured_again_ms"] = second.result.median_us / 1e3
-            for name, form in forms.items():
-                row[f"{name}_ms"] = float(form.predict_us(sum_us, own.bytes_in, own.bytes_out)) / 1e3
-            measured_us = float(cost_us(own.kernels, lane).sum())
-            row["from_measured_kernels_ms"] = float(cost.predict_us(measured_us, own.bytes_in, own.bytes_out)) / 1e3
-            rows.append(row)
-    return rows
-
-
-def whole_summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Median and worst relative error over models, by lane and over all."""
-    found = []
-    columns = [name for name in rows[0] if name.endswith("_ms") and name != "measured_ms"] if rows else []
-    for lane in [*sorted({row["lane"] for row in rows}), "all"]:
-        own = [row for row in rows if lane in (row["lane"], "all")]
-        entry: dict[str, Any] = {"lane": lane, "models": len({row["model"] for row in own})}
-        for name in columns:
-            errors = [abs(row[name] / row["measured_ms"] - 1) for row in own if name in row]
-            entry[f"{name.removesuffix('_ms')}: median error"] = float(np.median(errors))
-            entry[f"{name.removesuffix('_ms')}: worst"] = float(np.max(errors))
-        found.append(entry)
-    return found
-
-
 def compared(data: Measured) -> list[Held]:
-    """The models' kernels by all learners, models left out, and measured once more."""
-    return left_out(data.records, data.groups, data.device) + retested(data)
+    """The models' kernels by all learners, models left out, and measured once more; the predictor's with intervals."""
+    ours = left_out(data.records, data.groups, data.device, learners=(DEFAULT,), coverage=True)
+    others = left_out(data.records, data.groups, data.device, learners=COMPARED[1:])
+    return ours + others + retested(data)
+
+
+def covered(held: Sequence[Held], wholes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """How often 90 % intervals hold, by lane: of kernels, of kernels by model left out, and of whole models.
+
+    Args:
+        held: kernels of models left out; intervals of each were calibrated without its model.
+        wholes: as from `whole_models`.
+    """
+    found = []
+    ours = [one for one in held if one.learner == DEFAULT]
+    for lane in [*sorted({one.lane for one in ours}), "all"]:
+        own = [one for one in ours if lane in (one.lane, "all")]
+        by_model = {
+            model: float(np.mean([one.covered for one in own if one.fold == model]))
+            for model in sorted({one.fold for one in own})
+        }
+        models = [row for row in wholes if lane in (row["lane"], "all")]
+        inside = [row["low_ms"] <= row["measured_ms"] <= row["high_ms"] for row in models]
+        found.append(
+            {
+                "lane": lane,
+                "kernels": len(own),
+                "of_kernels": float(np.mean([one.covered for one in own])),
+                "of_kernels_by_model": by_model,
+                "median_factor": float(np.median([one.high_us / one.predicted_us for one in own])),
+                "whole_models": len(models),
+                "of_whole_models": float(np.mean(inside)) if inside else None,
+                "whole_median_factor": float(np.median([row["high_ms"] / row["predicted_ms"] for row in models])),
+            }
+        )
+    return found

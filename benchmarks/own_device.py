@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from common import write
-from own_accuracy import CURVE, DEFAULT, compared, curve, read, rows_of, speeds, whole_models, whole_summary
+from own_accuracy import CURVE, DEFAULT, compared, covered, curve, read, rows_of, speeds
 from own_records import measure
+from own_wholes import whole_models, whole_summary
 
 from autotune import models
 from autotune.core import Kernel, Lane
@@ -63,6 +64,16 @@ def report(home: Path) -> None:
     whole = whole_summary(wholes)
     for entry in whole:
         print(entry, flush=True)
+    coverage = covered(held, wholes)
+    print("90 % intervals hold for")
+    for entry in coverage:
+        by_model = ", ".join(f"{model} {share:.0%}" for model, share in entry["of_kernels_by_model"].items())
+        print(
+            f"{entry['lane']:22} {entry['of_kernels']:.1%} of kernels (×/÷ {entry['median_factor']:.2f}; {by_model}), "
+            f"{entry['of_whole_models']:.0%} of {entry['whole_models']} whole models "
+            f"(×/÷ {entry['whole_median_factor']:.2f})",
+            flush=True,
+        )
 
     def share(learner: str, lane: str, column: str) -> float:
         found = (r[column] for r in rows if (r["learner"], r["lane"], r["family"]) == (learner, lane, "all"))
@@ -84,13 +95,15 @@ def report(home: Path) -> None:
         "within_10_of_those_measured_again": same,
         "of_the_ceiling": {lane: same[lane] / ceilings[lane] for lane in lanes},
         "whole_models_median_error": {entry["lane"]: entry["predicted: median error"] for entry in whole},
+        "coverage_of_kernels": {entry["lane"]: entry["of_kernels"] for entry in coverage},
+        "coverage_of_whole_models": {entry["lane"]: entry["of_whole_models"] for entry in coverage},
         "sentinel_us": speeds(data),
         "train_s": train_s,
         "distinct_predictions_per_s": throughput(predictor, kernels, predictor.lanes[0]),
         "predictions_per_s": throughput(predictor, kernels * (600_000 // len(kernels)), predictor.lanes[0]),
     }
     print(summary, flush=True)
-    results = {"kernels": rows, "models": wholes, "model_errors": whole}
+    results = {"kernels": rows, "models": wholes, "model_errors": whole, "coverage": coverage}
     print(write("own_device", results, **summary), flush=True)
     zoo = set().union(*data.groups.values())
     points = {

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 from common import write
-from own_accuracy import read, whole_models
+from own_accuracy import read
 from own_records import WAIT_S, lanes_here, load_zoo
+from own_wholes import whole_models
 
 from autotune import models
 from autotune.api.workplace import Guarded, hold_device, open_workplace

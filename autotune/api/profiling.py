@@ -1,4 +1,4 @@
-"""Profiling as a job of its own: the kernels of a model, or of the zoo, on every lane."""
+"""Profiling as a job of its own: the kernels of models, or synthetic ones for a device that is new, on every lane."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from autotune.processors import lanes_of
 from autotune.profiler import identity, noise_check, profile_kernels
 
 DEFAULT_BUDGET_S = 120.0
+WITHOUT_MODEL = 300
+"""Synthetic kernels where no model is given: more than a few minutes allow on any device with several lanes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,7 @@ class ProfileResult:
     Args:
         device: the device's name.
         store: where the records are.
-        models: whose kernels were asked for.
+        models: whose kernels were asked for; none where it was the device's predictor that was wanted.
         kernels: number of different kernels, synthetic ones among them.
         lanes: what was measured on each lane.
         spread: relative spread of a fixed workload before the start.
@@ -49,7 +51,7 @@ class ProfileResult:
 
 
 def profile(
-    models: Sequence[str | Path | Participant],
+    models: Sequence[str | Path | Participant] = (),
     settings: SearchSettings | None = None,
     *,
     synthetic: int = 0,
@@ -59,10 +61,13 @@ def profile(
     """Measures the kernels of some models on the lanes of this device; what is known already is not measured again.
 
     Args:
-        models: names of the zoo or ONNX files; participants where each has shapes or dims of its own.
+        models: names of the zoo or ONNX files; participants where each has shapes or dims of its own. Without any,
+            synthetic kernels are measured, the same on every device: what a predictor of a new device needs. A budget
+            begins with the reference kernels among them.
         settings: home, budget, processors, shapes. A budget is spent on what a committee of predictors asks for
             (`autotune.learning`); without one every lane gets an equal share of two minutes.
-        synthetic: further kernels: three of four of graphs of published networks, the others around the models' own.
+        synthetic: further kernels: three of four of graphs of published networks, the others around the models' own;
+            without models `WITHOUT_MODEL` unless given.
         lanes: lanes to measure, as text; empty measures every lane of every processor.
         observer: is told of the progress.
 
@@ -78,8 +83,8 @@ def profile(
         store = stack.enter_context(Store(place.store_url))
         chosen = [lane_here(place, text) for text in lanes] or _lanes(place)
         kernels, uses = _kernels(asked, place, store)
-        if synthetic:
-            drawn = synthetic_kernels(list(kernels.values()), count=synthetic, seed=settings.seed)
+        if count := synthetic or (0 if models else WITHOUT_MODEL):
+            drawn = synthetic_kernels(list(kernels.values()), count=count, seed=settings.seed)
             kernels |= {kernel.signature: kernel for kernel in drawn}
         stack.enter_context(hold_device(place, watcher, wait_s=settings.wait_s))
         noise = noise_check()

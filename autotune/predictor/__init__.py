@@ -22,7 +22,8 @@ from autotune.predictor.slowdown import MIN_CO_RUNS, SlowdownPredictor
 from autotune.predictor.slowdown_evaluation import SlowdownAccuracy, evaluate_slowdowns
 from autotune.predictor.slowdown_features import SLOWDOWN_FEATURES, Load
 from autotune.predictor.slowdown_storage import load_slowdown, save_slowdown
-from autotune.predictor.stage_predictor import StageCost, StagePredictor
+from autotune.predictor.stage_cost import StageCost
+from autotune.predictor.stage_predictor import StagePredictor
 from autotune.predictor.storage import load, save
 from autotune.predictor.training import MIN_RECORDS, Groups, TrainingSet
 

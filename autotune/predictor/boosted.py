@@ -32,12 +32,12 @@ class BoostedTrees:
     """XGBoost on log(latency / prior) of one lane; the prior is physics by family, corrected by like kernels.
 
     Args:
-        rounds: number of trees.
+        rounds: number of trees; 0: none.
         depth: of each tree.
         rate: learning rate.
         penalty: of a leaf's value, in records: with few records like kernels say nearly all, with many the trees.
         near: kernels that may be alike, at most (`kriging.py`); 0: none are asked.
-        hidden: features that the trees do not see, by name (`benchmarks/ablation.py`).
+        hidden: features that neither physics nor like kernels nor trees see, by name (`benchmarks/ablation.py`).
     """
 
     rounds: int = 150
@@ -64,20 +64,21 @@ class BoostedTrees:
 
     def fit(self, rows: Matrix, latency_us: Vector, lane: Lane, cores: int, *, seed: int) -> BoostedLane:
         """Physics first; like kernels and trees where there are at least `MIN_RECORDS` rows."""
+        rows = blanked(rows, self.hidden)
         physics = fit_physics(rows, latency_us)
         if len(rows) < MIN_RECORDS:
-            return BoostedLane(physics=physics, near=None, booster=None)
-        import xgboost as xgb
-
+            return BoostedLane(physics=physics, near=None, booster=None, hidden=self.hidden)
         measured = np.log(latency_us)
-        near, remainder = None, measured - physics.log_us(rows)
+        near, booster, remainder = None, None, measured - physics.log_us(rows)
         if self.near:
             near, remainder = krige(rows, remainder, most=self.near)
-        table = lane_table(rows, lane, cores, measured - remainder)
-        table[:, [COLUMN[name] for name in self.hidden]] = 0.0  # no split on what does not vary
-        data = xgb.QuantileDMatrix(table, label=remainder, max_bin=128, nthread=1)
-        booster = xgb.train(self._parameters(seed), data, num_boost_round=self.rounds)
-        return BoostedLane(physics=physics, near=near, booster=booster)
+        if self.rounds:
+            import xgboost as xgb
+
+            table = blanked(lane_table(rows, lane, cores, measured - remainder), self.hidden)
+            data = xgb.QuantileDMatrix(table, label=remainder, max_bin=128, nthread=1)
+            booster = xgb.train(self._parameters(seed), data, num_boost_round=self.rounds)
+        return BoostedLane(physics=physics, near=near, booster=booster, hidden=self.hidden)
 
     def _parameters(self, seed: int) -> dict[str, Any]:
         """XGBoost's parameters; one thread, since lanes and folds are trained side by side.
@@ -96,16 +97,16 @@ class BoostedTrees:
         import xgboost as xgb
 
         physics = decode(Physics, state["physics"])
-        if not state["trees"]:
-            return BoostedLane(physics=physics, near=None, booster=None)
         near = Kriging.read(files["npz"]) if "npz" in files else None
-        booster = xgb.Booster()
-        try:
-            booster.load_model(bytearray(files["ubj"]))
-        except xgb.core.XGBoostError as error:
-            raise ValueError(f"the trees cannot be read: {error!s:.200}") from error
-        booster.set_param({"nthread": 1})
-        return BoostedLane(physics=physics, near=near, booster=booster)
+        booster = None
+        if state["trees"]:
+            booster = xgb.Booster()
+            try:
+                booster.load_model(bytearray(files["ubj"]))
+            except xgb.core.XGBoostError as error:
+                raise ValueError(f"the trees cannot be read: {error!s:.200}") from error
+            booster.set_param({"nthread": 1})
+        return BoostedLane(physics=physics, near=near, booster=booster, hidden=self.hidden)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,17 +117,21 @@ class BoostedLane:
         physics: the lane's constants.
         near: None where like kernels were not asked.
         booster: None where there were too few records for any.
+        hidden: features that were not seen.
     """
 
     physics: Physics
     near: Kriging | None
     booster: xgb.Booster | None
+    hidden: tuple[str, ...] = ()
 
     def log_us(self, rows: Matrix, lane: Lane, cores: int) -> Vector:
         """Natural logarithm of the latency in µs, per row of kernel features."""
+        rows = blanked(rows, self.hidden)
         log_prior = self.physics.log_us(rows) + self._log_near(rows)
         if self.booster is None or not len(rows):
             return log_prior
+        # what was hidden from the trees has no split
         result: Vector = log_prior + self.booster.inplace_predict(lane_table(rows, lane, cores, log_prior))
         return result
 
@@ -139,21 +144,30 @@ class BoostedLane:
         What like kernels say is the prior's (`log_prior`). The trees' bias is shared out evenly; sums equal `log_us`
         (XGBoost's own contributions, exact for trees).
         """
+        rows = blanked(rows, self.hidden)
         log_physics, log_near = self.physics.log_us(rows), self._log_near(rows)
-        if self.booster is None or not len(rows):
-            return log_physics, np.zeros((len(rows), len(FEATURES)))
-        import xgboost as xgb
+        parts = np.zeros((len(rows), len(FEATURES)))
+        if self.booster is not None and len(rows):
+            import xgboost as xgb
 
-        table = lane_table(rows, lane, cores, log_physics + log_near)
-        trees = np.asarray(self.booster.predict(xgb.DMatrix(table), pred_contribs=True), dtype=np.float64)
-        parts = trees[:, :-1] + trees[:, -1:] / len(FEATURES)
+            table = lane_table(rows, lane, cores, log_physics + log_near)
+            trees = np.asarray(self.booster.predict(xgb.DMatrix(table), pred_contribs=True), dtype=np.float64)
+            parts = trees[:, :-1] + trees[:, -1:] / len(FEATURES)
         parts[:, COLUMN["log_prior"]] += log_near
         return log_physics, parts
 
     def dump(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         """Physics as JSON, trees as UBJSON, like kernels as NumPy's npz."""
         state = {"physics": encode(self.physics), "trees": self.booster is not None}
-        if self.booster is None:
-            return state, {}
-        files = {"ubj": bytes(self.booster.save_raw(raw_format="ubj"))}
+        files = {} if self.booster is None else {"ubj": bytes(self.booster.save_raw(raw_format="ubj"))}
         return state, files if self.near is None else files | {"npz": self.near.dump()}
+
+
+def blanked(rows: Matrix, hidden: tuple[str, ...]) -> Matrix:
+    """The same rows with 0 in the columns of these features; those that the rows do not have are passed over."""
+    columns = [COLUMN[name] for name in hidden if COLUMN[name] < rows.shape[1]]
+    if not columns:
+        return rows
+    found = rows.copy()
+    found[:, columns] = 0.0
+    return found

@@ -114,6 +114,7 @@ class Held:
         predicted_us: what was predicted.
         low_us: lower end of the 90 % interval.
         high_us: its upper end.
+        fold: what was left out with it, a model where there are few; empty of `test_retest`.
     """
 
     learner: str
@@ -124,6 +125,12 @@ class Held:
     predicted_us: float
     low_us: float = 0.0
     high_us: float = 0.0
+    fold: str = ""
+
+    @property
+    def covered(self) -> bool:
+        """Whether the measurement lies inside the interval."""
+        return self.low_us <= self.measured_us <= self.high_us
 
 
 def evaluate(
@@ -180,7 +187,7 @@ def left_out(
     chosen = [learner(one) if isinstance(one, str) else one for one in learners]
     held: list[Held] = []
     trained = 0
-    for fold in folds.values():
+    for name, fold in folds.items():
         rest = data.without(fold)
         for one in chosen:
             predictor = KernelPredictor(seed=seed, device=device, learner=forgetting(one, fold))
@@ -191,7 +198,7 @@ def left_out(
             trained += 1
             for part in data.lanes:
                 if part.lane in predictor.lanes:
-                    held += _predicted(predictor, part, fold, one.name)
+                    held += _predicted(predictor, part, fold, learner=one.name, name=name)
     if not trained:
         raise PredictorError(
             f"{data.count} records in {len(folds)} parts are too few to leave one of them out and learn from the rest: "
@@ -201,14 +208,14 @@ def left_out(
     return held
 
 
-def _predicted(predictor: KernelPredictor, part: LaneRecords, fold: set[str], name: str) -> list[Held]:
+def _predicted(predictor: KernelPredictor, part: LaneRecords, fold: set[str], *, learner: str, name: str) -> list[Held]:
     at = [i for i, signature in enumerate(part.signatures) if signature in fold]
     kernels = [part.kernels[i] for i in at]
     if not at:
         return []
     return [
         Held(
-            learner=name,
+            learner=learner,
             lane=str(part.lane),
             family=part.kernels[i].family,
             signature=part.signatures[i],
@@ -216,6 +223,7 @@ def _predicted(predictor: KernelPredictor, part: LaneRecords, fold: set[str], na
             predicted_us=prediction.median_us,
             low_us=prediction.low_us,
             high_us=prediction.high_us,
+            fold=name,
         )
         for i, prediction in zip(at, predictor.predict(kernels, part.lane, sentinel_us=part.sentinel_us), strict=True)
     ]
@@ -268,7 +276,7 @@ def accuracy(pairs: Sequence[Held], *, lane: str, coverage: bool = False) -> Acc
     error = np.abs(predicted / measured - 1)
     ranks = np.vstack([rankdata(measured), rankdata(predicted)])
     varied = len(pairs) > 2 and bool((np.ptp(ranks, axis=1) > 0).all())
-    inside = float(np.mean([pair.low_us <= pair.measured_us <= pair.high_us for pair in pairs]))
+    inside = float(np.mean([pair.covered for pair in pairs]))
     return Accuracy(
         learner=pairs[0].learner,
         lane=lane,

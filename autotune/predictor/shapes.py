@@ -25,6 +25,12 @@ _RANK = {name: rank for rank, name in enumerate(MAIN_OPS)}
 ACTIVATIONS = ("none", "relu", "clip", "silu", "sigmoid", "tanh", "gelu", "hard", "add", "other")
 """What follows the main operator inside the kernel; the feature is the position."""
 
+MOVERS = frozenset(
+    ("Resize", "Upsample", "Concat", "Split", "Slice", "Gather", "Transpose", "DepthToSpace", "SpaceToDepth", "Pad",
+     "Expand", "Tile")
+)  # fmt: skip
+"""Operators that put elements elsewhere: the longer the runs that stay together, the nearer to a plain copy."""
+
 _NO_TENSORS = (TensorSpec(name="", dtype="float32", shape=None),)
 
 
@@ -54,11 +60,13 @@ class MainOperator(NamedTuple):
     Args:
         code: position of the operator in `MAIN_OPS`, its length where it is not there.
         activation: position in `ACTIVATIONS` of what follows it inside the kernel.
+        run: elements that stay side by side where they are moved; 0 where nothing is moved.
         dims: its dimensions.
     """
 
     code: int
     activation: int
+    run: int
     dims: Dims
 
 
@@ -70,7 +78,8 @@ def main_operator(kernel: Kernel) -> MainOperator:
     settings = _settings(main.attributes)
     if settings.fused:
         activation = _activation({*ops[:position], *ops[position + 1 :], settings.fused})
-    return MainOperator(code, activation, _dims(kernel, main, settings))
+    run = _run(kernel, main, settings) if main.op_type in MOVERS else 0
+    return MainOperator(code, activation, run, _dims(kernel, main, settings))
 
 
 class _Settings(NamedTuple):
@@ -83,6 +92,8 @@ class _Settings(NamedTuple):
     window_h: int
     window_w: int
     transposed: bool
+    order: tuple[int, ...]
+    axis: int
 
 
 @lru_cache(maxsize=4096)
@@ -97,6 +108,8 @@ def _settings(attributes: tuple[tuple[str, AttributeValue], ...]) -> _Settings:
         window_h=window[0],
         window_w=window[-1],
         transposed=bool(found.get("transA")),
+        order=_ints(found["perm"]) if "perm" in found else (),
+        axis=_ints(found.get("axis", 0))[0],
     )
 
 
@@ -158,6 +171,28 @@ def _dims(kernel: Kernel, main: KernelNode, settings: _Settings) -> Dims:
     c_out = transposed * settings.groups if main.op_type == "ConvTranspose" else filters
     sides, steps = (kernel_h, kernel_w), (settings.stride, settings.groups, settings.dilation)
     return Dims(n, c_in, h_in, w_in, c_out, h_out, w_out, *sides, *steps)
+
+
+def _run(kernel: Kernel, main: KernelNode, settings: _Settings) -> int:
+    """Elements that are side by side before and after the main operator, at most: behind the last axis that changes."""
+    x = (_shape_of(main.inputs[0], kernel) if main.inputs else None) or ()
+    y = next((shape for name in main.outputs if (shape := _shape_of(name, kernel)) is not None), ())
+    if main.op_type == "Transpose":
+        order = settings.order or tuple(reversed(range(len(x))))
+        moved = [at for at, own in enumerate(order) if own != at]
+        return _product(x[moved[-1] + 1 :] if moved else x)
+    if main.op_type == "Gather":
+        return _product(x[settings.axis % max(len(x), 1) + 1 :])
+    if len(x) != len(y):
+        return min(_product(x), _product(y))
+    unlike = [at for at, (before, after) in enumerate(zip(x, y, strict=True)) if before != after]
+    first = unlike[-1] if unlike else 0
+    return min(_product(x[first:]), _product(y[first:]))
+
+
+def _product(dims: tuple[int, ...]) -> int:
+    """Elements of a part of a shape; 0 where a dimension is not known."""
+    return 0 if -1 in dims else math.prod(dims)
 
 
 def _shape_of(name: str, kernel: Kernel) -> tuple[int, ...] | None:

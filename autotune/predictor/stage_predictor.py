@@ -3,69 +3,51 @@
     latency = scale · Σ marginal + call + per_byte_in · bytes in + per_byte_out · bytes out        (per lane)
 
 Additive on purpose: the search adds up prefix sums, so that millions of stages are compared without calling this room.
+What is learnt has to earn its place lane by lane, on models left out; where it does not, the defaults stay.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, hypot, log
 
 import numpy as np
 import numpy.typing as npt
 
 from autotune.core import Lane, Measurement, Prediction, StageRecord
+from autotune.predictor.stage_cost import StageCost, default_cost, fit_cost
 
 Vector = npt.NDArray[np.float64]
 
 DEVIATIONS = 1.645
 """Standard deviations that a 90 % interval reaches to either side."""
-NOISE = 0.05
-"""Relative error that one record is believed to have; sets how fast records outweigh the defaults."""
+MARGIN = 0.9
+"""Learnt coefficients are taken where their error on models left out is at most this share of that of the defaults."""
+LEAST_MODELS = 3
+"""Models with stages on a lane from which on what is learnt of it can be judged."""
+FOLDS = 10
+"""Up to so many models each is left out alone; more share folds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StageCost:
-    """Coefficients of one lane.
+class _Stages:
+    """Measured stages, one per row.
 
     Args:
-        scale: of the sum of marginal kernel costs.
-        call_us: paid once per stage.
-        per_byte_in_us: per byte of activations that come in.
-        per_byte_out_us: per byte that goes out.
-        relative_spread: robust standard deviation of measured over predicted.
-        records: how many measured stages they rest on; 0: defaults.
+        lanes: [S] where each ran.
+        models: [S] which model each belongs to.
+        rows: [S, 4] sum of marginal costs, bytes in, bytes out, measured latency.
     """
 
-    scale: float
-    call_us: float
-    per_byte_in_us: float
-    per_byte_out_us: float
-    relative_spread: float
-    records: int = 0
+    lanes: tuple[Lane, ...]
+    models: tuple[str, ...]
+    rows: Vector
 
-    def predict_us(self, sum_us: npt.ArrayLike, bytes_in: npt.ArrayLike, bytes_out: npt.ArrayLike) -> Vector:
-        """Latency in µs of stages with these sums of marginal costs and bytes."""
-        result: Vector = (
-            self.scale * np.asarray(sum_us, dtype=np.float64)
-            + self.call_us
-            + self.per_byte_in_us * np.asarray(bytes_in, dtype=np.float64)
-            + self.per_byte_out_us * np.asarray(bytes_out, dtype=np.float64)
-        )
-        return result
-
-
-DEFAULT_COST = StageCost(scale=1.0, call_us=15.0, per_byte_in_us=5e-5, per_byte_out_us=5e-5, relative_spread=0.25)
-"""Before any stage is measured: an empty call takes 6–30 µs, a copy runs at some 20 GB/s."""
-DEFAULT_COSTS: Mapping[str, StageCost] = {
-    "cpu": StageCost(scale=1.0, call_us=10.0, per_byte_in_us=3e-5, per_byte_out_us=3e-5, relative_spread=0.15),
-    "openvino": StageCost(scale=1.0, call_us=60.0, per_byte_in_us=5e-5, per_byte_out_us=5e-5, relative_spread=0.2),
-}
-"""By provider, where it is known to differ: a cut costs 70–250 µs between OpenVINO stages, far less on the CPU
-(`benchmarks/cuts.py`)."""
-
-_PRIOR_SPREAD = np.array([0.3, 60.0, 2e-4, 2e-4])
-"""How far a lane may lie from the defaults: of scale, call, and bytes in and out."""
+    def keep(self, chosen: Sequence[int]) -> _Stages:
+        """Only these rows."""
+        lanes, models = tuple(self.lanes[at] for at in chosen), tuple(self.models[at] for at in chosen)
+        return _Stages(lanes=lanes, models=models, rows=self.rows[chosen])
 
 
 class StagePredictor:
@@ -84,31 +66,36 @@ class StagePredictor:
 
     @staticmethod
     def fit(
-        records: Sequence[StageRecord], kernel_us: Callable[[Sequence[str], Lane], npt.NDArray[np.float64]]
+        records: Sequence[StageRecord],
+        kernel_us: Callable[[Sequence[str], Lane], npt.NDArray[np.float64]],
+        *,
+        margin: float = MARGIN,
     ) -> StagePredictor:
         """Coefficients from measured stages and whole models; none at all gives the defaults.
 
         Relative errors are weighed, so that a whole model does not drown its stages, and robustly, so that one
-        disturbed measurement does not bend a lane.
+        disturbed measurement does not bend a lane. Each model is left out in turn: a lane takes what is learnt only
+        where that lowers the error of models left out, and with under `LEAST_MODELS` models nothing is.
 
         Args:
             records: of one device; failures are skipped.
             kernel_us: marginal costs (measured where known, else predicted) of kernels given by signature; a stage with
                 one that is NaN or infinite teaches nothing and is skipped.
+            margin: see `MARGIN`; infinite takes whatever is learnt.
         """
-        rows: dict[Lane, list[tuple[float, float, float, float]]] = {}
-        for record in records:
-            if isinstance(record.result, Measurement):
-                total = float(np.sum(kernel_us(record.kernels, record.lane)))
-                if not np.isfinite(total):
-                    continue
-                row = (total, float(record.bytes_in), float(record.bytes_out), record.result.median_us)
-                rows.setdefault(record.lane, []).append(row)
-        pooled: dict[str, StageCost] = {}
-        for processor in sorted({lane.processor for lane in rows}):
-            shared = [row for lane, own in rows.items() if lane.processor == processor for row in own]
-            pooled[processor] = fit_cost(np.array(shared), default_cost(processor))
-        costs = {lane: fit_cost(np.array(own), pooled[lane.processor]) for lane, own in rows.items()}
+        stages = _stages(records, kernel_us)
+        learnt = _learn(stages)
+        off = _left_out(stages)
+        pooled = {
+            name: judged
+            for name, cost in learnt.pooled.items()
+            if (judged := _judged(cost, default_cost(name), off[name], margin)) is not None
+        }
+        costs = {
+            lane: judged
+            for lane, cost in learnt.costs.items()
+            if (judged := _judged(cost, default_cost(lane.processor), off[lane], margin)) is not None
+        }
         return StagePredictor(costs, pooled)
 
     def coefficients(self, lane: Lane) -> StageCost:
@@ -136,45 +123,66 @@ class StagePredictor:
         return Prediction(median_us=median_us, low_us=median_us / factor, high_us=median_us * factor)
 
 
-def default_cost(processor: str) -> StageCost:
-    """What is assumed of a processor before any of its stages is measured."""
-    return DEFAULT_COSTS.get(processor.split(":", maxsplit=1)[0], DEFAULT_COST)
+def _stages(records: Sequence[StageRecord], kernel_us: Callable[[Sequence[str], Lane], Vector]) -> _Stages:
+    """What can be learnt from: measured, of kernels whose costs are all known."""
+    found: list[tuple[Lane, str, tuple[float, ...]]] = []
+    for record in records:
+        if isinstance(record.result, Measurement):
+            total = float(np.sum(kernel_us(record.kernels, record.lane)))
+            if np.isfinite(total):
+                row = (total, float(record.bytes_in), float(record.bytes_out), record.result.median_us)
+                found.append((record.lane, record.model_sha256, row))
+    rows = np.array([row for *_, row in found]).reshape(-1, 4)
+    return _Stages(lanes=tuple(lane for lane, *_ in found), models=tuple(model for _, model, _ in found), rows=rows)
 
 
-def fit_cost(rows: Vector, prior: StageCost, *, passes: int = 12) -> StageCost:
-    """Non-negative least squares on relative errors, reweighted (Huber), pulled to a prior.
+def _learn(stages: _Stages) -> StagePredictor:
+    """What the stages say of each processor, and of each lane pulled to its processor."""
+    by_lane: dict[Lane, list[int]] = {}
+    for at, lane in enumerate(stages.lanes):
+        by_lane.setdefault(lane, []).append(at)
+    by_processor: dict[str, list[int]] = {}
+    for lane, own in by_lane.items():
+        by_processor.setdefault(lane.processor, []).extend(own)
+    pooled = {name: fit_cost(stages.rows[own], default_cost(name)) for name, own in by_processor.items()}
+    costs = {lane: fit_cost(stages.rows[own], pooled[lane.processor]) for lane, own in by_lane.items()}
+    return StagePredictor(costs, pooled)
 
-    Args:
-        rows: one per stage: sum of marginal costs, bytes in, bytes out, measured latency.
-        prior: coefficients that hold as far as the records say nothing else.
-        passes: of the reweighting.
-    """
-    from scipy.optimize import nnls
 
-    centre = np.array([prior.scale, prior.call_us, prior.per_byte_in_us, prior.per_byte_out_us])
-    measured = rows[:, 3]
-    design = np.column_stack([rows[:, 0], np.ones(len(rows)), rows[:, 1], rows[:, 2]]) / (measured * NOISE)[:, None]
-    target = np.full(len(rows), 1.0 / NOISE)
-    unit = _PRIOR_SPREAD  # solve in units of the prior's spread: columns differ by seven orders of magnitude
-    weights = np.ones(len(rows))
-    solution = centre
-    for _ in range(passes):
-        root = np.sqrt(weights)
-        matrix = np.vstack([design * root[:, None] * unit, np.eye(4)])
-        found, _ = nnls(matrix, np.concatenate([target * root, centre / unit]))
-        solution = found * unit
-        residual = np.abs(design @ solution - target)
-        cut = max(1.345, 1.345 * 1.4826 * float(np.median(residual)))
-        weights = np.minimum(1.0, cut / np.maximum(residual, 1e-12))
-    relative = design @ solution * NOISE
-    logs = np.log(np.maximum(relative, 1e-6))
-    spread = 1.4826 * float(np.median(np.abs(logs)))
-    believed = (spread * len(rows) + prior.relative_spread * 2) / (len(rows) + 2)
-    return StageCost(
-        scale=float(solution[0]),
-        call_us=float(solution[1]),
-        per_byte_in_us=float(solution[2]),
-        per_byte_out_us=float(solution[3]),
-        relative_spread=believed,
-        records=len(rows),
-    )
+Errors = dict[str, list[tuple[float, float]]]
+"""Model -> log(predicted / measured) of each of its stages, by the defaults and by what other models' stages say."""
+
+
+def _left_out(stages: _Stages) -> dict[Lane | str, Errors]:
+    """Errors on models left out, by lane and by processor."""
+    number = {model: at % FOLDS for at, model in enumerate(sorted(set(stages.models)))}
+    folds = [number[model] for model in stages.models]
+    found: dict[Lane | str, Errors] = {}
+    for fold in sorted(set(folds)):
+        learnt = _learn(stages.keep([at for at, own in enumerate(folds) if own != fold]))
+        for at in (at for at, own in enumerate(folds) if own == fold):
+            lane, model = stages.lanes[at], stages.models[at]
+            default = default_cost(lane.processor)
+            for unit, cost in (
+                (lane, learnt.coefficients(lane)),
+                (lane.processor, learnt.pooled.get(lane.processor, default)),
+            ):
+                pair = _log_error(default, stages.rows[at]), _log_error(cost, stages.rows[at])
+                found.setdefault(unit, {}).setdefault(model, []).append(pair)
+    return found
+
+
+def _log_error(cost: StageCost, row: Vector) -> float:
+    sum_us, bytes_in, bytes_out, measured_us = row.tolist()
+    return log(max(float(cost.predict_us(sum_us, bytes_in, bytes_out)) / measured_us, 1e-6))
+
+
+def _judged(learnt: StageCost, default: StageCost, off: Errors, margin: float) -> StageCost | None:
+    """The better of both on models left out, every model counting alike; None where there are too few to tell."""
+    if len(off) < LEAST_MODELS:
+        return None
+    of_default, of_learnt = np.mean([np.abs(own).mean(axis=0) for own in off.values()], axis=0).tolist()
+    takes = of_learnt <= margin * of_default
+    size = np.abs([pair[takes] for own in off.values() for pair in own])
+    spread = (1.4826 * float(np.median(size)) * len(size) + default.relative_spread * 2) / (len(size) + 2)
+    return replace(learnt if takes else default, relative_spread=spread)

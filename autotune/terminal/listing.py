@@ -66,15 +66,16 @@ def print_processors(place: Workplace) -> None:
 def print_profile(result: ProfileResult) -> None:
     """What was measured on each lane."""
     out = console()
+    origin = f" of {', '.join(result.models)}" if result.models else ", all synthetic,"
     out.print(
-        f"{result.kernels} kernels of {', '.join(result.models)} on {result.device}, {result.seconds:.0f} s, "
-        f"noise {result.spread:.1%}",
+        f"{result.kernels} kernels{origin} on {result.device}, {result.seconds:.0f} s, noise {result.spread:.1%}",
         soft_wrap=True,
     )
     rows = [(one.lane, one.known, one.measured, one.failed, one.agreed, one.missing) for one in result.lanes]
     out.print(rows_table("", ("lane", "known", "measured", "failed", "agreed on", "left"), rows))
     for warning in result.warnings:
         out.print(f"note: {warning}", soft_wrap=True)
+    out.print("next, a predictor of all that is measured: autotune retrain")
 
 
 def print_contention(result: ContentionResult) -> None:

@@ -107,6 +107,7 @@ def test_nine_of_ten_kernels_of_models_left_out_are_in_their_intervals(invented:
     coverages = [one.coverage for one in found if one.coverage is not None]
     assert 0.85 <= sum(coverages) / 3 <= 0.95
     held = left_out(*made[0], learners=("boosted",), coverage=True)
+    assert {one.fold for one in held} == set(made[0][1])
     widths = [one.high_us / one.low_us for one in held]
     assert 1.05 < min(widths) <= max(widths) < 2
 

@@ -9,7 +9,7 @@ import pytest
 
 from autotune.core import FAMILIES, Kernel, KernelNode, Lane, TensorSpec
 from autotune.predictor import FEATURES, features
-from autotune.predictor.features import KERNEL_FEATURES, KernelRows, kernel_rows
+from autotune.predictor.features import COLUMN, KERNEL_FEATURES, KernelRows, kernel_rows
 
 
 def test_every_column_says_its_unit_and_reason_once() -> None:
@@ -33,6 +33,20 @@ def test_a_convolution_shows_its_dimensions_and_tile_remainders(invented: Module
 def test_a_product_shows_rows_inner_dimension_and_columns(invented: ModuleType) -> None:
     row = features([invented.product(64, 256, 512)], Lane.parse("cpu"), invented.DEVICE).iloc[0]
     assert (row["h_out"], row["c_in"], row["c_out"]) == (64, 256, 512)
+
+
+def test_transposes_of_one_shape_differ_by_what_stays_side_by_side() -> None:
+    shape = (1, 8, 8, 8)
+
+    def transposed(*perm: int) -> Kernel:
+        node = KernelNode(op_type="Transpose", inputs=("i0",), outputs=("o0",), attributes=(("perm", perm),))
+        x, y = (TensorSpec(name=name, dtype="float32", shape=shape) for name in ("i0", "o0"))
+        return Kernel(family="data_movement", nodes=(node,), inputs=(x,), outputs=(y,), opset=17, flops=0)
+
+    rows = kernel_rows([transposed(0, 2, 3, 1), transposed(0, 2, 1, 3)])
+    differ = [feature.name for feature, apart in zip(KERNEL_FEATURES, rows[0] != rows[1], strict=True) if apart]
+    assert differ == ["log_run"]
+    assert rows[:, COLUMN["log_run"]] == pytest.approx(np.log2([1 * 4 + 1, 8 * 4 + 1]))
 
 
 def test_lanes_differ_only_in_their_own_columns(invented: ModuleType) -> None:

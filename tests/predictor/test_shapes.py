@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from autotune.core import AttributeValue, Kernel, KernelNode, TensorSpec
@@ -76,3 +78,25 @@ def test_pools_have_the_window_of_their_attribute_and_unknown_sizes_are_0() -> N
     dims = main_operator(kernel_of("MaxPool", x=(-1, 8, 9), y=None, kernel_shape=(3,), strides=(2,))).dims
     assert (dims.n, dims.c_in, dims.h_in, dims.w_in) == (0, 8, 9, 1)
     assert (dims.kernel_h, dims.kernel_w, dims.stride, dims.c_out) == (3, 3, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("op", "x", "y", "attributes", "run"),
+    [
+        ("Transpose", (1, 8, 4, 6), (1, 4, 6, 8), {"perm": (0, 2, 3, 1)}, 1),  # NCHW to NHWC
+        ("Transpose", (1, 8, 4, 6), (1, 4, 8, 6), {"perm": (0, 2, 1, 3)}, 6),  # heads of an attention
+        ("Transpose", (8, 4), (4, 8), {}, 1),
+        ("Transpose", (1, 8, 4, 6), (1, 8, 4, 6), {"perm": (0, 1, 2, 3)}, 192),
+        ("Concat", (1, 8, 4, 6), (1, 24, 4, 6), {"axis": 1}, 192),
+        ("Concat", (1, 8, 4, 6), (1, 8, 4, 12), {"axis": 3}, 6),
+        ("Split", (1, 8, 4, 6), (1, 2, 4, 6), {"axis": 1}, 48),
+        ("Gather", (30522, 256), (1, 128, 256), {"axis": 0}, 256),
+        ("Gather", (4, 256), (4,), {"axis": -1}, 1),
+        ("Pad", (1, 8, 4, 6), (1, 8, 6, 8), {}, 6),
+        ("Slice", (1, -1, 4, 6), (1, 2, 4, 6), {}, 0),
+        ("Relu", (1, 8, 4, 6), (1, 8, 4, 6), {}, 0),
+        ("Conv", (1, 8, 4, 6), (1, 8, 4, 6), {}, 0),
+    ],
+)
+def test_how_much_stays_side_by_side(op: str, x: Shape, y: Shape, attributes: dict[str, Any], run: int) -> None:
+    assert main_operator(kernel_of(op, x=x, y=y, **attributes)).run == run

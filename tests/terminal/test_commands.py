@@ -18,6 +18,7 @@ import onnxruntime as ort
 import pandas as pd
 import pytest
 
+from autotune.api.asked import LaneProfile
 from autotune.cli import main
 from tests.api.conftest import write_model
 
@@ -172,6 +173,26 @@ def test_records_leave_and_come_back(searched: dict[str, Any], inside: Shell, fo
     assert back["refused"] == []
 
 
+def test_profile_on_a_new_device_needs_no_model(inside: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def measure(*given: Any) -> list[LaneProfile]:
+        asked.append(given)
+        return [LaneProfile(lane="cpu/f32/t1", known=0, measured=170, failed=0, missing=130)]
+
+    monkeypatch.setattr("autotune.api.profiling.profile_asked", measure)
+    done = inside("profile", "--budget", "60")
+    assert done.returncode == 0, done.stderr
+    ((_, _, kernels, uses, lanes, budget_s, *_),) = asked
+    assert len(kernels) == 300
+    assert {kernel.family for kernel in kernels.values()} >= {"convolution", "matmul", "depthwise", "data_movement"}
+    assert uses == []
+    assert {lane.processor for lane in lanes} >= {"cpu"}
+    assert 0 < budget_s <= 60
+    assert "300 kernels, all synthetic" in done.stdout
+    assert "autotune retrain" in done.stdout
+
+
 @pytest.mark.slow
 def test_profile_then_retrain(searched: dict[str, Any], shell: Shell) -> None:
     assert searched["reused"]["kernels"] > 0
@@ -215,6 +236,7 @@ def test_profile_then_retrain(searched: dict[str, Any], shell: Shell) -> None:
         (["search", "--model", "small.onnx", "--processors", "abacus"], 1, "abacus"),
         (["search", "--model", "small.onnx", "--inputs", "nowhere.npz"], 1, "nowhere.npz"),
         (["search", "--wrong"], 2, "--wrong"),
+        (["profile", "--contention"], 2, "--model"),
         (["retrain", "--learner", "oracle"], 2, "hist_boosted"),
         (["retrain", "--dataset", "nb201_latency"], 2, "--device"),
         (["retrain", "--dataset", "hope_ops", "--device", "redmi"], 1, "was not imported"),

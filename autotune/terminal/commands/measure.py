@@ -25,7 +25,15 @@ def processors(as_json: Json = False) -> None:
 
 
 def profile(
-    model: Annotated[list[str], typer.Option("--model", "-m", metavar="MODEL", help=f"{ZOO_OR_FILE}; repeatable.")],
+    model: Annotated[
+        list[str],
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help=f"{ZOO_OR_FILE}; repeatable.  [default: none, synthetic kernels for a predictor of this device]",
+        ),
+    ] = [],  # noqa: B006
     shape: Shapes = [],  # noqa: B006
     dim: Dims = [],  # noqa: B006
     processors: Processors = "",
@@ -38,7 +46,8 @@ def profile(
             "--synthetic",
             metavar="NUMBER",
             min=0,
-            help="Further kernels: most as published networks have them, some around those.",
+            help="Further kernels: most as published networks have them, some around those.  "
+            "[default: 300 without a model]",
         ),
     ] = 0,
     contention: Annotated[
@@ -56,7 +65,7 @@ def profile(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Measure the kernels of models on the lanes of this device; known ones are not measured again.
+    """Measure kernels of models, or synthetic ones, on the lanes of this device; known ones are not measured again.
 
     With several models --shape and --dim say which one they mean: --dim yolo:height=320.
     """
@@ -78,6 +87,8 @@ def profile(
         seed=seed,
     )
     if contention:
+        if not model:
+            raise UsageError("--contention runs the kernels of models together: name one with --model")
         if synthetic:
             raise UsageError("--contention runs the models' own kernels together: leave --synthetic out")
         with show_progress() as observer:
