@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from autotune.api.lane_predictors import LanePredictors
 from autotune.api.settings import SearchSettings
 from autotune.api.task import load_model
-from autotune.api.workplace import Workplace, open_workplace
+from autotune.api.workplace import open_workplace
 from autotune.core import Lane, Measurement, Prediction
 from autotune.datasets import Store
 from autotune.errors import PredictorError, UsageError
-from autotune.learning import device_predictor, records_for
-from autotune.predictor import KernelPredictor, StagePredictor, load_champion
+from autotune.predictor import StagePredictor
 from autotune.predictor.explanation import KernelExplanation, describe, explain_kernels
 
 
@@ -54,6 +54,7 @@ class Explanation:
         stage_us: the whole model as one stage: kernels, entry and exit.
         stage_low_us: lower end of its 90 % interval.
         stage_high_us: upper end.
+        warnings: what makes it a guess.
     """
 
     model: str
@@ -64,6 +65,7 @@ class Explanation:
     stage_us: float
     stage_low_us: float
     stage_high_us: float
+    warnings: tuple[str, ...]
 
 
 def explain(model: str | Path, lane: str, settings: SearchSettings | None = None, *, top: int = 5) -> Explanation:
@@ -90,10 +92,15 @@ def explain(model: str | Path, lane: str, settings: SearchSettings | None = None
         with Store(place.store_url) as store:
             records = store.kernels(device=place.device.id)
             stages = store.stages(device=place.device.id)
-            predictor, version = _predictor(place, store, wanted, model, seed=settings.seed)
+            predictors = LanePredictors(place, store, groups=store.groups(), seed=settings.seed)
+            if not records and predictors.champion is None:
+                raise PredictorError(
+                    f"nothing was measured on this device yet: autotune profile --model {model} --lane {lane}"
+                )
+            chosen = predictors.choose(wanted)
         uses = graph.kernels
         kernels = [use.kernel for use in uses]
-        predicted = predictor.predict(kernels, wanted)
+        predicted = chosen.predictor.predict(kernels, wanted)
         known = {
             record.kernel.signature: record.result.median_us
             for record in records
@@ -101,7 +108,7 @@ def explain(model: str | Path, lane: str, settings: SearchSettings | None = None
         }
         first = {kernel.signature: at for at, kernel in reversed(list(enumerate(kernels)))}  # equal ones are alike
         costly = sorted(first.values(), key=lambda at: -predicted[at].median_us)[:top]
-        reasons = explain_kernels(predictor, [kernels[at] for at in costly], wanted, records)
+        reasons = explain_kernels(chosen.predictor, [kernels[at] for at in costly], wanted, records)
         by_position = dict(zip(costly, reasons, strict=True))
         costs = StagePredictor.fit(stages, lambda s, at: np.array([_known(known, at, wanted, x) for x in s]))
         ends = (sum(t.bytes for t in graph.inputs), sum(t.bytes for t in graph.outputs))
@@ -109,7 +116,7 @@ def explain(model: str | Path, lane: str, settings: SearchSettings | None = None
         return Explanation(
             model=name,
             lane=wanted,
-            predictor=version,
+            predictor=chosen.version,
             kernels=tuple(
                 ExplainedKernel(
                     position=at,
@@ -125,20 +132,8 @@ def explain(model: str | Path, lane: str, settings: SearchSettings | None = None
             stage_us=stage.median_us,
             stage_low_us=stage.low_us,
             stage_high_us=stage.high_us,
+            warnings=tuple(filter(None, (predictors.problem, chosen.warning))),
         )
-
-
-def _predictor(
-    place: Workplace, store: Store, lane: Lane, model: str | Path, *, seed: int
-) -> tuple[KernelPredictor, str]:
-    """The one in use if it knows the lane, else one trained now as a search would; its version or `new`."""
-    champion = load_champion(place.home, place.device)
-    if champion is not None and champion.predictor.knows(lane):
-        return champion.predictor, champion.version
-    records = records_for(store, place.device)
-    if all(record.identity.device != place.device.id for record in records):
-        raise PredictorError(f"nothing was measured on this device yet: autotune profile --model {model} --lane {lane}")
-    return device_predictor(records, place.device, store.groups(), seed=seed), "new"
 
 
 def _known(known: dict[str, float], at: Lane, wanted: Lane, signature: str) -> float:

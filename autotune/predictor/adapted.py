@@ -20,7 +20,7 @@ from autotune.core.codec import decode, encode
 from autotune.predictor.boosted import BoostedLane, BoostedTrees
 from autotune.predictor.features import FEATURES, Matrix
 from autotune.predictor.kernel_predictor import KernelPredictor
-from autotune.predictor.learner import Learner, Regressor
+from autotune.predictor.learner import Learner, Regressor, forgetting
 from autotune.predictor.prior import family_codes
 from autotune.predictor.training import MIN_RECORDS
 
@@ -76,7 +76,8 @@ class Adapted:
 
     def forgetting(self, signatures: Collection[str]) -> Adapted:
         """Known devices that have not seen these kernels: what is judged on models left out must not know them."""
-        return replace(self, sources=self.teach(signatures)) if self.teach is not None and self.sources else self
+        sources = self.teach(signatures) if self.teach is not None and self.sources else self.sources
+        return replace(self, sources=sources, inner=forgetting(self.inner, signatures))
 
     def fit(self, rows: Matrix, latency_us: Vector, lane: Lane, cores: int, *, seed: int) -> AdaptedLane:
         """The better of both by cross-validation; deterministic for a seed."""
@@ -221,11 +222,6 @@ class AdaptedLane:
             files |= {f"{number}.{suffix}": file for suffix, file in own.items()}
         numbers = {"weights": blend.weights.tolist(), "centre": blend.centre, "solution": blend.solution.tolist()}
         return {"own": None, "columns": columns} | numbers, files
-
-
-def forgetting(learner: Learner, signatures: Collection[str]) -> Learner:
-    """The learner as it is where these kernels were never seen, on any device."""
-    return learner.forgetting(signatures) if isinstance(learner, Adapted) else learner
 
 
 def _of(files: Mapping[str, bytes], begin: str) -> dict[str, bytes]:

@@ -9,10 +9,9 @@ import numpy as np
 
 from autotune.core import Device
 from autotune.errors import PredictorError
-from autotune.predictor.adapted import forgetting
 from autotune.predictor.evaluation import folds_by_model
 from autotune.predictor.kernel_predictor import KernelPredictor
-from autotune.predictor.learner import Learner
+from autotune.predictor.learner import Learner, forgetting
 from autotune.predictor.training import Groups, Records, TrainingSet, sorted_out
 
 RESAMPLES = 2000

@@ -12,9 +12,8 @@ import numpy.typing as npt
 from autotune.core import Device, Lane
 from autotune.core.codec import encode
 from autotune.errors import PredictorError
-from autotune.predictor.adapted import forgetting
 from autotune.predictor.kernel_predictor import KernelPredictor
-from autotune.predictor.learner import Learner, learner
+from autotune.predictor.learner import Learner, forgetting, learner
 from autotune.predictor.training import (
     MIN_RECORDS,
     PROFILE_S,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, replace
 from typing import Any, Protocol
 
@@ -109,13 +109,26 @@ def learner(name: str, settings: Mapping[str, Any] | None = None) -> Learner:
     for key, value in given.items():
         if type(value) is not type(defaults[key]):
             raise ValueError(f"the setting {key} of {name} is {value!r}, no {type(defaults[key]).__name__}")
+        if isinstance(value, dict):
+            given[key] = learner(value["name"], value)
     return replace(made, **given) if given else made  # type: ignore[type-var]
 
 
 def settings_of(one: Learner) -> dict[str, Any]:
-    """A learner's own settings by name: numbers and texts, not what it is made of."""
+    """A learner's settings by name: numbers, texts, and a learner inside it as its name and settings."""
     values = {field.name: getattr(one, field.name) for field in fields(one)}  # type: ignore[arg-type]
-    return {name: value for name, value in values.items() if _is_setting(value)}
+    inside = {name: {"name": value.name} | settings_of(value) for name, value in values.items() if _is_learner(value)}
+    return {name: value for name, value in values.items() if _is_setting(value)} | inside
+
+
+def forgetting(one: Learner, signatures: Collection[str]) -> Learner:
+    """The learner as it is where nobody has seen these kernels: no known device, and not who chose its settings."""
+    forget: Callable[[Collection[str]], Learner] | None = getattr(one, "forgetting", None)
+    return one if forget is None else forget(signatures)
+
+
+def _is_learner(value: object) -> bool:
+    return hasattr(value, "fit") and hasattr(value, "restore")
 
 
 def _is_setting(value: object) -> bool:
