@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autotune.api.even_times import even, fastest_sentinels, medians_us, stage_predictor
+from autotune.api.lane_predictors import Chosen, LanePredictors
 from autotune.api.settings import SearchSettings
 from autotune.api.task import load_model
 from autotune.api.workplace import Workplace, open_workplace
@@ -14,8 +15,7 @@ from autotune.core import Lane, Prediction, ProfileRecord, Timing
 from autotune.datasets import Store
 from autotune.errors import PredictorError, UsageError
 from autotune.graph import Graph, load
-from autotune.learning import device_predictor, records_for
-from autotune.predictor import KernelPredictor, StagePredictor, load_champion
+from autotune.predictor import StagePredictor
 from autotune.predictor.explanation import KernelExplanation, describe, explain_kernels
 from autotune.runtime import read_plan
 
@@ -54,6 +54,7 @@ class Explanation:
         stage_us: all of it as one stage: kernels, entry and exit.
         stage_low_us: lower end of its 90 % interval.
         stage_high_us: upper end.
+        warnings: what makes it a guess.
     """
 
     model: str
@@ -64,6 +65,7 @@ class Explanation:
     stage_us: float
     stage_low_us: float
     stage_high_us: float
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,16 +92,16 @@ class _Grounds:
     """What explanations stand on.
 
     Args:
-        predictor: of kernels.
-        version: of it, `new` if it was trained for this.
+        chosen: what predicts the kernels of each lane.
+        problem: why the predictor in use cannot be read; empty where it can or there is none.
         costs: of stages, by the function that a search takes them from.
         records: of this device, at the fastest speed of their lanes.
         measured_us: medians of them by signature and lane.
         speeds_us: what each lane's sentinel takes then.
     """
 
-    predictor: KernelPredictor
-    version: str
+    chosen: Mapping[Lane, Chosen]
+    problem: str
     costs: StagePredictor
     records: Sequence[ProfileRecord]
     measured_us: Mapping[tuple[str, Lane], float]
@@ -169,17 +171,18 @@ def _check(top: int) -> None:
 
 def _explained(grounds: _Grounds, graph: Graph, name: str, lane: Lane, top: int) -> Explanation:
     kernels = [use.kernel for use in graph.kernels]
-    predicted = grounds.predictor.predict(kernels, lane, sentinel_us=grounds.speeds_us.get(lane, 0.0))
+    chosen = grounds.chosen[lane]
+    predicted = chosen.predictor.predict(kernels, lane, sentinel_us=grounds.speeds_us.get(lane, 0.0))
     first = {kernel.signature: at for at, kernel in reversed(list(enumerate(kernels)))}  # equal ones are alike
     costly = sorted(first.values(), key=lambda at: -predicted[at].median_us)[:top]
-    reasons = explain_kernels(grounds.predictor, [kernels[at] for at in costly], lane, grounds.records)
+    reasons = explain_kernels(chosen.predictor, [kernels[at] for at in costly], lane, grounds.records)
     by_position = dict(zip(costly, reasons, strict=True))
     ends = (sum(t.bytes for t in graph.inputs), sum(t.bytes for t in graph.outputs))
     stage = grounds.costs.predict(predicted, *ends, lane)
     return Explanation(
         model=name,
         lane=lane,
-        predictor=grounds.version,
+        predictor=chosen.version,
         kernels=tuple(
             ExplainedKernel(
                 position=at,
@@ -195,34 +198,24 @@ def _explained(grounds: _Grounds, graph: Graph, name: str, lane: Lane, top: int)
         stage_us=stage.median_us,
         stage_low_us=stage.low_us,
         stage_high_us=stage.high_us,
+        warnings=tuple(filter(None, (grounds.problem, chosen.warning))),
     )
 
 
 def _grounds(place: Workplace, lanes: Sequence[Lane], model: str, seed: int) -> _Grounds:
     device = place.device
     with Store(place.store_url) as store:
-        predictor, version = _predictor(place, store, lanes, model, seed)
         speeds_us = fastest_sentinels(store, device.id)
         records = even(store.kernels(device=device.id), speeds_us)
+        predictors = LanePredictors(place, store, seed=seed, calibrate=True)
+        if not records and predictors.champion is None:
+            asked = " ".join(f"--lane {lane}" for lane in lanes)
+            raise PredictorError(f"nothing was measured on this device yet: autotune profile --model {model} {asked}")
         return _Grounds(
-            predictor=predictor,
-            version=version,
+            chosen={lane: predictors.choose(lane) for lane in lanes},
+            problem=predictors.problem,
             costs=stage_predictor(store, device.id, speeds_us),
             records=records,
             measured_us=medians_us(records),
             speeds_us=speeds_us,
         )
-
-
-def _predictor(
-    place: Workplace, store: Store, lanes: Sequence[Lane], model: str, seed: int
-) -> tuple[KernelPredictor, str]:
-    """The one in use if it knows the lanes, else one trained now as a search would; its version or `new`."""
-    champion = load_champion(place.home, place.device)
-    if champion is not None and all(map(champion.predictor.knows, lanes)):
-        return champion.predictor, champion.version
-    records = records_for(store, place.device)
-    if all(record.identity.device != place.device.id for record in records):
-        asked = " ".join(f"--lane {lane}" for lane in lanes)
-        raise PredictorError(f"nothing was measured on this device yet: autotune profile --model {model} {asked}")
-    return device_predictor(records, place.device, store.groups(), seed=seed), "new"

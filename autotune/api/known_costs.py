@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from autotune.api.deciding import reserve_s
 from autotune.api.even_times import even, medians_us, stage_predictor
+from autotune.api.lane_predictors import NEW, LanePredictors
 from autotune.api.run import DEFAULT, Run
 from autotune.api.settings import DEFAULT_BUDGET_S
 from autotune.core import (
@@ -23,10 +23,10 @@ from autotune.core import (
     Protocol,
 )
 from autotune.errors import PredictorError
-from autotune.learning import device_predictor, ranked, records_for
+from autotune.learning import ranked
 from autotune.planning import Proposal
 from autotune.planning.costs import Floats, LaneCost
-from autotune.predictor import KernelPredictor, champion_problem, load_champion
+from autotune.predictor import KernelPredictor
 from autotune.predictor.training import PROFILE_S
 from autotune.profiler import identity, profile_kernels
 
@@ -105,7 +105,7 @@ def kernel_costs(run: Run, lanes: Sequence[Lane]) -> dict[Lane, Floats]:
     """[K] marginal cost of the model's kernels by lane: as measured, else predicted, else by FLOPs and bytes."""
     kernels = [use.kernel for use in run.task.graph.kernels]
     signatures = [kernel.signature for kernel in kernels]
-    trained = cache(partial(_trained, run))
+    predictors = LanePredictors(run.place, run.store, seed=run.settings.seed)
     costs = {}
     for lane in lanes:
         wanted = lane_identity(run, lane, Protocol.MARGINAL)
@@ -114,33 +114,26 @@ def kernel_costs(run: Run, lanes: Sequence[Lane]) -> dict[Lane, Floats]:
         refused = {r.kernel.signature for r in records if isinstance(r.result, Failure)}
         values = np.array([measured.get((signature, lane), np.nan) for signature in signatures])
         if np.isnan(values).any():
-            values = _fill(values, kernels, lane, _predictor(run, lane, trained), run.speeds_us.get(lane, 0.0))
+            values = _fill(values, kernels, lane, _predictor(run, predictors, lane), run.speeds_us.get(lane, 0.0))
         values[[signature in refused for signature in signatures]] = np.inf
         costs[lane] = values if np.isfinite(values).any() else _fill(np.full(len(kernels), np.nan), kernels, lane, None)
     return costs
 
 
-def _predictor(run: Run, lane: Lane, trained: Callable[[], KernelPredictor | None]) -> KernelPredictor | None:
-    """The champion if it knows the lane, else one trained now, if that does."""
-    champion = load_champion(run.place.home, run.place.device)
-    if champion is not None and champion.predictor.knows(lane):
-        run.predictor_version = champion.version
-        return champion.predictor
-    problem = champion_problem(run.place.home, run.place.device) if champion is None else ""
-    if problem and problem not in run.warnings:
-        run.warnings.append(problem)
-    predictor = trained()
-    return predictor if predictor is not None and predictor.knows(lane) else None
-
-
-def _trained(run: Run) -> KernelPredictor | None:
-    """Learnt from the records of this device; where they are few, with the help of those of other devices."""
-    device = run.place.device
-    records, groups = records_for(run.store, device), run.store.groups()
+def _predictor(run: Run, predictors: LanePredictors, lane: Lane) -> KernelPredictor | None:
+    """What is chosen for the lane, with what there is to be said of it; None where too little is known."""
     try:
-        return device_predictor(records, device, groups, seed=run.settings.seed, calibrate=False)
+        chosen = predictors.choose(lane)
     except PredictorError:
+        chosen = None
+    for warning in (predictors.problem, chosen.warning if chosen is not None else ""):
+        if warning and warning not in run.warnings:
+            run.warnings.append(warning)
+    if chosen is None:
         return None
+    if chosen.version != NEW:
+        run.predictor_version = chosen.version
+    return chosen.predictor
 
 
 def _fill(

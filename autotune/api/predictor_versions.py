@@ -87,7 +87,7 @@ def roll_back(home: Path, device: str, version: str = "", *, track: bool = True)
         track: whether the alias in MLflow's registry follows.
 
     Raises:
-        PredictorError: there is no such version, or none before.
+        PredictorError: there is no such version, it cannot be read, or there is none before.
     """
     own = [one.version for one in predictor_versions(home) if one.device == device]
     if not version:
@@ -95,6 +95,7 @@ def roll_back(home: Path, device: str, version: str = "", *, track: bool = True)
     if version not in own:
         known = ", ".join(own) or "none"
         raise PredictorError(f"there is no version {version!r} of the predictor of this device; there are: {known}.")
+    load(folder_of(home, version), device=device)  # what cannot be read stays out of use
     promote(version, home)
     if track:
         from autotune.tracking import MlflowObserver

@@ -6,14 +6,18 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from autotune.api.workplace import Guarded, Workplace, open_workplace
+from autotune.api.published import published_device
+from autotune.api.tuned import Tuning, tuned
+from autotune.api.workplace import Guarded, open_workplace
 from autotune.core import Device, Observer, ProfileRecord, SilentObserver
+from autotune.core.codec import encode
 from autotune.datasets import Store
-from autotune.datasets.public import read_card, records_of
-from autotune.errors import PredictorError, UnknownNameError
+from autotune.datasets.public import records_of
+from autotune.errors import PredictorError
 from autotune.learning import learner_with, records_of_others
 from autotune.predictor import (
     Duel,
@@ -27,12 +31,11 @@ from autotune.predictor import (
     training_columns,
 )
 from autotune.predictor import learner as learner_named
-from autotune.predictor.adapted import LEAST
+from autotune.predictor.adapted import LEAST, Adapted
 from autotune.predictor.evaluation import COMPARED
 from autotune.predictor.learner import Learner
 from autotune.predictor.training import PROFILE_S
-from autotune.predictor.tuning import Tuning
-from autotune.predictor.tuning import tune as tune_learner
+from autotune.predictor.tuning import settled
 
 DEFAULT, *BASELINES = COMPARED
 """What learns where nothing is in use yet, and what an evaluation sets beside it."""
@@ -57,7 +60,7 @@ class RetrainResult:
         learner: what it learns with; `adapted`: records of other devices help.
         helpers: identifiers of the other devices whose records were at hand; empty where they are not needed.
         helped: learning with them against learning without; None where there was no choice.
-        tuning: how its settings were chosen; None where they were not.
+        tuning: which settings were chosen, and whether they are taken; None where none were.
         seconds: time spent.
     """
 
@@ -91,13 +94,15 @@ def retrain(
 
     Both are judged on the same models left out: the one in use by what it learns from the records that it had. While a
     lane has few records, those of other devices in the store help (`autotune.learning.learner_with`) if that is better
-    beyond noise on the same models left out, or where there are too few records to tell, in cross-validation.
+    beyond noise on the same models left out, or where there are too few records to tell, in cross-validation. So do
+    tuned settings, chosen anew without the models left out wherever some are.
 
     Args:
         home: folder for records and predictors; None uses AUTOTUNE_HOME or the platform's.
         learner: what to learn with, a name of `LEARNERS`; empty: that of the predictor in use, with its settings.
             `adapted` takes the help of other devices without a contest.
-        tune: proposals for the learner's settings (Optuna, nested by model); 0: they stay as they are.
+        tune: proposals for the learner's settings (Optuna, nested by model), taken if they are better beyond noise; 0:
+            they stay as they are.
         published: an imported public table and a device in it, instead of this device and what was measured here.
         seed: of training and folds.
         observer: is told of the progress.
@@ -110,7 +115,7 @@ def retrain(
     begin = time.monotonic()
     watcher = Guarded(observer or SilentObserver())
     with open_workplace(home) as place:
-        device = _published_device(place.home, *published) if published else place.device
+        device = published_device(place.home, *published) if published else place.device
         with records_of(place.home, published[0]) if published else Store(place.store_url) as store:
             columns, groups = store.columns(device=device.id), store.groups()
             others = [] if published else records_of_others(store, device, columns.kernels_by_lane())
@@ -124,19 +129,19 @@ def retrain(
         tuning = None
         if tune:
             watcher.progress("tune", 0, 0, text=f"{tune} settings of {challenger.name}, models left out within models")
-            tuning = tune_learner(data, groups, challenger.name, cores=len(device.cores), trials=tune, seed=seed)
-            challenger = tuning.learner
-        helper = learner_with(others, inner=challenger, seed=seed) if challenger.name == HELPED else None
+            challenger, tuning = tuned(challenger, data, groups, device, trials=tune, seed=seed)
+        with_help = cache(lambda inner: learner_with(others, inner=inner, seed=seed))
+        helper = with_help(challenger) if challenger.name == HELPED else None
         helped = None
         if helper is not None and learner == "":
             watcher.progress("compare", 0, 0, text="with and without the records of other devices")
             helped = duel(data, data, groups, device, learners=(challenger, helper), seed=seed)
         if helper is not None and (learner == helper.name or (helped is not None and _helps(helped))):
             challenger = helper
-        if used is not None and used.name == ADAPTED:
-            used = helper or challenger
+        if isinstance(used, Adapted):  # with its own settings, whatever meets it
+            used = with_help(used.inner) or used.inner
         watcher.progress("train", 0, 0, text=f"{columns.count} records")
-        predictor = KernelPredictor(device=device, seed=seed, learner=challenger).fit(data, groups)
+        predictor = KernelPredictor(device=device, seed=seed, learner=settled(challenger)).fit(data, groups)
         watcher.progress("evaluate", 0, 0, text="models left out, one after the other")
         beside = [name for name in (*_without_help(challenger), *BASELINES) if name != challenger.name]
         after = evaluate(data, groups, device, learners=(challenger, *beside), seed=seed)
@@ -147,11 +152,11 @@ def retrain(
             before = training_columns(columns.first(known), device)
             contest = duel(data, before, groups, device, learners=(used, challenger), seed=seed)
         promoted = contest is None or contest.challenger_wins or _first_help(contest, challenger, used)
-        accuracy = after.card() | {"store_records": columns.count}
+        accuracy = after.card() | {"store_records": columns.count} | ({"tuning": encode(tuning)} if tuning else {})
         version = register(predictor, place.home, accuracy=accuracy, champion=promoted)
         folder = place.home / "predictors" / version
         if track and promoted:
-            _mirror(place, version, folder, after)
+            _mirror(place.home, device, version, folder, after)
     rows = champion.card.get("accuracy", {}).get("rows", []) if champion is not None else []
     return RetrainResult(
         version=version,
@@ -172,10 +177,10 @@ def retrain(
 
 
 def _alone(used: Learner | None, name: str) -> Learner:
-    """What learns from the own records: as in use, by its name, or the default."""
-    if used is not None and used.name != ADAPTED and name in ("", used.name):
-        return used
-    return learner_named(DEFAULT if name in ("", ADAPTED) else name)
+    """What learns from the own records: that in use with its settings, one by its name, or the default."""
+    own = used.inner if isinstance(used, Adapted) else used
+    wanted = HELPED if name == ADAPTED else name
+    return own if own is not None and wanted in ("", own.name) else learner_named(wanted or DEFAULT)
 
 
 def _helps(contest: Duel) -> bool:
@@ -202,21 +207,11 @@ def _without_help(challenger: Learner) -> tuple[str, ...]:
     return (HELPED,) if challenger.name == ADAPTED else ()
 
 
-def _published_device(home: Path, name: str, device: str) -> Device:
-    """A device of an imported public table; its cores are not known, lanes say their threads."""
-    listed = read_card(home, name).get("profile_records", {}).get("devices", [])
-    known = {one["device"]: one["id"] for one in listed}
-    if listed and device not in known:
-        raise UnknownNameError(f"device of {name}", device, known=sorted(known))
-    own = known.get(device, "")
-    return Device(id=own, name=f"{device} ({name})", system="", machine="", cores=(0,), memory_bytes=0)
-
-
-def _mirror(place: Workplace, version: str, folder: Path, accuracy: Evaluation) -> None:
+def _mirror(home: Path, device: Device, version: str, folder: Path, accuracy: Evaluation) -> None:
     from autotune.tracking import MlflowObserver
 
-    tracker = MlflowObserver(place.home)
+    tracker = MlflowObserver(home)
     numbers = {f"within_10 {row.learner} {row.lane}": row.within_10 for row in accuracy.rows}
-    fields = {"version": version, "folder": str(folder), "device": place.device.id, "accuracy": numbers}
+    fields = {"version": version, "folder": str(folder), "device": device.id, "accuracy": numbers}
     Guarded(tracker).event("predictor", fields)
     tracker.close()

@@ -12,7 +12,7 @@ from autotune.errors import PredictorError
 from autotune.predictor import Groups, KernelPredictor
 from autotune.predictor.adapted import ENOUGH, Adapted
 from autotune.predictor.boosted import BoostedTrees
-from autotune.predictor.learner import Learner
+from autotune.predictor.learner import Learner, forgetting
 
 MOST_DEVICES = 4
 MOST_RECORDS = 20_000
@@ -41,6 +41,7 @@ def device_predictor(
     device: Device,
     groups: Groups | None = None,
     *,
+    known: Sequence[KernelPredictor] = (),
     seed: int = 0,
     calibrate: bool = True,
 ) -> KernelPredictor:
@@ -50,6 +51,7 @@ def device_predictor(
         records: of this device and any others.
         device: whose predictor it shall be.
         groups: model name -> signatures.
+        known: further predictors that help as those of other devices do: what an older version took here.
         seed: of learning.
         calibrate: intervals from models left out.
 
@@ -58,16 +60,23 @@ def device_predictor(
     """
     own = [record for record in records if record.identity.device == device.id]
     others = [record for record in records if record.identity.device != device.id]
-    learner = learner_with(others, seed=seed)
+    learner = learner_with(others, known=known, seed=seed)
     return KernelPredictor(device=device, seed=seed, learner=learner).fit(own, groups, calibrate=calibrate)
 
 
-def learner_with(others: Sequence[ProfileRecord], *, inner: Learner | None = None, seed: int = 0) -> Adapted | None:
+def learner_with(
+    others: Sequence[ProfileRecord],
+    *,
+    inner: Learner | None = None,
+    known: Sequence[KernelPredictor] = (),
+    seed: int = 0,
+) -> Adapted | None:
     """What learns with the help of other devices; None where none of them has records enough.
 
     Args:
         others: records of any other devices.
         inner: what learns, here and of the other devices; gradient-boosted trees unless given.
+        known: further predictors, which forget nothing: they are believed as far as the own records bear them out.
         seed: of learning.
     """
     chosen = inner or BoostedTrees()
@@ -77,13 +86,14 @@ def learner_with(others: Sequence[ProfileRecord], *, inner: Learner | None = Non
     signatures = Signatures()
 
     def teach(without: Collection[str], lane: Lane) -> tuple[KernelPredictor, ...]:
-        found = []
+        found, unknowing = [], forgetting(chosen, without)
         for _, records in sorted(by_device.items()):
             rest = [one for one in _alike(records, lane) if signatures.of(one.kernel) not in without]
-            found.append(_source(_some(rest, seed), chosen, seed))
-        return tuple(filter(None, found))
+            found.append(_source(_some(rest, seed), unknowing, seed))
+        return (*known, *filter(None, found))
 
-    sources = tuple(filter(None, (_source(records, chosen, seed) for _, records in sorted(by_device.items()))))
+    learnt = (_source(records, chosen, seed) for _, records in sorted(by_device.items()))
+    sources = (*known, *filter(None, learnt))
     return Adapted(sources=sources, inner=chosen, teach=teach) if sources else None
 
 

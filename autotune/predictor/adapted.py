@@ -20,7 +20,7 @@ from autotune.core.codec import decode, encode
 from autotune.predictor.boosted import BoostedLane, BoostedTrees
 from autotune.predictor.features import FEATURES, Matrix
 from autotune.predictor.kernel_predictor import KernelPredictor
-from autotune.predictor.learner import Learner, Regressor
+from autotune.predictor.learner import Learner, Regressor, forgetting
 from autotune.predictor.prior import family_codes
 from autotune.predictor.training import MIN_RECORDS
 
@@ -86,7 +86,7 @@ class Adapted:
 
     def forgetting(self, signatures: Collection[str]) -> Adapted:
         """Known devices that have not seen these kernels, nor those forgotten before; they learn anew when asked."""
-        return replace(self, forgotten=self.forgotten.union(signatures))
+        return replace(self, forgotten=self.forgotten.union(signatures), inner=forgetting(self.inner, signatures))
 
     def fit(self, rows: Matrix, latency_us: Vector, lane: Lane, cores: int, *, seed: int) -> AdaptedLane:
         """With the known devices, where there are any; deterministic for a seed."""

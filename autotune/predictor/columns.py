@@ -22,10 +22,12 @@ def training_columns(columns: ProfileColumns, device: Device | None = None) -> T
     order = np.argsort(np.array(columns.signatures))
     rank = np.empty(len(order), dtype=np.intp)
     rank[order] = np.arange(len(order))
+    times = [note.time for note in columns.notes]
     parts, stale = [], 0
     for code in np.unique(columns.lane):
         own = np.flatnonzero(columns.lane == code)
-        current = own[columns.identity[own] == columns.identity[own[-1]]]
+        last = max(reversed(own.tolist()), key=lambda row: times[columns.note[row]])
+        current = own[columns.identity[own] == columns.identity[last]]
         stale += len(own) - len(current)
         parts.append(_lane_records(columns, current, order, rank))
     return TrainingSet(

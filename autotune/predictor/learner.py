@@ -41,14 +41,19 @@ class Learner(Protocol):
 
 
 @runtime_checkable
-class Helped(Learner, Protocol):
-    """A learner with the help of other devices, which may have seen the very kernels that it is judged on."""
+class Forgetful(Learner, Protocol):
+    """A learner that may know the very kernels it is judged on: from other devices, or from a choice of settings."""
+
+    def forgetting(self, signatures: Collection[str]) -> Learner:
+        """The same where nobody has seen these kernels."""
+
+
+@runtime_checkable
+class Helped(Forgetful, Protocol):
+    """A learner with the help of other devices."""
 
     def choices(self, lane: Lane, records: int) -> tuple[Learner, ...]:
         """What is chosen from for a lane with so many records, by the error on what is left out; equal: the first."""
-
-    def forgetting(self, signatures: Collection[str]) -> Learner:
-        """The same where no device has seen these kernels."""
 
 
 def choices(one: Learner, lane: Lane, records: int) -> tuple[Learner, ...]:
@@ -57,8 +62,8 @@ def choices(one: Learner, lane: Lane, records: int) -> tuple[Learner, ...]:
 
 
 def forgetting(one: Learner, signatures: Collection[str]) -> Learner:
-    """The learner as it is where these kernels were never seen, on any device: what is judged must not know them."""
-    return one.forgetting(signatures) if isinstance(one, Helped) else one
+    """The learner as it is where these kernels were never seen: what is judged must not know them."""
+    return one.forgetting(signatures) if isinstance(one, Forgetful) else one
 
 
 def _boosted() -> Learner:
@@ -130,13 +135,20 @@ def learner(name: str, settings: Mapping[str, Any] | None = None) -> Learner:
     for key, value in given.items():
         if type(value) is not type(defaults[key]):
             raise ValueError(f"the setting {key} of {name} is {value!r}, no {type(defaults[key]).__name__}")
+        if isinstance(value, dict):
+            given[key] = learner(value["name"], value)
     return replace(made, **given) if given else made  # type: ignore[type-var]
 
 
 def settings_of(one: Learner) -> dict[str, Any]:
-    """A learner's own settings by name: numbers and texts, not what it is made of."""
+    """A learner's settings by name: numbers, texts, and a learner inside it as its name and settings."""
     values = {field.name: getattr(one, field.name) for field in fields(one)}  # type: ignore[arg-type]
-    return {name: value for name, value in values.items() if _is_setting(value)}
+    inside = {name: {"name": value.name} | settings_of(value) for name, value in values.items() if _is_learner(value)}
+    return {name: value for name, value in values.items() if _is_setting(value)} | inside
+
+
+def _is_learner(value: object) -> bool:
+    return hasattr(value, "fit") and hasattr(value, "restore")
 
 
 def _is_setting(value: object) -> bool:

@@ -116,14 +116,14 @@ def sorted_out(records: Records, device: Device | None = None) -> TrainingSet:
 
 
 def training_set(records: Sequence[ProfileRecord], device: Device | None = None) -> TrainingSet:
-    """Sort records by lane; of several identities of a lane the one recorded last counts.
+    """Sort records by lane; of several identities of a lane the one measured last counts, whenever it was imported.
 
     Raises:
         PredictorError: records of several devices, of another device than `device`, or none at all.
     """
     devices = one_device((record.identity.device for record in records), device, "Store.kernels")
     measured = [(record, record.result) for record in records if isinstance(record.result, Measurement)]
-    newest = {record.lane: record.identity for record, _ in measured}
+    newest = {record.lane: record.identity for record, _ in sorted(measured, key=lambda pair: pair[0].notes.time)}
     current = [pair for pair in measured if pair[0].identity == newest[pair[0].lane]]
     speeds = {lane: usual_us(record for record, _ in current if record.lane == lane) for lane in newest}
     signatures = Signatures()

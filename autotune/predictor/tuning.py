@@ -1,54 +1,77 @@
 """A learner's settings for this device's records: Optuna, under nested cross-validation by model.
 
-Varma and Simon, "Bias in error estimation when using cross-validation for model selection" (2006): the settings are
-chosen within the models that remain, so that the error on the models left out is that of the whole procedure.
+Varma and Simon, "Bias in error estimation when using cross-validation for model selection" (2006): wherever models are
+left out (`duel`, `evaluate`), settings are chosen anew within the models that remain, so that the error on those left
+out is that of the whole procedure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from autotune.core import Lane
 from autotune.errors import UsageError
-from autotune.predictor.features import KernelRows
-from autotune.predictor.learner import LEARNERS, Learner, learner, settings_of
-from autotune.predictor.training import Groups, LaneRecords, TrainingSet, folds_of
+from autotune.predictor.adapted import Adapted
+from autotune.predictor.features import KernelRows, Matrix
+from autotune.predictor.learner import LEARNERS, Learner, Regressor, learner
+from autotune.predictor.training import MIN_RECORDS, Groups, LaneRecords, TrainingSet, folds_of
 
 if TYPE_CHECKING:
     import optuna
 
-OUTER, INNER = 4, 3
-"""Folds of whole models: those that judge, and within the rest those that choose."""
+Vector = npt.NDArray[np.float64]
+
+FOLDS = 3
+"""Folds of whole models that choose, among the models that are not left out."""
 TRIALS = 12
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tuning:
-    """What tuning found.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tuned:
+    """A learner with settings chosen for these records, which tells what they would be without some of the models.
 
     Args:
-        learner: with the settings chosen on all models.
-        settings: those, by name.
-        trials: proposals that were judged for each choice, the defaults among them.
-        error: mean absolute log error on models left out of the choice, settings chosen without them.
-        default_error: the same of the default settings.
+        chosen: with the settings chosen on all models; it is what `settled` keeps.
+        choose: the same, chosen without kernels of these signatures.
     """
 
-    learner: Learner
-    settings: dict[str, Any]
-    trials: int
-    error: float
-    default_error: float
+    chosen: Learner
+    choose: Callable[[frozenset[str]], Learner] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """Its name in the registry."""
+        return self.chosen.name
+
+    def fit(self, rows: Matrix, latency_us: Vector, lane: Lane, cores: int, *, seed: int) -> Regressor:
+        """With the settings chosen on all models."""
+        return self.chosen.fit(rows, latency_us, lane, cores, seed=seed)
+
+    def restore(self, state: Mapping[str, Any], files: Mapping[str, bytes], cores: int) -> Regressor:
+        """As the learner does it."""
+        return self.chosen.restore(state, files, cores)
+
+    def forgetting(self, signatures: Collection[str]) -> Learner:
+        """With the settings that are chosen without these kernels; each choice is made once."""
+        return self.choose(frozenset(signatures))
+
+
+def settled(one: Learner) -> Learner:
+    """What is kept once everything is judged: with the settings chosen on all models."""
+    if isinstance(one, Adapted):
+        return replace(one, inner=settled(one.inner))
+    return one.chosen if isinstance(one, Tuned) else one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Lane:
-    """A lane's features, with the fold that judges each row and the fold that chooses."""
+    """A lane's features, with the fold of each row."""
 
     part: LaneRecords
     rows: npt.NDArray[np.float32]
@@ -68,7 +91,7 @@ class _Lane:
 
 def tune(
     data: TrainingSet, groups: Groups | None, name: str, *, cores: int, trials: int = TRIALS, seed: int = 0
-) -> Tuning:
+) -> Tuned:
     """Settings of the learner of this name that predict models left out best, one for all lanes.
 
     Args:
@@ -89,51 +112,37 @@ def tune(
         able = [other for other in LEARNERS if hasattr(learner(other), "suggested")]
         raise UsageError(f"the learner {name} has no settings to tune; those that have: {', '.join(able)}.")
     rows = KernelRows(limit=max(data.count, 1))
-    lanes = []
-    for part in data.lanes:
-        unique, inverse = rows.take(part.kernels)
-        lanes.append(_Lane(part=part, rows=unique[inverse], folds=folds_of(part.signatures, groups, OUTER)))
-    choose = partial(
-        _choose, default=default, suggested=suggested, groups=groups, cores=cores, trials=trials, seed=seed
-    )
-    found, default_found = [], []
-    for fold in range(OUTER):
-        rest = [lane.only(lane.folds != fold) for lane in lanes]
-        chosen = choose(rest)
-        for lane, kept in zip(lanes, rest, strict=True):
-            held = lane.only(lane.folds == fold)
-            found.append(_errors(kept, held, chosen, cores=cores, seed=seed))
-            default_found.append(_errors(kept, held, default, cores=cores, seed=seed))
-    best = choose(lanes)
-    return Tuning(
-        learner=best,
-        settings=settings_of(best),
-        trials=trials,
-        error=float(np.mean(np.concatenate(found))),
-        default_error=float(np.mean(np.concatenate(default_found))),
-    )
+
+    @cache
+    def choose(unseen: frozenset[str]) -> Learner:
+        lanes = []
+        for part in data.without(unseen).lanes:
+            unique, inverse = rows.take(part.kernels)
+            lanes.append(_Lane(part=part, rows=unique[inverse], folds=folds_of(part.signatures, groups, FOLDS)))
+        if max((len(lane.rows) for lane in lanes), default=0) < MIN_RECORDS:
+            return default  # too few to choose by
+        return _choose(lanes, default, suggested, cores=cores, trials=trials, seed=seed)
+
+    return Tuned(chosen=choose(frozenset()), choose=choose)
 
 
 def _choose(
     lanes: list[_Lane],
-    *,
     default: Learner,
     suggested: Callable[[optuna.Trial], Learner],
-    groups: Groups | None,
+    *,
     cores: int,
     trials: int,
     seed: int,
 ) -> Learner:
-    """The settings with the least error over inner folds by model; the defaults unless others are better."""
+    """The settings with the least error over folds by model; the defaults unless others are better."""
     import optuna
-
-    inner = [replace(lane, folds=folds_of(lane.part.signatures, groups, INNER)) for lane in lanes]
 
     def error(one: Learner) -> float:
         parts = [
             _errors(lane.only(lane.folds != fold), lane.only(lane.folds == fold), one, cores=cores, seed=seed)
-            for lane in inner
-            for fold in range(INNER)
+            for lane in lanes
+            for fold in range(FOLDS)
         ]
         return float(np.mean(np.concatenate(parts)))
 
@@ -150,11 +159,11 @@ def _choose(
     return best
 
 
-def _errors(known: _Lane, held: _Lane, one: Learner, *, cores: int, seed: int) -> npt.NDArray[np.float64]:
+def _errors(known: _Lane, held: _Lane, one: Learner, *, cores: int, seed: int) -> Vector:
     """|log(predicted / measured)| of the rows held out; none where nothing can be learnt from the rest."""
     if not len(known.rows) or not len(held.rows):
         return np.zeros(0)
     lane = known.part.lane
     regressor = one.fit(known.rows, known.part.latency_us, lane, cores, seed=seed)
-    result: npt.NDArray[np.float64] = np.abs(regressor.log_us(held.rows, lane, cores) - np.log(held.part.latency_us))
+    result: Vector = np.abs(regressor.log_us(held.rows, lane, cores) - np.log(held.part.latency_us))
     return result

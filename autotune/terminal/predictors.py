@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from autotune.api import RetrainResult
 from autotune.api.explaining import Explanation, PlanExplanation
 from autotune.api.predictor_versions import PredictorVersion
+from autotune.api.tuned import Tuning
+from autotune.predictor import Duel
 from autotune.predictor.evaluation import RETEST
 from autotune.terminal.tables import console, figure, rows_table
 
@@ -17,14 +19,10 @@ def print_retrain(result: RetrainResult) -> None:
     out.print(f"{_promotion(result)} {result.records} records, {result.seconds:.0f} s", soft_wrap=True)
     if result.problem:
         out.print(f"The one in use before could not be compared: {result.problem}", soft_wrap=True)
-    if result.helpers:
-        out.print(_help(result), soft_wrap=True)
+    if result.helped is not None:
+        out.print(_help(result, result.helped), soft_wrap=True)
     if result.tuning is not None:
-        out.print(
-            f"{result.learner} tuned in {result.tuning.trials} trials: error {result.tuning.error:.1%} on models left "
-            f"out of the choice, {result.tuning.default_error:.1%} with its default settings",
-            soft_wrap=True,
-        )
+        out.print(_tuning(result.tuning), soft_wrap=True)
     before = {(row["learner"], row["lane"]): float(row["within_10"]) for row in result.before}
     ceilings = {row.lane: row.within_10 for row in result.after.rows if row.learner == RETEST}
     rows = []
@@ -49,16 +47,26 @@ def print_retrain(result: RetrainResult) -> None:
     out.print(rows_table(_left_out(result.after.folds), headings, rows))
 
 
-def _help(result: RetrainResult) -> str:
+def _help(result: RetrainResult, contest: Duel) -> str:
     """What the records of other devices are worth here."""
     who = f"records of {len(result.helpers)} other device{'s' if len(result.helpers) > 1 else ''}"
     taken = f"The {who} help" if result.learner == "adapted" else f"The {who} do not help beyond noise"
-    if result.helped is None or not result.helped.kernels:
+    if not contest.kernels:
         return f"{taken}: chosen lane by lane in cross-validation, there are too few of its own to leave models out."
-    contest = result.helped
     return (
         f"{taken}: error {contest.champion:.1%} without, {contest.challenger:.1%} with them "
         f"({contest.low:+.1%} to {contest.high:+.1%} better on {contest.models} models left out)."
+    )
+
+
+def _tuning(tuning: Tuning) -> str:
+    """What choosing settings is worth on models left out of the choice."""
+    worth = tuning.worth
+    taken = "are taken" if worth.challenger_wins else "are not taken, they do not help beyond noise"
+    return (
+        f"Settings chosen in {tuning.trials} trials {taken}: error {worth.champion:.1%} with those so far, "
+        f"{worth.challenger:.1%} with chosen ones ({worth.low:+.1%} to {worth.high:+.1%} better on {worth.models} "
+        "models left out of the choice)."
     )
 
 
@@ -91,6 +99,8 @@ def print_explanation(found: Explanation) -> None:
         f"{figure(found.kernels_us / 1e3)} ms of it in {len(found.kernels)} kernels (predictor {found.predictor})",
         soft_wrap=True,
     )
+    for warning in found.warnings:
+        out.print(f"note: {warning}", soft_wrap=True)
     rows = [
         (
             one.position,

@@ -40,8 +40,11 @@ def test_few_records_are_helped_by_those_of_other_devices(model: Path, capsys: p
     assert found.predictor == "new"
     assert found.kernels_us < found.stage_us
     assert 0 < found.stage_low_us < found.stage_us < found.stage_high_us
+    assert "runtime r 1 (now onnxruntime" in found.warnings[0]
     print_explanation(found)
-    assert "(90 %: " in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "(90 %: " in printed
+    assert f"note: {found.warnings[0]}" in printed
 
 
 def test_records_of_others_alone_explain_nothing(tmp_path: Path) -> None:

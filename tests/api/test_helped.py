@@ -15,7 +15,11 @@ from autotune.core import Identity, Kernel, Lane, Measurement, Notes, ProfileRec
 from autotune.datasets import Store, synthetic_kernels
 from autotune.errors import PredictorError
 from autotune.predictor import load_champion
+from autotune.predictor.adapted import Adapted
+from autotune.predictor.boosted import BoostedTrees
+from autotune.predictor.linear import FlopsLinear
 from autotune.processors import this_device
+from autotune.terminal.predictors import print_retrain
 
 LANE = Lane.parse("cpu/f32/t1")
 OWN = this_device().id
@@ -55,6 +59,11 @@ def record(kernel: Kernel, latency_us: float, device: str) -> ProfileRecord:
 
 def own(kernels: Sequence[Kernel]) -> list[ProfileRecord]:
     return [record(kernel, SLOWER[kernel.family] * known_us(kernel), OWN) for kernel in kernels]
+
+
+def own_us(kernel: Kernel, latency_us: float) -> ProfileRecord:
+    """Measured here, whatever it is."""
+    return record(kernel, latency_us, OWN)
 
 
 def others(kernels: Sequence[Kernel], *, shuffled: bool = False) -> list[ProfileRecord]:
@@ -107,7 +116,9 @@ def test_a_device_that_is_unlike_does_not_take_over(tmp_path: Path, kernels: lis
     assert not found.helped.challenger_wins
 
 
-def test_a_dozen_records_are_enough_beside_another_device(tmp_path: Path, kernels: list[Kernel]) -> None:
+def test_a_dozen_records_are_enough_beside_another_device(
+    tmp_path: Path, kernels: list[Kernel], capsys: pytest.CaptureFixture[str]
+) -> None:
     with Store(f"sqlite:///{tmp_path / 'profiles.db'}") as store:
         store.add(own(kernels[:12]))
         store.add(others(kernels[:60]))
@@ -115,6 +126,39 @@ def test_a_dozen_records_are_enough_beside_another_device(tmp_path: Path, kernel
     assert (found.learner, found.promoted, found.records) == ("adapted", True, 12)
     assert found.helped is not None
     assert found.helped.kernels == 0  # too few to leave any out
+    print_retrain(found)
+    assert "other device help: chosen lane by lane in cross-validation" in capsys.readouterr().out
+
+
+def test_a_helped_predictor_in_use_meets_another_learner_with_its_help(
+    tmp_path: Path, kernels: list[Kernel], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Store(f"sqlite:///{tmp_path / 'profiles.db'}") as store:
+        store.add(own(kernels[:36]))
+        add_models(store, kernels[:36], 4)
+        store.add(others(kernels))
+        first = retrain(tmp_path, track=False)
+        assert first.learner == "adapted"
+        store.add(own(kernels[36:60]))
+    linear = retrain(tmp_path, learner="flops_linear", track=False)
+    forced = retrain(tmp_path, learner="boosted", track=False)
+    assert (linear.learner, linear.promoted) == ("flops_linear", False)
+    assert linear.duel is not None
+    assert forced.duel is not None
+    assert linear.duel.champion < 0.5 * linear.duel.challenger
+    assert linear.duel.champion == forced.duel.champion  # the one in use, whatever it meets
+    assert (forced.helpers, forced.helped) == (("other",), None)
+    capsys.readouterr()
+    print_retrain(forced)
+    assert "of 1 other device" not in capsys.readouterr().out  # nothing was compared
+
+
+@pytest.mark.parametrize("name", ["", "boosted", "adapted"])
+def test_a_helped_predictor_keeps_its_settings(name: str) -> None:
+    tuned = BoostedTrees(rounds=60)
+    assert retraining._alone(Adapted(inner=tuned), name) == tuned
+    assert retraining._alone(tuned, name) == tuned
+    assert retraining._alone(FlopsLinear(), name) == (FlopsLinear() if name == "" else BoostedTrees())
 
 
 def test_records_of_others_alone_say_what_is_needed(tmp_path: Path, kernels: list[Kernel]) -> None:

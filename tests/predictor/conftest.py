@@ -7,6 +7,7 @@ import random
 import sys
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
@@ -147,6 +148,11 @@ def record(
         identity=identity_of(lane, device=device, version=version),
         notes=Notes(time="2026-01-01T00:00:00Z", code_version="0"),
     )
+
+
+def measured(kernel: Kernel, lane: Lane, latency_us: float) -> ProfileRecord:
+    """A measurement of exactly this."""
+    return replace(record(kernel, lane), result=Measurement(samples_us=(latency_us,) * 5))
 
 
 def failed(kernel: Kernel, lane: Lane) -> ProfileRecord:

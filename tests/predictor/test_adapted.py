@@ -13,6 +13,7 @@ import pytest
 from autotune.core import Device, Lane, Measurement, ProfileRecord
 from autotune.predictor import KernelPredictor, load, save
 from autotune.predictor.adapted import Adapted
+from autotune.predictor.boosted import BoostedTrees
 from autotune.predictor.reference import reference_kernels
 
 NEW = "ba9876543210"
@@ -97,13 +98,13 @@ def test_of_two_known_devices_the_one_that_is_alike_counts(
 def test_an_adapted_predictor_is_saved_with_what_it_stands_on(
     invented: ModuleType, device: Device, known: KernelPredictor, tmp_path: Path
 ) -> None:
-    learner = Adapted(sources=(known,))
+    learner = Adapted(sources=(known,), inner=BoostedTrees(rounds=60, hidden=("bits",)))
     fitted = KernelPredictor(device=device, learner=learner).fit(few(invented, 20), calibrate=False)
     save(fitted, tmp_path / "p")
     kernels, lane = invented.draw_kernels(30, 2), invented.LANES[0]
-    assert np.array_equal(
-        load(tmp_path / "p", device=device).predict_us(kernels, lane), fitted.predict_us(kernels, lane)
-    )
+    loaded = load(tmp_path / "p", device=device)
+    assert np.array_equal(loaded.predict_us(kernels, lane), fitted.predict_us(kernels, lane))
+    assert loaded.learner == Adapted(inner=learner.inner)
 
 
 def test_a_device_that_merely_knows_the_kernels_by_heart_is_not_believed(invented: ModuleType, device: Device) -> None:

@@ -52,6 +52,17 @@ def test_give_the_same_training_set(records: list[ProfileRecord], store: Store, 
     assert {part.sentinel_us for part in by_column.lanes} == {90.0, 0.0}
 
 
+def test_older_records_that_are_imported_later_stay_older(store: Store, invented: ModuleType) -> None:
+    kernels, lane = invented.draw_kernels(30, 1), invented.LANES[0]
+    measured = [invented.record(kernel, lane, version="2.0") for kernel in kernels[:20]]
+    store.add([replace(one, notes=replace(one.notes, time="2026-06-01T00:00:00+00:00")) for one in measured])
+    store.add([invented.record(kernel, lane, version="1.0") for kernel in kernels])
+    columns, records = store.columns(device=invented.DEVICE.id), store.kernels(latest=False)
+    for data in (training_columns(columns), training_set(records)):
+        (part,) = data.lanes
+        assert (part.identity, len(part.kernels), data.stale) == (measured[0].identity, 20, 30)
+
+
 def test_measured_again_comes_as_pairs_in_the_order_of_measuring(
     records: list[ProfileRecord], store: Store, invented: ModuleType
 ) -> None:

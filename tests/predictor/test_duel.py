@@ -11,7 +11,7 @@ import pytest
 
 from autotune.api.predictor_versions import predictor_versions, roll_back
 from autotune.errors import PredictorError
-from autotune.predictor import KernelPredictor, duel, register
+from autotune.predictor import KernelPredictor, champion_version, duel, register
 
 from .test_evaluation import groups_of
 
@@ -92,6 +92,14 @@ def test_going_back_passes_over_what_no_longer_loads(fitted: KernelPredictor, tm
     (tmp_path / "predictors" / "v0003" / "lane_000.ubj").unlink()
     shutil.rmtree(tmp_path / "predictors" / "v0002")
     assert roll_back(tmp_path, fitted.device_id, track=False) == "v0001"
+
+
+def test_a_version_that_does_not_load_is_not_put_in_use(fitted: KernelPredictor, tmp_path: Path) -> None:
+    register_each(fitted, tmp_path, True, True)
+    (tmp_path / "predictors" / "v0001" / "lane_000.ubj").unlink()
+    with pytest.raises(PredictorError, match=r"v0001 holds no predictor that can be read .*lane_000\.ubj"):
+        roll_back(tmp_path, fitted.device_id, "v0001", track=False)
+    assert champion_version(tmp_path, fitted.device_id) == "v0002"
 
 
 def test_a_home_without_a_history_goes_back_by_what_was_registered(fitted: KernelPredictor, tmp_path: Path) -> None:

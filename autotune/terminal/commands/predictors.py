@@ -39,12 +39,14 @@ def retrain(
     from autotune.terminal.predictors import print_retrain
     from autotune.terminal.progress import show_progress
 
-    if rollback or version:
-        _roll_back(version, as_json=as_json)
-        return
     if bool(dataset) != bool(device):
         raise UsageError("--dataset and --device belong together: `autotune datasets show NAME` lists the devices.")
     published = (dataset, device) if dataset else None
+    if rollback or version:
+        if learner or tune:
+            raise UsageError("--rollback and --to train nothing: leave out --learner and --tune.")
+        _roll_back(version, published, as_json=as_json)
+        return
     with show_progress() as observer:
         result = api.retrain(
             learner=learner, tune=trials if tune else 0, published=published, seed=seed, observer=observer
@@ -52,12 +54,14 @@ def retrain(
     print_json({"schema_version": 1} | encode(result)) if as_json else print_retrain(result)
 
 
-def _roll_back(version: str, *, as_json: bool) -> None:
+def _roll_back(version: str, published: tuple[str, str] | None, *, as_json: bool) -> None:
     from autotune.api.predictor_versions import roll_back
+    from autotune.api.published import published_device
     from autotune.datasets import home
     from autotune.processors import this_device
 
-    used = roll_back(home(), this_device().id, version)
+    device = published_device(home(), *published) if published else this_device()
+    used = roll_back(home(), device.id, version)
     print_json({"schema_version": 1, "version": used}) if as_json else typer.echo(f"{used} is in use.")
 
 
