@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,13 @@ from autotune.api.plan_inputs import sample_of
 from autotune.api.run import USER, timing_of
 from autotune.api.workplace import Guarded, measuring_workplace
 from autotune.core import DEFAULT_LANE, Failure, Measurement, Observer, Plan, Ratio, Scenario, SilentObserver, Timing
-from autotune.errors import PlanError
-from autotune.graph import save_arrays
+from autotune.errors import ModelError, PlanError, UsageError
+from autotune.graph import load, save_arrays
 from autotune.planning import speedup
 from autotune.processors import SessionSpec
 from autotune.profiler import Job, JobStage, decide
 from autotune.profiler.load import Goal, middle
-from autotune.runtime import example_feeds, export_ort_config, load_plan, python_snippet, read_plan
+from autotune.runtime import example_feeds, export_ort_config, load_plan, python_snippet, read_plan, whole_model
 
 
 def run_plan(folder: Path, inputs: Sequence[Path], *, fallback: bool = False) -> list[dict[str, np.ndarray]]:
@@ -36,6 +36,7 @@ def run_plan(folder: Path, inputs: Sequence[Path], *, fallback: bool = False) ->
     Raises:
         PlanError: the plan is damaged or does not fit this device.
         InputError: the inputs do not fit the plan.
+        SessionError: a stage failed on them.
     """
     from autotune import models
 
@@ -97,7 +98,7 @@ def bench_plan(
     with measuring_workplace(home, watcher, wait_s=wait_s) as place:
         feeds = place.work / "feeds.npz"
         save_arrays(feeds, sample_of(plan, inputs))
-        jobs = _jobs(plan, folder, feeds, user_options)
+        jobs = _jobs(plan, folder, feeds, place.work, user_options)
         results = decide(
             jobs,
             launches=max(2, launches),
@@ -109,29 +110,30 @@ def bench_plan(
     return BenchResult(plan=plan, launches=max(2, launches), rows=tuple(rows))
 
 
-def _jobs(plan: Plan, folder: Path, feeds: Path, user_options: SessionSpec | None = None) -> list[Job]:
-    from autotune.runtime import whole_model
-
+def _jobs(plan: Plan, folder: Path, feeds: Path, work: Path, user_options: SessionSpec | None = None) -> list[Job]:
     outputs = tuple(tensor.name for tensor in plan.model.outputs)
 
-    def job(name: str, stages: tuple[JobStage, ...], callers: int, spec: SessionSpec | None = None) -> Job:
+    def job(name: str, stages: tuple[JobStage, ...], callers: int, batch: int, spec: SessionSpec | None = None) -> Job:
         return Job(
             name=name,
             stages=stages,
             outputs=outputs,
             feeds=str(feeds),
             callers=callers,
-            batch=plan.batch,
+            batch=batch,
             scenario=plan.scenario,
             spec=spec,
         )
 
     stages = tuple(JobStage(file=str(folder / stage.file), lane=stage.lane) for stage in plan.stages)
-    whole = str(whole_model(folder))
+    whole = whole_model(folder)
+    single, batch = _single_sample(plan, whole, work)
+    alone = (JobStage(file=str(single), lane=DEFAULT_LANE),)
     callers = len(plan.device.cores) if plan.scenario.overlapping else 1
-    found = [job("plan", stages, plan.callers), job("default", (JobStage(file=whole, lane=DEFAULT_LANE),), callers)]
+    batched = f" batch{batch}" if batch > 1 else ""
+    found = [job("plan", stages, plan.callers, plan.batch), job("default" + batched, alone, callers, batch)]
     if user_options is not None:
-        found.append(job(USER, (JobStage(file=whole, lane=DEFAULT_LANE),), callers, user_options))
+        found.append(job(USER + batched, alone, callers, batch, user_options))
     singles = [
         baseline
         for baseline in plan.baselines
@@ -141,9 +143,23 @@ def _jobs(plan: Plan, folder: Path, feeds: Path, user_options: SessionSpec | Non
     for baseline in singles[:2]:
         candidate = baseline.candidate
         if candidate is not None:
-            stage = JobStage(file=whole, lane=candidate.stages[0].lane)
-            found.append(job(baseline.name, (stage,), candidate.callers))
+            stage = JobStage(file=str(whole), lane=candidate.stages[0].lane)
+            found.append(job(baseline.name, (stage,), candidate.callers, candidate.batch))
     return found
+
+
+def _single_sample(plan: Plan, whole: Path, work: Path) -> tuple[Path, int]:
+    """The whole model for one sample, which a search's default runs; as it is, where shapes in it need the batch.
+
+    Returns:
+        Its file, and the samples that it takes at once.
+    """
+    if plan.batch == 1:
+        return whole, 1
+    try:
+        return load(whole, work=work / "whole").single(plan.batch).path, 1
+    except (ModelError, UsageError):
+        return whole, plan.batch
 
 
 def goal_for(plan: Plan, job: Job) -> Goal:
@@ -176,7 +192,7 @@ def _row(
         peak_bytes=max(result.peak_bytes for result in good),
         under_load=middle(loads) if loads else None,
     )
-    candidate = plan.candidate if job.name == "plan" else None
+    candidate = replace(plan.candidate, callers=job.callers, batch=job.batch)
     ratio = None if job.name == "plan" else speedup(found, reference)
     return BenchRow(name=job.name, timing=timing_of(merged, candidate), plan_speedup=ratio)
 

@@ -27,6 +27,7 @@ def run_plans(
         PlanError: the plan is damaged or does not fit this device.
         UnknownNameError: inputs of a model that is not in the plan.
         InputError: the inputs do not fit the model.
+        SessionError: a stage failed on them.
     """
     from autotune import models
 

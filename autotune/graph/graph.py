@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -122,14 +122,27 @@ class Graph:
         Raises:
             ModelError: it has inputs without a batch dimension, or its outputs do not follow.
         """
-        if not all(spec.shape for spec in self.inputs) or not self.inputs:
-            raise ModelError(f"{self.name} has an input without a batch dimension")
-        shapes = {spec.name: (spec.shape[0] * size, *spec.shape[1:]) for spec in self.inputs if spec.shape}
-        path, _, _ = self.origin  # full shapes say all that the dimensions said
-        work = self.path.parent.parent / f"{self.path.parent.name}-batch{size}"
-        graph = _load(path, work, shapes=shapes, dims={}, replace=True, parent=self)
+        graph = self._resized(lambda first: first * size, f"batch{size}")
         _check_batch(self, graph, size)
         return graph
+
+    def single(self, size: int) -> Graph:
+        """The same model for one of the `size` parts of its batch.
+
+        Raises:
+            ModelError: it has inputs without a batch dimension, or shapes in it were computed for the batch.
+        """
+        graph = self._resized(lambda first: max(1, first // size), "single")
+        _check_batch(graph, self, size)
+        return graph
+
+    def _resized(self, first: Callable[[int], int], name: str) -> Graph:
+        if not all(spec.shape for spec in self.inputs) or not self.inputs:
+            raise ModelError(f"{self.name} has an input without a batch dimension")
+        shapes = {spec.name: (first(spec.shape[0]), *spec.shape[1:]) for spec in self.inputs if spec.shape}
+        path, _, _ = self.origin  # full shapes say all that the dimensions said
+        work = self.path.parent.parent / f"{self.path.parent.name}-{name}"
+        return _load(path, work, shapes=shapes, dims={}, replace=True, parent=self)
 
 
 def load(

@@ -13,11 +13,13 @@ from autotune.processors.spec import SessionSpec
 
 CPU_PROVIDER = "CPUExecutionProvider"
 OPENVINO_PROVIDER = "OpenVINOExecutionProvider"
+TENSORRT_PROVIDER = "TensorrtExecutionProvider"
+TENSORRT_RTX_PROVIDER = "NvTensorRTRTXExecutionProvider"
 _PRECISION_OPTIONS: Mapping[str, Mapping[Precision, Mapping[str, str]]] = {
     CPU_PROVIDER: {Precision.F32: {}},
     OPENVINO_PROVIDER: {Precision.F32: {}, Precision.BF16: {}, Precision.F16: {}},  # part of load_config
     "CUDAExecutionProvider": {Precision.F32: {"use_tf32": "0"}},  # its default rounds to 10 bits
-    "TensorrtExecutionProvider": {
+    TENSORRT_PROVIDER: {
         Precision.F32: {},
         Precision.BF16: {"trt_bf16_enable": "1"},
         Precision.F16: {"trt_fp16_enable": "1"},
@@ -60,7 +62,7 @@ def session_options(lane: Lane, processor: Processor | None = None, *, cache: Pa
         )
     given = {name: value for name, value in lane.options if "." not in name}
     config = [(name, value) for name, value in lane.options if "." in name]
-    provider_options = {**precisions[lane.precision], **given}
+    provider_options = {**_cache_options(found.provider, cache), **precisions[lane.precision], **given}
     threads = 0
     if found.provider == CPU_PROVIDER:
         threads = lane.concurrency.threads or len(lane.concurrency.cores)
@@ -77,6 +79,15 @@ def session_options(lane: Lane, processor: Processor | None = None, *, cache: Pa
         config=tuple(config),
         intra_op_threads=threads,
     )
+
+
+def _cache_options(provider: str, cache: Path | None) -> dict[str, str]:
+    """Of the providers that take the cache as an option; OpenVINO's is part of load_config."""
+    if cache is not None and provider == TENSORRT_PROVIDER:
+        return {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(cache)}
+    if cache is not None and provider == TENSORRT_RTX_PROVIDER:
+        return {"nv_runtime_cache_path": str(cache)}
+    return {}
 
 
 def _cpu_config(lane: Lane, threads: int) -> list[tuple[str, str]]:

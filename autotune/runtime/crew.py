@@ -20,7 +20,7 @@ class Seat:
 
     Args:
         cores: that its thread stays on; empty: any.
-        copy: which copy of the lane's sessions it uses.
+        copy: which copy of a lane's sessions it uses, modulo their number.
     """
 
     cores: tuple[int, ...] = ()
@@ -61,11 +61,12 @@ def copies_of(lane: LaneOrSpec) -> tuple[LaneOrSpec, ...]:
 def crews_of(lanes: Sequence[Hashable], *, threads: int = 1) -> tuple[Crew, ...]:
     """The crews of lanes that work at the same time; no two of their sessions are ever busy on one pinned core.
 
-    Lanes whose pinned cores overlap share one worker, so their stages take turns.
+    Lanes whose pinned cores overlap share one worker, so their stages take turns. Several workers of lanes that are not
+    pinned are shared by all of these, so that as many stages run at once as when callers go from stage to stage.
 
     Args:
         lanes: of the stages; equal ones are one lane.
-        threads: workers of a lane that is not pinned, at least as many as it has streams.
+        threads: workers of lanes that are not pinned, at least as many as one of them has streams.
 
     Raises:
         PlanError: cores outside this process's affinity mask, or that cannot be shared out evenly among streams.
@@ -73,11 +74,13 @@ def crews_of(lanes: Sequence[Hashable], *, threads: int = 1) -> tuple[Crew, ...]
     found: list[Crew] = []
     for lane in dict.fromkeys(lanes):
         crew = Crew(lanes=(lane,), cores=_cores(lane), seats=_seats(lane, threads))
-        rivals = [other for other in found if crew.cores & other.cores]
+        shared = threads > 1 and not crew.cores
+        rivals = [other for other in found if crew.cores & other.cores or (shared and not other.cores)]
         if rivals:
             cores = crew.cores.union(*(other.cores for other in rivals))
             names = (*(name for other in rivals for name in other.lanes), lane)
-            crew = Crew(lanes=names, cores=cores, seats=(Seat(cores=tuple(sorted(cores))),))
+            free = max((crew.seats, *(other.seats for other in rivals)), key=len)
+            crew = Crew(lanes=names, cores=cores, seats=(Seat(cores=tuple(sorted(cores))),) if cores else free)
             found = [other for other in found if other not in rivals]
         found.append(crew)
     return tuple(found)
@@ -119,13 +122,12 @@ def _seats(lane: Hashable, threads: int) -> tuple[Seat, ...]:
     if not isinstance(lane, Lane):
         return (Seat(),) * max(1, threads)
     setting = lane.concurrency
-    copies = len(copies_of(lane))
     if not setting.cores:
-        return tuple(Seat(copy=at % copies) for at in range(max(threads, setting.streams)))
+        return tuple(Seat(copy=at) for at in range(max(threads, setting.streams)))
     outside = outside_of_mask([lane])
     if outside:
         raise PlanError(f"{outside}: search again here, or start it with another affinity")
-    return tuple(Seat(cores=_caller(lane, group), copy=at % copies) for at, group in enumerate(_groups(lane)))
+    return tuple(Seat(cores=_caller(lane, group), copy=at) for at, group in enumerate(_groups(lane)))
 
 
 def _groups(lane: Lane) -> list[tuple[int, ...]]:

@@ -15,21 +15,28 @@ from autotune.errors import PlanError, StoreError
 
 PLAN_FILE = "plan.json"
 JOINT_FILE = "joint.json"
+CONFIG_FILE = "ort-config.json"
+_INDEXES: Mapping[str, Mapping[str, str]] = {
+    "plan": {PLAN_FILE: "files", JOINT_FILE: "folders"},
+    "exported plan": {CONFIG_FILE: "files"},
+}
+"""What a folder holds -> the files that say what lies beside them, and under which key."""
 
 
-def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+def write_folder(folder: Path, fill: Callable[[Path], None], *, kind: str = "plan") -> None:
     """Fills a draft beside a folder, then puts it in the folder's place.
 
     Args:
-        folder: where; a folder that holds anything but a plan is refused.
+        folder: where; a folder that holds anything of another kind is refused.
         fill: writes everything into the draft.
+        kind: `plan` or `exported plan`.
 
     Raises:
         PlanError: `folder` holds something else.
         StoreError: it cannot be written.
     """
     folder = folder.absolute()
-    check_target(folder)
+    check_target(folder, kind=kind)
     draft = _draft(folder)
     try:
         fill(draft)
@@ -37,15 +44,15 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         _put_in_place(draft, folder)
     except OSError as error:
         raise StoreError(
-            f"the plan cannot be written to {folder} ({error.strerror or error}): "
+            f"the {kind} cannot be written to {folder} ({error.strerror or error}): "
             "free some space there, or give another --output"
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def check_target(folder: Path) -> None:
-    """Whether a plan could be written there, before hours are spent on one.
+def check_target(folder: Path, *, kind: str = "plan") -> None:
+    """Whether a plan, or what `kind` says, could be written there, before hours are spent on one.
 
     Raises:
         PlanError: something else stands there.
@@ -54,9 +61,11 @@ def check_target(folder: Path) -> None:
     folder = folder.absolute()
     if folder.exists() and not folder.is_dir():
         raise PlanError(f"{folder} is a file: give another --output, or remove it")
-    foreign = ", ".join(_foreign(folder)[:3])
+    foreign = ", ".join(_foreign(folder, kind)[:3])
     if foreign:
-        raise PlanError(f"{folder} exists and holds {foreign}, which is no plan's: give another --output, or remove it")
+        raise PlanError(
+            f"{folder} exists and holds {foreign}, which is no {kind}'s: give another --output, or remove it"
+        )
     _draft(folder).rmdir()
 
 
@@ -83,15 +92,15 @@ def _draft(folder: Path) -> Path:
         raise StoreError(f"{folder.parent} cannot be written ({error.strerror}): give another --output") from error
 
 
-def _foreign(folder: Path) -> list[str]:
-    """What lies where a plan is to be written and is not a plan's own; empty where it may be replaced."""
+def _foreign(folder: Path, kind: str) -> list[str]:
+    """What lies there and is not of that kind; empty where the folder may be replaced."""
     if not folder.exists():
         return []
     found = {path.name for path in folder.iterdir()}
-    plans = set(_named(folder / JOINT_FILE, "folders"))
-    known = plans | set(_named(folder / PLAN_FILE, "files"))
-    inside = [f"{name}/{other}" for name in sorted(plans & found - {JOINT_FILE}) for other in _foreign(folder / name)]
-    return sorted(found - known) + inside
+    own = {index: set(_named(folder / index, key)) for index, key in _INDEXES[kind].items()}
+    plans = own.get(JOINT_FILE, set()) & found - {JOINT_FILE}
+    inside = [f"{name}/{other}" for name in sorted(plans) for other in _foreign(folder / name, kind)]
+    return sorted(found.difference(*own.values())) + inside
 
 
 def _named(index: Path, key: str) -> list[str]:
@@ -108,11 +117,12 @@ def _put_in_place(draft: Path, folder: Path) -> None:
         draft.rename(folder)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-    folder.rename(old / "plan")
     try:
+        folder.rename(old / "plan")
         draft.rename(folder)
-    except OSError:
-        (old / "plan").rename(folder)
-        raise
-    finally:
+    except BaseException:  # a further Ctrl-C too
+        if not folder.exists():
+            (old / "plan").rename(folder)
         shutil.rmtree(old, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 from autotune.core import PLAN_SCHEMA_VERSION, Plan
 from autotune.core.codec import decode, encode
-from autotune.errors import PlanError, SchemaVersionError
+from autotune.errors import PlanError, SchemaVersionError, StoreError
 from autotune.runtime.drafts import JOINT_FILE, PLAN_FILE, sha256_of, write_folder, write_json
 
 
@@ -96,6 +97,27 @@ def check_hashes(folder: Path, data: Mapping[str, Any]) -> None:
     for name, entry in data["files"].items():
         if sha256_of(folder / name) != entry.get("sha256"):
             raise PlanError(f"the plan {folder} is damaged: the contents of {name} have changed; search again")
+
+
+def own_cache(cache: Path | None, plan: Plan, data: Mapping[str, Any]) -> Path | None:
+    """The plan's own folder among compiled models, by its files' contents; None where no provider of it could use one.
+
+    TensorRT knows a model by its names and shapes, not by its weights: in one folder for all it would run another one.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    if cache is None or all(stage.lane.processor == "cpu" for stage in plan.stages):
+        return None
+    contents = sorted((name, entry.get("sha256")) for name, entry in data["files"].items())
+    own = cache / hashlib.sha256(json.dumps(contents).encode()).hexdigest()[:16]
+    try:
+        own.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"the folder for compiled models {own} cannot be written ({error.strerror}): give another cache, or none"
+        ) from error
+    return own
 
 
 def read_plan(folder: str | Path) -> Plan:

@@ -15,7 +15,8 @@ from autotune.core import DEFAULT_LANE, STAND_INS, Lane, Plan, TensorSpec
 from autotune.errors import MissingProcessorError, PlanError, SessionError
 from autotune.processors import discover, resolve, this_device
 from autotune.runtime.crew import outside_of_mask
-from autotune.runtime.folder import check_hashes, plan_of, read_data
+from autotune.runtime.folder import check_hashes, own_cache, plan_of, read_data
+from autotune.runtime.named import named_session
 from autotune.runtime.stages import StageRunner
 
 CHEAP_BYTES = 50_000_000
@@ -32,13 +33,15 @@ def load_plan(
         fallback: whether the whole model in one session of the CPU provider may stand in where a processor is missing,
             or does not work, where cores may not be used, and for inputs of other shapes.
         verify: whether every file is compared with its hash first; None: where that costs little (below 50 MB).
-        cache: folder for compiled models, so that a plan loads fast the second time.
+        cache: folder for compiled models, so that a plan loads fast the second time where its provider can use one;
+            each plan has a folder of its own in there, named by the contents of its files.
 
     Raises:
         PlanError: the plan is damaged, this machine lacks a processor or precision of it, or it is pinned to cores that
             this process may not use.
         SchemaVersionError: a newer autotune wrote it.
         SessionError: a session could not be created.
+        StoreError: the cache cannot be written.
     """
     place = Path(folder)
     data = read_data(place)
@@ -62,14 +65,15 @@ def load_plan(
         )
     if not missing and not outside:
         try:
-            return LoadedPlan(plan, stages, whole=whole if fallback else None, cache=cache)
+            own = own_cache(cache, plan, data)
+            return LoadedPlan(plan, stages, whole=whole if fallback else None, cache=own)
         except SessionError as error:
             if not fallback:
                 raise
             reason = str(error)
     else:
         reason = f"this machine does not have {missing}" if missing else outside
-    return LoadedPlan(plan, [(whole, DEFAULT_LANE)], whole=whole, cache=cache, fallback_reason=reason)
+    return LoadedPlan(plan, [(whole, DEFAULT_LANE)], whole=whole, fallback_reason=reason)
 
 
 def _missing(plan: Plan) -> str:
@@ -114,7 +118,7 @@ class LoadedPlan:
         self._known = frozenset(self._names)
         self._inputs = {spec.name for spec in plan.model.inputs}
         self._expected = [_expectation(spec) for spec in plan.model.inputs]
-        self._runner: StageRunner | None = StageRunner(stages, self._names, cache=cache)
+        self._runner: StageRunner | None = StageRunner(stages, self._names, cache=cache, create=named_session)
         self._whole_path = whole
         self._whole: StageRunner | None = None
         self._lock = threading.Lock()
@@ -158,6 +162,7 @@ class LoadedPlan:
 
         Raises:
             PlanError: inputs of other names, types or shapes, an unknown output, or the plan is closed.
+            SessionError: a stage failed on these inputs.
         """
         return self.runner_for(output_names, feeds).run(output_names, feeds, run_options)
 
@@ -165,19 +170,20 @@ class LoadedPlan:
         """Starts one inference and returns at once, unless many are under way: then it waits for one to end.
 
         Requests overlap: stages on different lanes work at the same time, and a plan for several callers has as many
-        threads. Cancelling the future ends a request that no stage has begun. `close` waits for those under way.
-        A callback of the future may `run` and submit, but not wait for what it submits: that raises PlanError.
+        threads, which go from stage to stage where callers of `run` do. Cancelling the future ends a request that no
+        stage has begun. `close` waits for those under way. A callback of the future may `run` and submit, but not wait
+        for what it submits: that raises PlanError.
 
         Args:
             output_names: which, in which order; None: all.
             feeds: one array per input, not to be changed until the future is done.
 
         Raises:
-            PlanError: as `run`.
+            PlanError: as `run`. What a stage raises is the future's.
         """
         runner = self.runner_for(output_names, feeds)
-        alone = len(set(runner.lanes)) == 1
-        return runner.shared_pipeline(threads=self.plan.callers if alone else 1).submit(output_names, feeds)
+        threads = 1 if runner.on_workers else self.plan.callers  # as the plan's callers were measured
+        return runner.shared_pipeline(threads=threads).submit(output_names, feeds)
 
     def runner_for(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> StageRunner:
         """What runs these inputs: the plan's stages, or the whole model that stands in.
@@ -211,7 +217,7 @@ class LoadedPlan:
             raise PlanError(f"{problem}, or load it with fallback=True.")
         with self._lock:
             if self._whole is None:
-                self._whole = StageRunner([(self._whole_path, DEFAULT_LANE)], self._names)
+                self._whole = StageRunner([(self._whole_path, DEFAULT_LANE)], self._names, create=named_session)
             whole = self._whole
         takes = next(item.shape for item in whole.sessions[0].get_inputs() if item.name == name)
         if len(takes) != len(shape) or any(

@@ -26,7 +26,7 @@ def load_plans(
         fallback: whether a model in one session of the CPU provider may stand in where a processor is missing, or does
             not work, and for inputs of other shapes.
         verify: whether every file is compared with its hash first; None: where that costs little.
-        cache: folder for compiled models, so that a plan loads fast the second time.
+        cache: folder for compiled models, as for one plan.
 
     Raises:
         PlanError: the plan is damaged, or this machine lacks a processor, precision or core of it.
@@ -86,6 +86,7 @@ class LoadedPlans:
         Raises:
             UnknownNameError: no model of this name.
             PlanError: inputs of other names, types or shapes, an unknown output, or it is closed.
+            SessionError: a stage failed on these inputs.
         """
         plan = self._plan(model)
         runner = plan.runner_for(output_names, feeds)

@@ -27,7 +27,7 @@ class Pipeline:
         steps: the stages in a topological order.
         lanes: which lane each stage is on: stages on the same one take turns.
         outputs: what a request gives by default.
-        threads: workers of each lane that is not pinned.
+        threads: workers of the lanes that are not pinned: one has each lane for itself, several are shared by all.
         depth: requests that may be under way at once; a further one waits in `submit`. None: two per worker.
 
     Raises:

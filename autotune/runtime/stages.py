@@ -108,6 +108,11 @@ class StageRunner:
 
         return run
 
+    @property
+    def on_workers(self) -> bool:
+        """Whether `run` leaves the stages to workers; else the thread that calls it goes from stage to stage."""
+        return self.run == self.run_on_workers
+
     def _of_copy(self, copy: int) -> list[tuple[ort.InferenceSession, tuple[str, ...], list[str], tuple[str, ...]]]:
         sessions = [copies[copy % len(copies)] for copies in self._copies]
         return list(zip(sessions, self._takes, self._gives, self._last, strict=True))
@@ -178,7 +183,7 @@ class StageRunner:
         """The same sessions as a pipeline, in which requests overlap.
 
         Args:
-            threads: workers of each lane.
+            threads: workers of the lanes that are not pinned.
             depth: requests under way at once; None: two per worker.
         """
         return Pipeline(self._pipeline_steps(), self.lanes, self._outputs, threads=threads, depth=depth)
@@ -187,7 +192,7 @@ class StageRunner:
         """The one pipeline that `run` and whoever submits have in common, so that no core has two workers.
 
         Args:
-            threads: workers of each lane; of the first call.
+            threads: workers of the lanes that are not pinned; of the first call.
 
         Raises:
             PlanError: it is closed.

@@ -110,10 +110,13 @@ def print_bench(result: BenchResult) -> None:
         tail = [figure(row.timing.p99_us / 1e3) if row.timing else "–"] if under_load else []
         shown = (milliseconds(row.timing), *tail, rate, ratio_text(row.plan_speedup))
         rows.append((row.name, *shown, row.failure[:60]))
-    over = next((row.plan_speedup for row in result.rows if row.name == "default"), None)
+    default = result.rows[1]
     plan = f"{figure_of(scenario, result.rows[0].timing)} {figure_unit(scenario)}"
     verb = "serves" if scenario is Scenario.SERVER else "takes"
-    out.print(f"The plan {verb} {plan}; over ONNX Runtime's default {ratio_text(over)}.", soft_wrap=True)
+    out.print(
+        f"The plan {verb} {plan}; over ONNX Runtime's {default.name} {ratio_text(default.plan_speedup)}.",
+        soft_wrap=True,
+    )
     headings = ("", "p50 ms", *(["p99 ms"] if under_load else []), "per s", "plan is faster by", "")
     out.print(rows_table(f"{result.plan.model.name}, {result.launches} launches", headings, rows))
 
@@ -121,10 +124,19 @@ def print_bench(result: BenchResult) -> None:
 def save_outputs(samples: Sequence[Sample], path: Path) -> None:
     """Writes outputs as npz, samples stacked along a new first axis.
 
+    An output whose shape differs between samples is written as one array per sample: `name.0`, `name.1`, …
+
     Raises:
         StoreError: the file cannot be written.
     """
-    save_arrays(path, {name: np.stack([sample[name] for sample in samples]) for name in samples[0]})
+    stored: dict[str, np.ndarray] = {}
+    for name in samples[0]:
+        arrays = [sample[name] for sample in samples]
+        if len({array.shape for array in arrays}) == 1:
+            stored[name] = np.stack(arrays)
+        else:
+            stored |= {f"{name}.{at}": array for at, array in enumerate(arrays)}
+    save_arrays(path, stored)
 
 
 def outputs_json(samples: Sequence[Sample], path: str) -> dict[str, Any]:
@@ -141,7 +153,8 @@ def print_outputs(samples: Sequence[Sample], path: str) -> None:
     out = console()
     for at, sample in enumerate(samples):
         for name, array in sample.items():
-            summary = f"mean {array.mean():.4g}, std {array.std():.4g}" if array.dtype.kind in "fiu" else ""
+            numbers = array.size and array.dtype.kind in "fiu"
+            summary = f"mean {array.mean():.4g}, std {array.std():.4g}" if numbers else ""
             out.print(f"sample {at}: {name} {array.dtype}{list(array.shape)} {summary}", soft_wrap=True)
     if path:
         out.print(f"written: {path}", soft_wrap=True)

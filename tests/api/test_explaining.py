@@ -67,7 +67,7 @@ def stages(records: Sequence[ProfileRecord], *, slower: float) -> list[StageReco
         total_us = 300.0 + sum(one.result.median_us for one in part if isinstance(one.result, Measurement))
         found.append(
             StageRecord(
-                model_sha256="a" * 64,
+                model_sha256=f"{at // 4 % 5:064d}",  # five models: costs of stages are learnt from three on
                 start=at,
                 stop=at + 4,
                 kernels=tuple(one.kernel.signature for one in part),

@@ -18,8 +18,6 @@ def test_reference_kernels_come_first_and_then_what_the_committee_disagrees_on(i
         kernel.signature for kernel in reference_kernels(list(kernels.values()), MIN_RECORDS)
     }
     records = [invented.record(kernel, lane) for kernel in first]
-    for _ in first:
-        queue.done(lane)
     queue.rank(believe(records, Belief(cores=4)))
     worths = [question.worth for question in queue.questions]
     assert worths == sorted(worths, reverse=True)

@@ -76,6 +76,21 @@ def test_openvino_threads_streams_and_cache(processor: Make, tmp_path: Path) -> 
     assert config["CACHE_DIR"] == str(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("provider", "folder"),
+    [
+        ("TensorrtExecutionProvider", "trt_engine_cache_path"),
+        ("NvTensorRTRTXExecutionProvider", "nv_runtime_cache_path"),
+    ],
+)
+def test_engines_are_kept_where_the_cache_is(processor: Make, tmp_path: Path, provider: str, folder: str) -> None:
+    lane, found = Lane.parse("some:gpu/f16"), processor(provider, device="gpu")
+    options = dict(session_options(lane, found, cache=tmp_path).provider_options)
+    assert options[folder] == str(tmp_path)
+    assert options.get("trt_engine_cache_enable", "1") == "1"
+    assert not any("cache" in name for name, _ in session_options(lane, found).provider_options)
+
+
 def test_a_plugins_device_is_chosen_by_registration_not_by_option(processor: Make) -> None:
     spec = session_options(Lane.parse("some:cpu"), processor("OpenVINOExecutionProvider", library="/x/libov.so"))
     assert "device_type" not in dict(spec.provider_options)

@@ -30,6 +30,11 @@ def test_a_lane_has_as_many_workers_as_streams_or_callers() -> None:
     assert pins("cpu/f32/t1", "openvino:cpu/f32/t1/s2", "cpu/f32/t1") == [[()], [(), ()]]
 
 
+def test_callers_are_shared_by_the_lanes_that_are_not_pinned() -> None:
+    assert pins("cpu/f32/t2", "openvino:cpu/f32/t2", threads=2) == [[(), ()]]
+    assert pins("cpu/f32/t2", "openvino:cpu/f32/t1/s3", "cpu/f32/t1/c5", threads=2) == [[(), (), ()], [(5,)]]
+
+
 def test_workers_of_pinned_lanes_stay_on_their_cores() -> None:
     assert pins("cpu/f32/t1/c0", "openvino:cpu/f32/t2/c1+2") == [[(0,)], [(1, 2)]]
     assert pins("cpu/f32/t2/c0+1") == [[(0,)]]  # the pool's other thread has the second core

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,31 @@ def test_a_full_disk_leaves_the_older_plan(
     with pytest.raises(StoreError, match=r"plan \(No space left on device\): free some space"):
         write_plan(plan, tmp_path / "plan", files=files, whole="whole.onnx")
     assert read_plan(tmp_path / "plan") == plan
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["before", "after"])
+def test_an_interrupt_between_old_and_new_leaves_one_of_them(
+    files: Path, tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch, *, moved: bool
+) -> None:
+    shutil.copytree(files, tmp_path / "again")
+    newer = replace(plan, tolerance=2e-3)
+    write_plan(plan, tmp_path / "plan", files=files, whole="whole.onnx")
+    rename, interrupted = Path.rename, False
+
+    def once(source: Path, target: Path) -> Path:
+        nonlocal interrupted
+        if target == tmp_path / "plan" and not interrupted:
+            interrupted = True
+            if moved:
+                rename(source, target)
+            raise KeyboardInterrupt
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", once)
+    with pytest.raises(KeyboardInterrupt):
+        write_plan(newer, tmp_path / "plan", files=tmp_path / "again", whole="whole.onnx")
+    assert read_plan(tmp_path / "plan") == (newer if moved else plan)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 

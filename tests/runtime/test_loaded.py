@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import autotune
-from autotune.core import Lane, Plan, Precision, Processor
-from autotune.errors import MissingProcessorError, PlanError, SessionError
-from autotune.processors import Discovery, allowed_cores, discover
+from autotune.core import Lane, Plan, Precision, Processor, Scenario, TensorSpec
+from autotune.errors import MissingProcessorError, PlanError, SessionError, StoreError
+from autotune.processors import Discovery, allowed_cores, create_session, discover
 from autotune.runtime import StageRunner, load_plan, read_plan, write_plan
 from autotune.runtime import loaded as module
+
+from .conftest import LANE, stage_files
 
 
 def _on(plan: Plan, lane: str) -> Plan:
@@ -24,6 +31,23 @@ def _on(plan: Plan, lane: str) -> Plan:
 
 def _elsewhere(plan: Plan) -> Plan:
     return replace(plan, device=replace(plan.device, id="another", name="Another CPU"))
+
+
+def gathering(folder: Path, plan: Plan) -> tuple[Plan, Path]:
+    """A plan of one stage that looks up in a table of 8, and where it goes; its file lies in `folder`."""
+    folder.mkdir()
+    token = TensorSpec(name="in.put", dtype="int64", shape=(1, 1))
+    found = TensorSpec(name="y", dtype="float32", shape=(1, 1))
+    table = numpy_helper.from_array(np.arange(8, dtype=np.float32), "table")
+    takes = helper.make_tensor_value_info(token.name, TensorProto.INT64, [1, 1])
+    gives = helper.make_tensor_value_info(found.name, TensorProto.FLOAT, [1, 1])
+    node = helper.make_node("Gather", ["table", token.name], [found.name])
+    graph = helper.make_graph([node], "gather", [takes], [gives], [table])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, str(folder / "gather.onnx"))
+    stage = replace(plan.stages[0], file="gather.onnx", start=0, stop=1, inputs=(token.name,), outputs=(found.name,))
+    info = replace(plan.model, inputs=(token,), outputs=(found,))
+    return replace(plan, model=info, stages=(stage,)), folder.parent / "plan"
 
 
 @pytest.fixture
@@ -180,6 +204,92 @@ def test_an_openvino_stage_between_others(
         y, _ = loaded.run(None, feeds)
     error = np.sqrt(np.mean((y - expected[0]) ** 2) / np.mean(expected[0] ** 2))
     assert error < (1e-5 if Precision(precision).is_reference else 3e-2)
+
+
+class Meeting:
+    """A session whose first two runs go on when both are there.
+
+    Args:
+        takes: its input.
+        gives: its outputs.
+        meet: for two.
+    """
+
+    def __init__(self, takes: str, gives: Sequence[str], meet: threading.Barrier) -> None:
+        self._takes, self._gives, self._meets = takes, gives, [meet, meet]
+
+    def get_inputs(self) -> list[Any]:
+        return [SimpleNamespace(name=self._takes)]
+
+    def get_outputs(self) -> list[Any]:
+        return [SimpleNamespace(name=name) for name in self._gives]
+
+    def run(self, names: Sequence[str], *_: object) -> list[Any]:
+        if self._meets:
+            self._meets.pop().wait()
+        return [np.zeros((1, 8), np.float32) for _ in names]
+
+
+def test_submit_works_with_the_plans_callers_and_no_more(
+    written: Callable[[Plan], Path], plan: Plan, feeds: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A partition that was measured with two callers: two requests may be in one stage, two threads do it all."""
+    lanes = ("cpu/f32/t1", "cpu/f32/t2")
+    stages = tuple(replace(s, lane=Lane.parse(lane)) for s, lane in zip(plan.stages, lanes, strict=True))
+    folder = written(replace(plan, stages=stages, scenario=Scenario.OFFLINE, callers=2))
+
+    def create(path: Path, *_: object, **__: object) -> Meeting:
+        ends = ("in.put", ["h"]) if path.name == "stage0.onnx" else ("h", ["y", "z"])
+        return Meeting(*ends, threading.Barrier(2, timeout=5.0))
+
+    monkeypatch.setattr(module, "named_session", create)
+    before = threading.active_count()
+    with load_plan(folder) as loaded:
+        futures = [loaded.submit(None, feeds) for _ in range(2)]
+        assert [len(future.result(20.0)) for future in futures] == [2, 2]
+        assert threading.active_count() == before + 2
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("submitted", [False, True])
+def test_a_stage_that_fails_is_named_with_its_lane(tmp_path: Path, plan: Plan, *, submitted: bool) -> None:
+    """A token beyond the vocabulary: ONNX Runtime's own exceptions have no root."""
+    write_plan(*gathering(tmp_path / "files", plan), files=tmp_path / "files", whole="gather.onnx")
+    feeds = {"in.put": np.array([[99]], np.int64)}
+    with load_plan(tmp_path / "plan") as loaded:
+        with pytest.raises(SessionError, match=r"the stage gather\.onnx on cpu/f32/t1 failed: .*99.* Check the values"):
+            loaded.submit(None, feeds).result(20.0) if submitted else loaded.run(None, feeds)
+        assert loaded.run(None, {"in.put": np.array([[3]], np.int64)})[0].shape == (1, 1)
+
+
+def test_each_plan_has_compiled_models_of_its_own(
+    written: Callable[[Plan], Path], plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT would take an engine of a model with the same names and other weights."""
+    seen: list[Path | None] = []
+
+    def create(path: Path, lane: Lane, *, cache: Path | None = None) -> Any:
+        seen.append(cache)
+        return create_session(path, LANE)
+
+    monkeypatch.setattr(module, "named_session", create)
+    monkeypatch.setattr(module, "resolve", lambda _: None)
+    load_plan(written(plan), cache=tmp_path / "cache").close()
+    assert set(seen) == {None}  # the CPU provider compiles nothing that could be kept
+    assert not (tmp_path / "cache").exists()
+    folder = tmp_path / "other"
+    for name in ("one", "two"):
+        files = stage_files(tmp_path / name)
+        weights = files / "weights.bin"
+        weights.write_bytes(bytes([len(seen)]) + weights.read_bytes()[1:])
+        write_plan(_on(plan, "webgpu:gpu/f32"), folder, files=files, whole="whole.onnx")
+        load_plan(folder, cache=tmp_path / "cache").close()
+    first, second = dict.fromkeys(cache for cache in seen if cache is not None)
+    assert first.parent == second.parent == tmp_path / "cache"
+    assert first.is_dir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="give another cache, or none"):
+        load_plan(folder, cache=tmp_path / "file")
 
 
 def test_a_loaded_plan_of_one_lane_has_one_session(plan_folder: Path) -> None:
