@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from autotune.api.published import published_device
 from autotune.api.tuned import Tuning, tuned
@@ -130,7 +130,7 @@ def retrain(
         if tune:
             watcher.progress("tune", 0, 0, text=f"{tune} settings of {challenger.name}, models left out within models")
             challenger, tuning = tuned(challenger, data, groups, device, trials=tune, seed=seed)
-        with_help = cache(lambda inner: learner_with(others, inner=inner, seed=seed))
+        with_help = cast("Callable[[Learner], Adapted | None]", cache(partial(_with_help, others, seed)))
         helper = with_help(challenger) if challenger.name == HELPED else None
         helped = None
         if helper is not None and learner == "":
@@ -205,6 +205,10 @@ def _first_help(contest: Duel, challenger: Learner, used: Learner | None) -> boo
 def _without_help(challenger: Learner) -> tuple[str, ...]:
     """What stands beside it in the evaluation to show what the help is worth."""
     return (HELPED,) if challenger.name == ADAPTED else ()
+
+
+def _with_help(others: Sequence[ProfileRecord], seed: int, inner: Learner) -> Adapted | None:
+    return learner_with(others, inner=inner, seed=seed)
 
 
 def _mirror(home: Path, device: Device, version: str, folder: Path, accuracy: Evaluation) -> None:

@@ -91,7 +91,7 @@ def test_after_an_upgrade_it_is_a_guess_until_enough_was_measured(
     store.add(later(kernels[57:66]))
     new = LanePredictors(upgraded, store).choose(LANE)
     assert (new.version, new.warning) == ("new", "")
-    assert error(new, kernels[66:]) < 0.6 * error(guess, kernels[66:])
+    assert error(new, kernels[66:]) < 0.7 * error(guess, kernels[66:])
 
 
 def test_without_one_in_use_what_older_records_teach_is_a_guess(

@@ -98,7 +98,7 @@ def test_of_two_known_devices_the_one_that_is_alike_counts(
 def test_an_adapted_predictor_is_saved_with_what_it_stands_on(
     invented: ModuleType, device: Device, known: KernelPredictor, tmp_path: Path
 ) -> None:
-    learner = Adapted(sources=(known,), inner=BoostedTrees(rounds=60, hidden=("bits",)))
+    learner = Adapted(sources=(known,), inner=BoostedTrees(rounds=60))
     fitted = KernelPredictor(device=device, learner=learner).fit(few(invented, 20), calibrate=False)
     save(fitted, tmp_path / "p")
     kernels, lane = invented.draw_kernels(30, 2), invented.LANES[0]
