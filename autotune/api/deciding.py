@@ -10,6 +10,7 @@ from autotune.api.front import front_contenders, measure_memory, memory_s, with_
 from autotune.api.run import DEFAULT, USER, Contender, Run
 from autotune.api.samples import Outputs
 from autotune.api.screening import patience_s, sessions_that_fit
+from autotune.api.settings import LOAD_BUDGET_S
 from autotune.api.verdict import winner_of
 from autotune.core import (
     Failure,
@@ -46,7 +47,7 @@ def decide_run(run: Run) -> Decision | None:
     if not finalists:  # nothing keeps the latency bound
         return None
     least = LAUNCHES if run.under_load or run.settings.objectives else MIN_LAUNCHES
-    has_time(run, least * launch_s(run, finalists) / SPENT + memory_s(run, finalists))
+    has_time(run, least * launch_s(run, finalists) / SPENT + memory_s(run, finalists), most_s=LOAD_BUDGET_S)
     measure_memory(run, finalists)
     launches = _affordable_launches(run, finalists, LAUNCHES)
     if launches:
@@ -99,7 +100,7 @@ def _launch(run: Run, finalists: Sequence[Contender], launches: int) -> None:
 
 def _spent(run: Run) -> bool:
     """Whether launches end here: the budget is spent, and there are enough, or it may not grow any more."""
-    return run.budget.left_s < 0 and (_count(run) >= MIN_LAUNCHES or not has_time(run, 0.0))
+    return run.budget.left_s < 0 and (_count(run) >= MIN_LAUNCHES or not has_time(run, 0.0, most_s=LOAD_BUDGET_S))
 
 
 def _repeat_disturbed(run: Run, finalists: Sequence[Contender]) -> None:
@@ -168,9 +169,15 @@ def reserve_s(run: Run, launches: int = LAUNCHES) -> float:
     return min((launches + looks) * launch_s(run, likely), (0.7 if looks else 0.5) * run.budget.total_s)
 
 
-def has_time(run: Run, needed_s: float) -> bool:
-    """Whether the budget has so many seconds left; one that nobody asked for gives way to what is promising."""
-    most_s = run.settings.most_s if run.settings.budget_s is None else run.budget.total_s
+def has_time(run: Run, needed_s: float, *, most_s: float = 0.0) -> bool:
+    """Whether the budget has so many seconds left; one that nobody asked for gives way to what is promising.
+
+    Args:
+        run: of a search.
+        needed_s: seconds.
+        most_s: that it may grow to, where that is more than usual: what was found of a slow model is to be decided.
+    """
+    most_s = max(most_s, run.settings.most_s) if run.settings.budget_s is None else run.budget.total_s
     return run.budget.make_room(needed_s, most_s=most_s)
 
 

@@ -58,8 +58,8 @@ class SearchSettings:
         processors: names of the processors to use; empty uses all.
         baseline: JSON file with the user's own session options, to be beaten too.
         budget_s: seconds for everything; None: about a minute (more for a model of which a run takes long), and as long
-            again as the profiling of unknown kernels takes, at most `DEFAULT_BUDGET_S` in all; under load (MultiStream,
-            Server) what its launches need, at most `LOAD_BUDGET_S`.
+            again as the profiling of unknown kernels takes, at most `DEFAULT_BUDGET_S` in all; where launches that
+            decide need more (a slow model, or MultiStream and Server), at most `LOAD_BUDGET_S`.
         trials: Optuna trials per round; None takes as many as a few seconds allow.
         output: folder for the plan; None puts it into the home folder.
         seed: of everything random.

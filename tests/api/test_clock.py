@@ -88,15 +88,18 @@ def test_slow_baselines_leave_time_to_search_and_to_decide(baselines_s: float, t
         assert run.budget.total_s == pytest.approx(total_s)
 
 
-@pytest.mark.parametrize(("asked_s", "launches"), [(None, [4]), (52.0, [])])
+@pytest.mark.parametrize(
+    ("asked_s", "elapsed_s", "launches"),
+    [(None, 60.0, [4]), (None, 200.0, [4]), (None, 300.0, []), (52.0, 60.0, [])],
+)
 def test_a_budget_that_nobody_asked_for_pays_for_launches_that_decide(
-    monkeypatch: pytest.MonkeyPatch, asked_s: float | None, launches: list[int]
+    monkeypatch: pytest.MonkeyPatch, asked_s: float | None, elapsed_s: float, launches: list[int]
 ) -> None:
     run, clock = a_run((), {"default": (4_000.0, 1 << 20, 0.0), "single:even": (3_000.0, 1 << 20, 0.0)}), Clock()
     run.settings = replace(run.settings, budget_s=asked_s)
     run.budget = Budget(52.0, clock=clock)
     run.launches.clear()
-    clock.now_s += 60.0  # the rounds took longer than they should
+    clock.now_s += elapsed_s  # the rounds took longer than they should
     made: list[int] = []
     monkeypatch.setattr(deciding, "_launch", lambda _run, _finalists, count: made.append(count))
     monkeypatch.setattr(deciding, "_repeat_disturbed", lambda *_: None)
@@ -112,7 +115,8 @@ def test_a_budget_that_nobody_asked_for_pays_for_launches_that_decide(
         (None, 50.0, 5, False),
         (None, 60.0, 3, False),
         (None, 60.0, 4, True),
-        (None, 151.0, 3, True),
+        (None, 151.0, 3, False),
+        (None, 301.0, 3, True),
         (52.0, 60.0, 3, True),
     ],
 )
