@@ -62,7 +62,7 @@ def search(
         typer.Option(
             "--budget",
             metavar="TIME",
-            help="For everything: 2min.  [default: usually at most 2m30s]",
+            help="In all: 2min.  [default: usually at most 2m30s]",
         ),
     ] = "",
     trials: Annotated[
