@@ -27,7 +27,7 @@ from autotune.errors import PredictorError
 from autotune.learning.devices import JUDGED_RECORDS, learner_with
 from autotune.predictor import Groups, KernelPredictor, TrainingSet
 from autotune.predictor.adapted import Adapted
-from autotune.predictor.evaluation import Held, accuracy, folds_by_model
+from autotune.predictor.evaluation import Held, accuracy, folds_by_model, held_out
 from autotune.predictor.reference import reference_kernels
 from autotune.predictor.training import training_set
 
@@ -166,24 +166,8 @@ def first(records: Sequence[ProfileRecord], count: int) -> list[ProfileRecord]:
 
 def judged(predictor: KernelPredictor, data: TrainingSet, fold: Collection[str], how: str) -> list[Held]:
     """The kernels left out, on every lane that the predictor knows."""
-    found = []
-    for part in data.lanes:
-        at = [i for i, signature in enumerate(part.signatures) if signature in fold]
-        if not at or not predictor.knows(part.lane):
-            continue
-        said = predictor.predict_us([part.kernels[i] for i in at], part.lane, sentinel_us=part.sentinel_us)
-        found += [
-            Held(
-                learner=how,
-                lane=str(part.lane),
-                family=part.kernels[i].family,
-                signature=part.signatures[i],
-                measured_us=float(part.latency_us[i]),
-                predicted_us=us,
-            )
-            for i, us in zip(at, said.tolist(), strict=True)
-        ]
-    return found
+    lanes = [part for part in data.lanes if predictor.knows(part.lane)]
+    return [one for part in lanes for one in held_out(predictor, part, fold, learner=how)]
 
 
 def _by_source(helped: Adapted, data: TrainingSet, fold: Collection[str]) -> list[Held]:

@@ -10,17 +10,16 @@ import numpy as np
 
 from autotune.api.screening import without_drift
 from autotune.core import Lane, Measurement, ProfileRecord, Signatures, StageRecord
-from autotune.datasets import Store
 from autotune.planning.costs import Floats
 from autotune.predictor import StagePredictor
 
 R = TypeVar("R", ProfileRecord, StageRecord)
 
 
-def fastest_sentinels(store: Store, device: str) -> dict[Lane, float]:
-    """What the sentinel of each lane took at its fastest, in µs, over all records of this device."""
+def fastest_sentinels(records: Iterable[ProfileRecord]) -> dict[Lane, float]:
+    """What the sentinel of each lane took at its fastest, in µs, over all records of a device."""
     found: dict[Lane, float] = {}
-    for record in store.kernels(device=device):
+    for record in records:
         if record.notes.sentinel_us > 0:
             found[record.lane] = min(record.notes.sentinel_us, found.get(record.lane, float("inf")))
     return found
@@ -42,19 +41,18 @@ def medians_us(records: Iterable[ProfileRecord]) -> dict[tuple[str, Lane], float
     }
 
 
-def stage_predictor(store: Store, device: str, speeds_us: Mapping[Lane, float], *, without: str = "") -> StagePredictor:
-    """Entry and exit costs, fitted on the stages that were measured on this device.
+def stage_predictor(
+    stages: Iterable[StageRecord], known_us: Mapping[tuple[str, Lane], float], speeds_us: Mapping[Lane, float]
+) -> StagePredictor:
+    """Entry and exit costs, fitted on stages that were measured on this device.
 
     Args:
-        store: of its records.
-        device: `Device.id`.
+        stages: as they were measured.
+        known_us: what their kernels cost, by `medians_us` of even records.
         speeds_us: by `fastest_sentinels`.
-        without: hash of a model that shall teach nothing.
     """
-    known = medians_us(even(store.kernels(device=device), speeds_us))
 
     def kernel_us(stage: Sequence[str], lane: Lane) -> Floats:
-        return np.array([known.get((signature, lane), np.nan) for signature in stage])
+        return np.array([known_us.get((signature, lane), np.nan) for signature in stage])
 
-    stages = even(store.stages(device=device), speeds_us)
-    return StagePredictor.fit([record for record in stages if record.model_sha256 != without], kernel_us)
+    return StagePredictor.fit(even(stages, speeds_us), kernel_us)

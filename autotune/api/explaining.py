@@ -205,8 +205,10 @@ def _explained(grounds: _Grounds, graph: Graph, name: str, lane: Lane, top: int)
 def _grounds(place: Workplace, lanes: Sequence[Lane], model: str, seed: int) -> _Grounds:
     device = place.device
     with Store(place.store_url) as store:
-        speeds_us = fastest_sentinels(store, device.id)
-        records = even(store.kernels(device=device.id), speeds_us)
+        measured = store.kernels(device=device.id)
+        speeds_us = fastest_sentinels(measured)
+        records = even(measured, speeds_us)
+        measured_us = medians_us(records)
         predictors = LanePredictors(place, store, seed=seed, calibrate=True)
         if not records and predictors.champion is None:
             asked = " ".join(f"--lane {lane}" for lane in lanes)
@@ -214,8 +216,8 @@ def _grounds(place: Workplace, lanes: Sequence[Lane], model: str, seed: int) -> 
         return _Grounds(
             chosen={lane: predictors.choose(lane) for lane in lanes},
             problem=predictors.problem,
-            costs=stage_predictor(store, device.id, speeds_us),
+            costs=stage_predictor(store.stages(device=device.id), measured_us, speeds_us),
             records=records,
-            measured_us=medians_us(records),
+            measured_us=measured_us,
             speeds_us=speeds_us,
         )

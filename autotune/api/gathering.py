@@ -30,7 +30,7 @@ def gather(run: Run) -> Knowledge | None:
         return None
     with run.budget.phase("profile"):
         profile_model(run, used)
-        run.speeds_us = fastest_sentinels(run.store, run.place.device.id)
+        run.speeds_us = fastest_sentinels(run.store.kernels(device=run.place.device.id))
     with run.budget.phase("train"):
         kernel_us = run.kernel_us = kernel_costs(run, used)
     errors = ErrorModel(

@@ -26,7 +26,7 @@ from autotune.errors import PredictorError
 from autotune.learning import ranked
 from autotune.planning import Proposal
 from autotune.planning.costs import Floats, LaneCost
-from autotune.predictor import KernelPredictor
+from autotune.predictor import KernelPredictor, StagePredictor
 from autotune.predictor.training import PROFILE_S
 from autotune.profiler import identity, profile_kernels
 
@@ -158,7 +158,7 @@ def predict_singles(run: Run, lanes: Sequence[Lane], kernel_us: Mapping[Lane, Fl
     Kernels are known at the machine's fastest; how fast it is in this search is told by ONNX Runtime's default, which
     was measured beside the others: the CPU lane that is most like it takes that time, and the others are predicted.
     """
-    costs = stage_predictor(run.store, run.place.device.id, run.speeds_us, without=run.task.info.sha256)
+    costs = _stage_predictor(run, without=run.task.info.sha256)
     ends = (sum(t.bytes for t in run.task.graph.inputs), sum(t.bytes for t in run.task.graph.outputs))
     whole_us = {lane: float(costs.predict_us(float(kernel_us[lane].sum()), *ends, lane)) for lane in lanes}
     anchor = _like_the_default(lanes)
@@ -176,6 +176,14 @@ def predict_singles(run: Run, lanes: Sequence[Lane], kernel_us: Mapping[Lane, Fl
             run.keep_verified(contender)
 
 
+def _stage_predictor(run: Run, *, without: str = "") -> StagePredictor:
+    """What the stages measured on this device say, but for those of the model with this hash."""
+    device = run.place.device.id
+    known_us = medians_us(even(run.store.kernels(device=device), run.speeds_us))
+    stages = [record for record in run.store.stages(device=device) if record.model_sha256 != without]
+    return stage_predictor(stages, known_us, run.speeds_us)
+
+
 def _like_the_default(lanes: Sequence[Lane]) -> Lane | None:
     """The CPU provider's float32 lane with the most threads, None where there is none."""
     found = [lane for lane in lanes if lane.processor == DEFAULT_LANE.processor and lane.precision.is_reference]
@@ -184,7 +192,7 @@ def _like_the_default(lanes: Sequence[Lane]) -> Lane | None:
 
 def stage_costs(run: Run, lanes: Sequence[Lane]) -> dict[Lane, LaneCost]:
     """Entry and exit costs by lane, fitted on all stages measured on this device."""
-    predictor = stage_predictor(run.store, run.place.device.id, run.speeds_us)
+    predictor = _stage_predictor(run)
     found = {}
     for lane in lanes:
         cost = predictor.coefficients(lane)

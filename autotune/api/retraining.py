@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from autotune.api.published import published_device
 from autotune.api.tuned import Tuning, tuned
@@ -130,8 +129,7 @@ def retrain(
         if tune:
             watcher.progress("tune", 0, 0, text=f"{tune} settings of {challenger.name}, models left out within models")
             challenger, tuning = tuned(challenger, data, groups, device, trials=tune, seed=seed)
-        with_help = cast("Callable[[Learner], Adapted | None]", cache(partial(_with_help, others, seed)))
-        helper = with_help(challenger) if challenger.name == HELPED else None
+        helper = learner_with(others, inner=challenger, seed=seed) if challenger.name == HELPED else None
         helped = None
         if helper is not None and learner == "":
             watcher.progress("compare", 0, 0, text="with and without the records of other devices")
@@ -139,7 +137,8 @@ def retrain(
         if helper is not None and (learner == helper.name or (helped is not None and _helps(helped))):
             challenger = helper
         if isinstance(used, Adapted):  # with its own settings, whatever meets it
-            used = with_help(used.inner) or used.inner
+            same = helper is not None and helper.inner == used.inner
+            used = (helper if same else learner_with(others, inner=used.inner, seed=seed)) or used.inner
         watcher.progress("train", 0, 0, text=f"{columns.count} records")
         predictor = KernelPredictor(device=device, seed=seed, learner=settled(challenger)).fit(data, groups)
         watcher.progress("evaluate", 0, 0, text="models left out, one after the other")
@@ -205,10 +204,6 @@ def _first_help(contest: Duel, challenger: Learner, used: Learner | None) -> boo
 def _without_help(challenger: Learner) -> tuple[str, ...]:
     """What stands beside it in the evaluation to show what the help is worth."""
     return (HELPED,) if challenger.name == ADAPTED else ()
-
-
-def _with_help(others: Sequence[ProfileRecord], seed: int, inner: Learner) -> Adapted | None:
-    return learner_with(others, inner=inner, seed=seed)
 
 
 def _mirror(home: Path, device: Device, version: str, folder: Path, accuracy: Evaluation) -> None:

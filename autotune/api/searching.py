@@ -173,9 +173,7 @@ def _deliver(run: Run, decision: Decision | None) -> tuple[Plan, Path, Decision 
     """Writes the winner's plan; one that does not work any more costs itself, and the next best wins."""
     run.observer.progress("write", 0, 0, text="the plan")
     while True:
-        winner = winner_of(run, decision)
-        if decision is None and winner.below_float32 and winner.held_out is None:
-            winner = screened_winner(run)
+        winner = winner_of(run, decision) if decision is not None else screened_winner(run)
         try:
             return (*build_plan(run, winner, decision), decision)
         except MeasurementError as error:

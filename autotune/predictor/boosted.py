@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from autotune.core import Lane
 from autotune.core.codec import decode, encode
+from autotune.predictor.booster_files import booster_files, read_booster
 from autotune.predictor.features import COLUMN, FEATURES, Matrix, lane_table
 from autotune.predictor.kriging import Kriging, krige
 from autotune.predictor.physics import Physics, fit_physics
@@ -94,17 +95,11 @@ class BoostedTrees:
 
     def restore(self, state: Mapping[str, Any], files: Mapping[str, bytes], cores: int) -> BoostedLane:  # noqa: ARG002
         """From XGBoost's UBJSON, the constants of physics and the kernels that may be alike."""
-        import xgboost as xgb
-
         physics = decode(Physics, state["physics"])
         near = Kriging.read(files["npz"]) if "npz" in files else None
         booster = None
         if state["trees"]:
-            booster = xgb.Booster()
-            try:
-                booster.load_model(bytearray(files["ubj"]))
-            except xgb.core.XGBoostError as error:
-                raise ValueError(f"the trees cannot be read: {error!s:.200}") from error
+            booster = read_booster(files)
             booster.set_param({"nthread": 1})
         return BoostedLane(physics=physics, near=near, booster=booster, hidden=self.hidden)
 
@@ -159,7 +154,7 @@ class BoostedLane:
     def dump(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         """Physics as JSON, trees as UBJSON, like kernels as NumPy's npz."""
         state = {"physics": encode(self.physics), "trees": self.booster is not None}
-        files = {} if self.booster is None else {"ubj": bytes(self.booster.save_raw(raw_format="ubj"))}
+        files = booster_files(self.booster)
         return state, files if self.near is None else files | {"npz": self.near.dump()}
 
 

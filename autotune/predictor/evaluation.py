@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -198,7 +198,7 @@ def left_out(
             trained += 1
             for part in data.lanes:
                 if part.lane in predictor.lanes:
-                    held += _predicted(predictor, part, fold, learner=one.name, name=name)
+                    held += held_out(predictor, part, fold, learner=one.name, name=name)
     if not trained:
         raise PredictorError(
             f"{data.count} records in {len(folds)} parts are too few to leave one of them out and learn from the rest: "
@@ -208,7 +208,18 @@ def left_out(
     return held
 
 
-def _predicted(predictor: KernelPredictor, part: LaneRecords, fold: set[str], *, learner: str, name: str) -> list[Held]:
+def held_out(
+    predictor: KernelPredictor, part: LaneRecords, fold: Collection[str], *, learner: str, name: str = ""
+) -> list[Held]:
+    """The kernels of a fold on one lane: as measured, and as predicted.
+
+    Args:
+        predictor: which knows the lane.
+        part: what was measured there.
+        fold: signatures of the kernels.
+        learner: what to call it.
+        name: of the fold.
+    """
     at = [i for i, signature in enumerate(part.signatures) if signature in fold]
     kernels = [part.kernels[i] for i in at]
     if not at:

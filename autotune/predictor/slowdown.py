@@ -13,6 +13,7 @@ import numpy.typing as npt
 from autotune.core import CoRunMeasurement, CoRunRecord, Kernel, Lane, Signatures
 from autotune.core.codec import decode, encode
 from autotune.errors import PredictorError
+from autotune.predictor.booster_files import booster_files, read_booster
 from autotune.predictor.slowdown_features import SLOWDOWN_FEATURES, Load, Matrix, load_rows, pair_table, side_table
 from autotune.predictor.slowdown_prior import NOMINAL_SHARING, SharingPrior, fit_sharing, kind_of
 
@@ -127,7 +128,7 @@ class SlowdownPredictor:
 
     def dump(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         """JSON values, and files by suffix."""
-        files = {} if self.booster is None else {"ubj": bytes(self.booster.save_raw(raw_format="ubj"))}
+        files = booster_files(self.booster)
         state = {"prior": encode(self.prior), "trees": self.booster is not None, "records": self.records}
         return state | {"device": self.device_id, "data_hash": self.data_hash}, files
 
@@ -136,13 +137,7 @@ class SlowdownPredictor:
         """The inverse of `dump`; ValueError, KeyError or TypeError where that is not possible."""
         booster = None
         if state["trees"]:
-            import xgboost as xgb
-
-            booster = xgb.Booster()
-            try:
-                booster.load_model(bytearray(files["ubj"]))
-            except xgb.core.XGBoostError as error:
-                raise ValueError(f"the trees cannot be read: {error!s:.200}") from error
+            booster = read_booster(files)
         return SlowdownPredictor(
             prior=decode(SharingPrior, state["prior"]),
             booster=booster,
