@@ -16,6 +16,13 @@ from autotune.predictor import StagePredictor
 R = TypeVar("R", ProfileRecord, StageRecord)
 
 
+def newest(records: Iterable[R]) -> list[R]:
+    """Of each lane what was measured as its last record was: a provider that was upgraded since is another one."""
+    ordered = sorted(records, key=lambda record: record.notes.time)
+    last = {(record.lane, record.identity.protocol): record.identity for record in ordered}
+    return [record for record in ordered if record.identity == last[record.lane, record.identity.protocol]]
+
+
 def fastest_sentinels(records: Iterable[ProfileRecord]) -> dict[Lane, float]:
     """What the sentinel of each lane took at its fastest, in µs, over all records of a device."""
     found: dict[Lane, float] = {}

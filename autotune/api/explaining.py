@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autotune.api.even_times import even, fastest_sentinels, medians_us, stage_predictor
+from autotune.api.even_times import even, fastest_sentinels, medians_us, newest, stage_predictor
 from autotune.api.lane_predictors import Chosen, LanePredictors
 from autotune.api.settings import SearchSettings
 from autotune.api.task import load_model
@@ -205,7 +205,7 @@ def _explained(grounds: _Grounds, graph: Graph, name: str, lane: Lane, top: int)
 def _grounds(place: Workplace, lanes: Sequence[Lane], model: str, seed: int) -> _Grounds:
     device = place.device
     with Store(place.store_url) as store:
-        measured = store.kernels(device=device.id)
+        measured = newest(store.kernels(device=device.id))
         speeds_us = fastest_sentinels(measured)
         records = even(measured, speeds_us)
         measured_us = medians_us(records)
@@ -216,7 +216,7 @@ def _grounds(place: Workplace, lanes: Sequence[Lane], model: str, seed: int) -> 
         return _Grounds(
             chosen={lane: predictors.choose(lane) for lane in lanes},
             problem=predictors.problem,
-            costs=stage_predictor(store.stages(device=device.id), measured_us, speeds_us),
+            costs=stage_predictor(newest(store.stages(device=device.id)), measured_us, speeds_us),
             records=records,
             measured_us=measured_us,
             speeds_us=speeds_us,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autotune.api.even_times import fastest_sentinels
+from autotune.api.even_times import fastest_sentinels, newest
 from autotune.api.knowledge import Knowledge
 from autotune.api.known_costs import kernel_costs, predict_singles, profile_model, stage_costs
 from autotune.api.model_segments import measure_segments
@@ -30,7 +30,7 @@ def gather(run: Run) -> Knowledge | None:
         return None
     with run.budget.phase("profile"):
         profile_model(run, used)
-        run.speeds_us = fastest_sentinels(run.store.kernels(device=run.place.device.id))
+        run.speeds_us = fastest_sentinels(newest(run.store.kernels(device=run.place.device.id)))
     with run.budget.phase("train"):
         kernel_us = run.kernel_us = kernel_costs(run, used)
     errors = ErrorModel(

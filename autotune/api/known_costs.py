@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from autotune.api.deciding import reserve_s
-from autotune.api.even_times import even, medians_us, stage_predictor
+from autotune.api.even_times import even, medians_us, newest, stage_predictor
 from autotune.api.lane_predictors import NEW, LanePredictors
 from autotune.api.run import DEFAULT, Run
 from autotune.api.settings import DEFAULT_BUDGET_S
@@ -179,9 +179,9 @@ def predict_singles(run: Run, lanes: Sequence[Lane], kernel_us: Mapping[Lane, Fl
 def _stage_predictor(run: Run, *, without: str = "") -> StagePredictor:
     """What the stages measured on this device say, but for those of the model with this hash."""
     device = run.place.device.id
-    known_us = medians_us(even(run.store.kernels(device=device), run.speeds_us))
-    stages = [record for record in run.store.stages(device=device) if record.model_sha256 != without]
-    return stage_predictor(stages, known_us, run.speeds_us)
+    known_us = medians_us(even(newest(run.store.kernels(device=device)), run.speeds_us))
+    stages = newest(run.store.stages(device=device))
+    return stage_predictor([one for one in stages if one.model_sha256 != without], known_us, run.speeds_us)
 
 
 def _like_the_default(lanes: Sequence[Lane]) -> Lane | None:

@@ -32,7 +32,7 @@ from autotune.core import (
     Verdict,
     VerdictKind,
 )
-from autotune.errors import AutotuneError, PlanError, StoreError
+from autotune.errors import AutotuneError, MeasurementError, PlanError, StoreError
 from autotune.planning import JointDecision, JointProposal, Proposal
 from autotune.profiler import JointJob, JointTimes
 from autotune.runtime import write_joint
@@ -48,14 +48,26 @@ WAYS = {
 def deliver_together(joint: JointRun, decision: JointDecision | None) -> tuple[JointPlan, dict[str, Plan], Path]:
     """Writes the folder of the winner; nothing half-written stays there.
 
+    A winner whose files do not work any more costs itself: each model's own best plan is delivered instead.
+
     Raises:
         StoreError: it cannot be written, not even into the home folder; the message says what was found.
+        MeasurementError: not even models' own best plans work any more.
     """
     winner = _winner(joint, decision)
     for member in joint.members:  # other candidates make room for the plan
         shutil.rmtree(member.run.place.work / STAGES, ignore_errors=True)
     try:
-        return _deliver(joint, winner, decision)
+        try:
+            return _deliver(joint, winner, decision)
+        except MeasurementError as error:
+            if winner.candidate is None:
+                raise
+            won = f"the best joint plan ({WAYS[_sharing(winner)]}) won"
+            joint.unmeasured = f"{won}, but {sentence(error)}".rstrip(".")
+            joint.warnings.append(f"{joint.unmeasured}. Each model's own best plan is taken instead.")
+            winner = _side_by_side(joint)
+            return _deliver(joint, winner, None)
     except (StoreError, OSError) as error:
         raise unwritten(error, f"{WAYS[_sharing(winner)]}: {_lanes(winner)}") from error
 
@@ -106,11 +118,13 @@ def _winner(joint: JointRun, decision: JointDecision | None) -> JointContender:
         known = joint.contenders.get(name)
         if known is not None and isinstance(known.screened, JointTimes):
             return known
-    return _unmeasured(joint)
+    return _side_by_side(joint)
 
 
-def _unmeasured(joint: JointRun) -> JointContender:
-    """Side by side, where an interrupt came before it was measured."""
+def _side_by_side(joint: JointRun) -> JointContender:
+    """Own best plans; without a measurement where an interrupt came first."""
+    if (known := joint.contenders.get(SIDE_BY_SIDE)) is not None:
+        return known
     jobs = tuple(replace(member.own.job, name=member.name) for member in joint.members)
     return JointContender(name=SIDE_BY_SIDE, job=JointJob(name=SIDE_BY_SIDE, members=jobs))
 

@@ -69,7 +69,7 @@ def _discover(runtime: str, *, with_plugins: bool) -> Discovery:
     processors, broken = [cpu], _mixed_runtimes(runtime_distributions())
     requests = [
         Request(short=BUILTINS[provider][0], package=provider, provider=provider, devices=BUILTINS[provider][1])
-        for provider in ort.get_available_providers()
+        for provider in packages.built_in()
         if provider in BUILTINS
     ]
     requests += _plugin_requests(broken) if with_plugins else []

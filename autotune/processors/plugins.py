@@ -59,18 +59,33 @@ def library_path(plugin: PluginPackage) -> str:
 
 
 def register(provider: str, library: str) -> None:
-    """Registers a plugin library with ONNX Runtime, once per process."""
+    """Registers a plugin library with ONNX Runtime, once per process; not what the program has registered itself."""
     with _lock:
         if provider not in _registered and library:
-            ort.register_execution_provider_library(provider, library)
+            if provider not in _brought():
+                ort.register_execution_provider_library(provider, library)
             _registered.add(provider)
+
+
+def built_in() -> list[str]:
+    """Providers of this build of ONNX Runtime itself: `get_available_providers` lists those of plugins too, once their
+    libraries are registered."""
+    brought = _brought()
+    return [provider for provider in ort.get_available_providers() if provider not in brought]
 
 
 def devices(provider: str) -> list[Any]:
     """ONNX Runtime's devices of a provider whose library is registered; empty where ONNX Runtime has no such list."""
-    if not hasattr(ort, "get_ep_devices"):
-        return []
-    return [item for item in ort.get_ep_devices() if item.ep_name == provider]
+    return [item for item in _all_devices() if item.ep_name == provider]
+
+
+def _brought() -> set[str]:
+    """Providers that registered libraries bring: ONNX Runtime notes the library of each device."""
+    return {item.ep_name for item in _all_devices() if item.ep_metadata.get("library_path")}
+
+
+def _all_devices() -> list[Any]:
+    return list(ort.get_ep_devices()) if hasattr(ort, "get_ep_devices") else []
 
 
 def device_kind(item: Any) -> str:

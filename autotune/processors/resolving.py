@@ -32,7 +32,7 @@ def resolve(name: str) -> Processor:
     if match is None:
         return discover().get(name)
     short, kind, ordinal = match[1], match[2], int(match[3] or 0)
-    for provider in ort.get_available_providers():
+    for provider in plugins.built_in():
         if provider in BUILTINS and BUILTINS[provider][0] == short and kind in BUILTINS[provider][1]:
             return Processor(name=name, provider=provider, device=kind, version=ort.__version__, ordinal=ordinal)
     for plugin in plugins.installed():
@@ -75,7 +75,7 @@ def locate(spec: SessionSpec) -> SessionSpec:
     Raises:
         SessionError: the plugin's library cannot be registered.
     """
-    if spec.registration == "plugin" or spec.provider in ort.get_available_providers():
+    if spec.registration == "plugin" or spec.provider in plugins.built_in():
         return spec
     options = dict(spec.provider_options)
     wanted = options.pop("device_type", "").partition(".")[0].lower()

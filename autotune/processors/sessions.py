@@ -57,7 +57,7 @@ def create_session(
 def open_session(model: str | Path | bytes, spec: SessionSpec, options: ort.SessionOptions) -> ort.InferenceSession:
     """A session with options that `native_options` made."""
     source: str | bytes = model if isinstance(model, bytes) else str(model)
-    built_in = ort.get_available_providers()
+    built_in = plugins.built_in()
     if spec.registration == "builtin" and spec.provider not in built_in:
         raise MissingProcessorError(f"this build of ONNX Runtime has no {spec.provider}; it has {', '.join(built_in)}")
     device = _plugin_device(spec) if spec.registration == "plugin" else None

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from autotune.api import SearchSettings, baselines, deciding, delivery, screening, search, searching
-from autotune.core import Failure, FailureKind, Measurement
+from autotune.core import Failure, FailureKind, Measurement, Sharing
 from autotune.errors import MeasurementError
 from autotune.profiler import Job, run_outputs
-from autotune.runtime import read_plan
+from autotune.runtime import read_joint, read_plan
 
-from .conftest import PLENTY_S, quick
+from .conftest import PLENTY_S, quick, search_pair
 from .test_interrupts import timed
 
 FIRST = "cpu/f32/t1"
@@ -79,3 +79,18 @@ def test_where_nothing_works_any_more_not_even_the_default_the_search_fails(
     monkeypatch.setattr(delivery, "run_outputs", crashes)
     with pytest.raises(MeasurementError, match=r"default cannot run this model: .*SIGSEGV"):
         search(place / "small.onnx", settings)
+
+
+def test_a_joint_plan_that_fails_its_proof_leaves_own_best_plans_side_by_side(
+    pair: Path, hasty: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flaky(job: Job, samples: str, **options: Any) -> Any:
+        pinned = any(stage.lane.concurrency.cores for stage in job.stages)
+        return (crashes if pinned else run_outputs)(job, samples, **options)
+
+    monkeypatch.setattr(delivery, "run_outputs", flaky)
+    result = search_pair(pair)
+    assert result.plan.sharing is Sharing.SIDE_BY_SIDE
+    assert "won, but the plan's files cannot be run: killed by signal SIGSEGV" in result.plan.reason
+    assert [warning for warning in result.warnings if warning.startswith(result.plan.reason)]
+    assert read_joint(result.folder) == result.plan

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import onnxruntime as ort
 import pytest
 
+from autotune.core import Processor
 from autotune.errors import MissingProcessorError, SessionError
 from autotune.processors import SessionSpec, create_session, discover, plugins, resolve, resolving
 from autotune.processors.resolving import locate
@@ -78,6 +83,38 @@ def test_a_plugin_that_cannot_be_registered_is_an_error_of_the_session(
     monkeypatch.setattr(plugins, "register", fail)
     with pytest.raises(SessionError, match="library of Some cannot be registered: undefined symbol"):
         locate(SessionSpec(provider="Some"))
+
+
+def test_a_plugin_stays_one_once_onnx_runtime_lists_its_provider(
+    forgetful: None, some_plugin: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [
+        SimpleNamespace(ep_name="CPUExecutionProvider", ep_metadata={}),
+        SimpleNamespace(ep_name="Some", ep_metadata={"library_path": "/lib/some.so"}),
+    ]
+    monkeypatch.setattr(ort, "get_ep_devices", lambda: items)
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider", "Some"])
+    assert plugins.built_in() == ["CPUExecutionProvider"]
+    assert locate(SessionSpec(provider="Some")).registration == "plugin"
+
+
+def test_a_library_that_the_program_has_registered_is_not_registered_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    item = SimpleNamespace(ep_name="Some", ep_metadata={"library_path": "/lib/some.so"})
+    monkeypatch.setattr(ort, "get_ep_devices", lambda: [item])
+    monkeypatch.setattr(ort, "register_execution_provider_library", lambda *_: pytest.fail("registered"))
+    monkeypatch.setattr(plugins, "_registered", set())
+    plugins.register("Some", "/lib/some.so")
+
+
+def test_a_process_opens_several_lanes_of_a_plugin(openvino: Processor) -> None:
+    lanes = [f"{openvino.name}/{precision}/t{threads}" for precision in openvino.precisions for threads in (1, 2)]
+    script = (
+        "from autotune.core import Lane; from autotune.processors import create_session;"
+        "from autotune.processors.probe_model import probe_model;"
+        f"print([create_session(probe_model(), Lane.parse(text)).get_providers()[0] for text in {lanes!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.count(openvino.provider) == len(lanes), done.stderr[-2000:]
 
 
 def test_a_provider_that_is_built_in_stays_as_it_is(some_plugin: None) -> None:

@@ -94,7 +94,7 @@ def printed(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 def searched(shell: Shell) -> dict[str, Any]:
     """What `autotune search --json` printed."""
     done = shell(
-        "search", "--model", "small.onnx", "--inputs", "inputs.npz", "--budget", "10min", "--trials", "20",
+        "search", "--model", "small.onnx", "--inputs", "inputs.npz", "--processors", "cpu", "--budget", "10min", "--trials", "20",
         "--output", "plan", "--json",
     )  # fmt: skip
     return printed(done)
