@@ -68,8 +68,10 @@ def register(provider: str, library: str) -> None:
 
 
 def built_in() -> list[str]:
-    """Providers of this build of ONNX Runtime itself: `get_available_providers` lists those of plugins too, once their
-    libraries are registered."""
+    """Providers of this build of ONNX Runtime itself.
+
+    `get_available_providers` lists those of plugins too, once their libraries are registered.
+    """
     brought = _brought()
     return [provider for provider in ort.get_available_providers() if provider not in brought]
 

@@ -94,8 +94,8 @@ def printed(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 def searched(shell: Shell) -> dict[str, Any]:
     """What `autotune search --json` printed."""
     done = shell(
-        "search", "--model", "small.onnx", "--inputs", "inputs.npz", "--processors", "cpu", "--budget", "10min", "--trials", "20",
-        "--output", "plan", "--json",
+        "search", "--model", "small.onnx", "--inputs", "inputs.npz", "--processors", "cpu",
+        "--budget", "10min", "--trials", "20", "--output", "plan", "--json",
     )  # fmt: skip
     return printed(done)
 
@@ -272,9 +272,9 @@ def test_a_home_that_cannot_be_written(folder: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT of a child process")
 def test_ctrl_c_prints_the_best_plan_so_far(folder: Path) -> None:
-    arguments = ["search", "--model", "small.onnx", "--inputs", "inputs.npz", "--budget", "10min", "--json"]
+    arguments = ["search", "--model", "small.onnx", "--inputs", "inputs.npz", "--processors", "cpu"]
     with subprocess.Popen(
-        [*COMMAND, *arguments, "--trials", "20"],
+        [*COMMAND, *arguments, "--budget", "10min", "--trials", "20", "--json"],
         cwd=folder,
         env=environment(folder),
         stdout=subprocess.PIPE,
