@@ -167,7 +167,8 @@ def _predicted(without: Without, own: StageRecord) -> dict[str, float]:
     found = {name: float(form.predict_us(kernel_us.sum(), *ends)) for name, form in forms.items()}
     found["with residual"] = found["predicted"] * without.residual(own, kernel_us)
     found["from measured kernels"] = float(cost.predict_us(without.measured_us(own).sum(), *ends))
-    whole = without.gated.predict(kernels, *ends, own.lane)
+    shared = without.predictor.model_for(own.lane).calibration.shared
+    whole = without.gated.predict(kernels, *ends, own.lane, shared=shared)
     found |= {"low": whole.low_us, "high": whole.high_us}
     return {f"{name}_ms": us / 1e3 for name, us in found.items()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 
@@ -23,6 +23,8 @@ DRAWN = 3
 left out (`benchmarks/synthetic.py`)."""
 WAITING = 256
 """Kernels of a kind that are kept until its turn; what is drawn beyond is forgotten."""
+CHOICE = 24
+"""Kernels of a kind to choose from: what is made of other operators than those given before comes first."""
 PATIENCE = 200
 """Graphs drawn without a new kernel of a kind until the kind is given up."""
 
@@ -62,23 +64,32 @@ def drawn_kernels(*, seed: int, seen: set[str]) -> Iterator[Kernel]:
         seen: signatures that are not given again; those given are added.
     """
     rng = random.Random(seed)
-    waiting: dict[str, deque[Kernel]] = {kind: deque() for kind in TURNS}
+    waiting: dict[str, list[Kernel]] = {kind: [] for kind in TURNS}
+    given: Counter[tuple[str, ...]] = Counter()
     exhausted: set[str] = set()
     for kind in cycle(TURNS):
         if len(exhausted) == len(waiting):
             return
         tries = 0
-        while not waiting[kind] and kind not in exhausted:
+        while len(waiting[kind]) < CHOICE and tries < PATIENCE and kind not in exhausted:
             for kernel in grouped(drawn_graph(rng.getrandbits(48))).kernels:
                 queue = waiting.get(kind_of(kernel))
                 if queue is not None and len(queue) < WAITING and measurable(kernel) and kernel.signature not in seen:
                     seen.add(kernel.signature)
                     queue.append(kernel)
             tries += 1
-            if tries >= PATIENCE and not waiting[kind]:
-                exhausted.add(kind)
-        if waiting[kind]:
-            yield waiting[kind].popleft()
+        if not waiting[kind]:
+            exhausted.add(kind)
+            continue
+        chosen = min(waiting[kind], key=lambda kernel: given[operators_of(kernel)])
+        waiting[kind].remove(chosen)
+        given[operators_of(chosen)] += 1
+        yield chosen
+
+
+def operators_of(kernel: Kernel) -> tuple[str, ...]:
+    """What it is made of: a convolution with another activation behind is another one."""
+    return tuple(node.op_type for node in kernel.nodes)
 
 
 def kind_of(kernel: Kernel) -> str:

@@ -178,7 +178,8 @@ def _explained(grounds: _Grounds, graph: Graph, name: str, lane: Lane, top: int)
     reasons = explain_kernels(chosen.predictor, [kernels[at] for at in costly], lane, grounds.records)
     by_position = dict(zip(costly, reasons, strict=True))
     ends = (sum(t.bytes for t in graph.inputs), sum(t.bytes for t in graph.outputs))
-    stage = grounds.costs.predict(predicted, *ends, lane)
+    shared = chosen.predictor.model_for(lane).calibration.shared
+    stage = grounds.costs.predict(predicted, *ends, lane, shared=shared)
     return Explanation(
         model=name,
         lane=lane,

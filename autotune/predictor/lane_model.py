@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import compress
 
@@ -13,7 +14,7 @@ from autotune.predictor.conformal import Calibration, calibrate
 from autotune.predictor.features import KernelRows, Matrix
 from autotune.predictor.learner import Learner, Regressor, choices, forgetting
 from autotune.predictor.prior import family_codes
-from autotune.predictor.training import Groups, LaneRecords, folds_of
+from autotune.predictor.training import Groups, LaneRecords, folds_of, owners
 
 Vector = npt.NDArray[np.float64]
 
@@ -86,9 +87,16 @@ def fit_lane(
         identity=part.identity,
         records=len(rows),
         regressor=regressor,
-        calibration=calibrate(residuals[held], family_codes(rows[held])),
+        calibration=calibrate(
+            residuals[held], family_codes(rows[held]), _models_of(compress(part.signatures, held), groups)
+        ),
         sentinel_us=part.sentinel_us,
     )
+
+
+def _models_of(signatures: Iterable[str], groups: Groups | None) -> list[str]:
+    owner = owners(groups)
+    return [owner.get(signature, "") for signature in signatures]
 
 
 def _out_of_fold(

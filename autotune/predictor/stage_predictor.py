@@ -8,9 +8,10 @@ What is learnt has to earn its place lane by lane, on models left out; where it 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import exp, hypot, log
+from math import exp, hypot, log, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -109,14 +110,27 @@ class StagePredictor:
         """Latency in µs of stages on a lane, from the sums of their kernels' marginal costs; arrays broadcast."""
         return self.coefficients(lane).predict_us(sum_us, bytes_in, bytes_out)
 
-    def predict(self, kernels: Sequence[Prediction], bytes_in: int, bytes_out: int, lane: Lane) -> Prediction:
+    def predict(
+        self, kernels: Sequence[Prediction], bytes_in: int, bytes_out: int, lane: Lane, *, shared: float = 1.0
+    ) -> Prediction:
         """Latency of one stage of predicted kernels, with its 90 % interval.
 
         Two errors add up in squares of logarithms: that of stages whose kernels are known (the lane's
-        `relative_spread`), and that of the kernels, which err together: they are of one model.
+        `relative_spread`), and that of the kernels.
+
+        Args:
+            kernels: their predictions; equal ones are of the same kernel and err alike.
+            bytes_in: that come in.
+            bytes_out: that go out.
+            lane: where.
+            shared: share of the kernels' squared error that they have in common (`Calibration.shared`): that part adds
+                up, the rest cancels out in part.
         """
         cost = self.coefficients(lane)
-        sums_us = [sum(one.median_us for one in kernels), sum(one.high_us for one in kernels)]
+        sum_us = sum(one.median_us for one in kernels)
+        off_us = [times * (one.high_us - one.median_us) for one, times in Counter(kernels).items()]
+        spread_us = hypot(sqrt(shared) * sum(off_us), sqrt(1.0 - shared) * hypot(*off_us))
+        sums_us = [sum_us, sum_us + spread_us]
         median_us, high_us = cost.predict_us(sums_us, bytes_in, bytes_out).tolist()
         of_kernels = log(high_us / median_us) if median_us > 0 else 0.0
         factor = exp(hypot(DEVIATIONS * cost.relative_spread, of_kernels))

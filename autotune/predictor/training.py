@@ -206,12 +206,18 @@ def require(data: TrainingSet) -> None:
         )
 
 
-def folds_of(signatures: Sequence[str], groups: Groups | None, folds: int) -> npt.NDArray[np.intp]:
-    """Fold of each signature: kernels of one model share it (the first model that has them), others by their hash."""
+def owners(groups: Groups | None) -> dict[str, str]:
+    """The first model that has it, by signature."""
     owner: dict[str, str] = {}
     for name in sorted(groups or {}):
         for signature in (groups or {})[name]:
             owner.setdefault(signature, name)
+    return owner
+
+
+def folds_of(signatures: Sequence[str], groups: Groups | None, folds: int) -> npt.NDArray[np.intp]:
+    """Fold of each signature: kernels of one model share it (the first model that has them), others by their hash."""
+    owner = owners(groups)
     units = [owner.get(signature, signature) for signature in signatures]
     if len(set(units)) < folds:  # one or two models and nothing else: the next best is by kernel
         units = list(signatures)

@@ -163,3 +163,18 @@ def test_kernels_that_are_not_known_widen_the_interval_of_their_stage() -> None:
     assert wide.median_us == narrow.median_us == float(StagePredictor().predict_us(2e4, 10, 10, CPU))
     assert wide.low_us < narrow.low_us < narrow.high_us < wide.high_us
     assert wide.high_us > 1.5 * narrow.median_us
+
+
+def test_errors_that_kernels_do_not_share_cancel_out_in_part() -> None:
+    kernels = [Prediction(median_us=1e4 + at, low_us=5e3, high_us=2e4 + at) for at in range(16)]
+    alike = [kernels[0]] * 16
+
+    def reach_us(given: Sequence[Prediction], shared: float) -> float:
+        exact = StagePredictor({CPU: replace(DEFAULT_COSTS["cpu"], relative_spread=0.0)})
+        found = exact.predict(given, 0, 0, CPU, shared=shared)
+        return found.high_us - found.median_us
+
+    assert reach_us(kernels, 1.0) == pytest.approx(16e4)
+    assert reach_us(kernels, 0.0) == pytest.approx(4e4)
+    assert reach_us(kernels, 0.25) == pytest.approx((0.25 * 16e4**2 + 0.75 * 4e4**2) ** 0.5)
+    assert reach_us(alike, 0.0) == pytest.approx(16e4)  # one kernel, sixteen times
