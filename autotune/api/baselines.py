@@ -15,7 +15,7 @@ from autotune.api.screening import ROUND_S, affordable, patience_s, screen_besid
 from autotune.api.single_settings import finer_candidates, pinned_candidates, single_candidates
 from autotune.core import DEFAULT_LANE, Candidate, Failure, Measurement, Scenario
 from autotune.errors import ModelError, UsageError
-from autotune.processors import SessionSpec, policies
+from autotune.processors import SessionSpec, policies, policy_choices
 from autotune.profiler import Job, JobStage, run_outputs, screen
 from autotune.profiler.load import SAMPLES_PER_QUERY
 
@@ -24,6 +24,7 @@ SCREEN_SHARE = 0.2
 FINER_SHARE = 0.4
 """Of the budget, after which no further numbers of threads are tried."""
 OUTPUTS_DEADLINE_S = 300.0
+POLICIES_DEADLINE_S = 30.0
 BATCHES = {Scenario.OFFLINE: 4, Scenario.MULTI_STREAM: SAMPLES_PER_QUERY}
 """Samples that are joined where they are there at the same time: in Server they are not."""
 
@@ -83,13 +84,25 @@ def _whole_model(run: Run) -> list[Contender]:
     firsts = [single_candidates(run, processor) for processor in run.place.processors]
     found = _singles(run, [candidate for candidates in firsts for candidate in candidates])
     callers = len(run.place.device.cores) if run.overlapping else 1
-    for policy in policies():
+    for policy in _policies(run):
         name = f"policy:{policy}"
         found.append(Contender(name=name, job=_source_job(run, name, callers=callers, policy=policy), candidate=None))
     if run.user_options is not None:
         job = _source_job(run, USER, callers=callers, spec=run.user_options)
         found.append(Contender(name=USER, job=job, candidate=None))
     return found
+
+
+def _policies(run: Run) -> list[str]:
+    """The first of those device policies that choose alike: the others would be measured again under another name."""
+    names = policies()
+    if len(names) < 2:
+        return list(names)
+    choices = run.worker.call(policy_choices, names, deadline_s=POLICIES_DEADLINE_S)
+    if isinstance(choices, Failure):
+        return list(names)
+    firsts = {choice: name for name, choice in reversed(list(zip(names, choices, strict=True)))}
+    return [name for name in names if name in firsts.values()]
 
 
 def _singles(run: Run, candidates: Sequence[Candidate]) -> list[Contender]:

@@ -8,7 +8,7 @@ from autotune.processors.found import BrokenProvider, Discovery
 from autotune.processors.lanes import lanes_of
 from autotune.processors.narrow import ort_value
 from autotune.processors.options import session_options
-from autotune.processors.policies import create_policy_session, policies
+from autotune.processors.policies import create_policy_session, policies, policy_choices
 from autotune.processors.resolving import resolve
 from autotune.processors.sessions import create_session
 from autotune.processors.spec import SessionSpec
@@ -26,6 +26,7 @@ __all__ = [
     "lanes_of",
     "ort_value",
     "policies",
+    "policy_choices",
     "resolve",
     "session_options",
     "spread",

@@ -14,7 +14,7 @@ from autotune.api.baselines import measure_baselines
 from autotune.api.clock import Budget
 from autotune.api.gathering import choose_lanes
 from autotune.api.run import Contender, Run
-from autotune.core import Lane, Measurement, OutputError, Precision, Processor, Scenario
+from autotune.core import Failure, FailureKind, Lane, Measurement, OutputError, Precision, Processor, Scenario
 from autotune.profiler import Job, JobStage
 
 CPU = Processor(name="cpu", provider="CPUExecutionProvider", device="cpu", version="1")
@@ -80,6 +80,22 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
         return run
 
     return measure
+
+
+@pytest.mark.parametrize(
+    ("choices", "measured"),
+    [
+        ([("gpu",), ("cpu",), ("gpu",)], ["A", "B"]),
+        ([("C",), ("B",), ("A",)], ["A", "B", "C"]),
+        (Failure(kind=FailureKind.CRASH, message=""), ["A", "B", "C"]),
+    ],
+)
+def test_policies_that_choose_alike_are_measured_once(
+    monkeypatch: pytest.MonkeyPatch, choices: object, measured: list[str]
+) -> None:
+    monkeypatch.setattr(baselines, "policies", lambda: ("A", "B", "C"))
+    worker = SimpleNamespace(call=lambda *_, **__: choices)
+    assert baselines._policies(SimpleNamespace(worker=worker)) == measured  # type: ignore[arg-type]
 
 
 def of(run: Run, processor: Processor, precision: Precision) -> list[Contender]:
