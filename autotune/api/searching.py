@@ -35,7 +35,7 @@ USUAL_S = 52.0
 USUAL_RUNS = 500
 """Runs of the model that the same budget has time for, where that is more."""
 
-SEARCH_S = 15.0
+SEARCH_S = 12.0
 """Seconds that are left for the search, however long the baselines took."""
 
 
