@@ -22,6 +22,7 @@ from autotune.planning import Decision, calm, decide_winner, undisturbed
 from autotune.profiler import decide, run_outputs
 from autotune.profiler.compare import BROKEN
 from autotune.profiler.decide import BLOCKS
+from autotune.profiler.jobs import SLOW
 
 LAUNCHES = 6
 MORE_LAUNCHES = 10
@@ -157,8 +158,10 @@ def launch_s(run: Run, contenders: Sequence[Contender]) -> float:
     for contender in contenders:
         if isinstance(contender.result, Measurement):
             per_run_s = contender.median_us * 1e-6 * contender.job.callers * contender.job.batch
-            each_s += contender.result.load_s + min(TIME_CAP_S, RUNS_PER_LAUNCH * per_run_s)
-            each_s += BLOCKS * max(DRAIN_S, per_run_s) + 2 * per_run_s
+            drain_s = DRAIN_S if per_run_s > SLOW * DRAIN_S else max(DRAIN_S, per_run_s)
+            capped_s = min(TIME_CAP_S, RUNS_PER_LAUNCH * per_run_s) / BLOCKS
+            block_s = max(2 * per_run_s if run.overlapping else per_run_s, capped_s)
+            each_s += contender.result.load_s + 2 * per_run_s + BLOCKS * (drain_s + block_s)
     return each_s
 
 

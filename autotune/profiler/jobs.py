@@ -22,6 +22,8 @@ from autotune.profiler.serve import failure_of
 from autotune.runtime import StageRunner
 
 MAX_DRAIN_RUNS = 3
+SLOW = 10.0
+"""Times its drain that a run takes from where on waiting does as well: a spinning predecessor slows but its beginning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,7 @@ class OpenJob:
         self._feeds = feeds_of(job)
         self._bursts = job.callers > 1 or job.scenario.overlapping
         self._pool = ThreadPoolExecutor(job.callers) if job.callers > 1 or job.scenario.under_load else None
+        self._run_s = 0.0
         self.once()
         self.peak_bytes = BASE_BYTES + max(0, resident_bytes() - before)
 
@@ -138,13 +141,20 @@ class OpenJob:
         return self._runner.stage_times_us(self._feeds)
 
     def drain(self, seconds: float) -> float:
-        """Runs undisturbed for a while, so that spinning pools of others come to rest; gives the last run's seconds."""
+        """Runs undisturbed for a while, so that spinning pools of others come to rest; gives the last run's seconds.
+
+        A job whose runs are known to take far longer waits instead: a run more would cost as much as one that counts.
+        """
+        if self._run_s > SLOW * seconds:
+            time.sleep(seconds)
+            return self._run_s
         end = time.perf_counter() + seconds
         last = self._burst(1) if self._bursts else self.once()
         runs = 1
         while time.perf_counter() < end and not (runs >= MAX_DRAIN_RUNS and last > seconds):
             last = self._burst(1) if self._bursts else self.once()
             runs += 1
+        self._run_s = last
         return last
 
     def samples_us(self, *, seconds: float, least: int, most: int) -> list[float]:
@@ -155,12 +165,15 @@ class OpenJob:
         end = time.perf_counter() + seconds
         while len(found) < least or (len(found) < most and time.perf_counter() < end):
             found.append(self.once() * 1e6)
+        self._run_s = found[-1] * 1e-6
         return found
 
     def _bursts_us(self, seconds: float, least: int) -> list[float]:
-        requests = max(2, round(seconds / max(self._burst(1), 1e-6)))
+        requests = max(2, round(seconds / max(self._run_s or self._burst(1), 1e-6)))
         per_sample = 1e6 / (requests * self.job.callers * self.job.batch)
-        return [self._burst(requests) * per_sample for _ in range(max(1, least // 3))]
+        bursts_s = [self._burst(requests) for _ in range(max(1, least // 3))]
+        self._run_s = bursts_s[-1] / requests
+        return [burst_s * per_sample for burst_s in bursts_s]
 
     def _burst(self, requests: int) -> float:
         """Wall seconds in which every caller runs `requests` times."""

@@ -189,3 +189,28 @@ def test_a_burst_counts_from_its_callers_begin_however_late_the_timing_thread_is
     monkeypatch.setattr(opened._runner, "run", lambda *_: time.sleep(run_s))
     assert opened._burst(1) >= run_s
     opened.close()
+
+
+@pytest.mark.parametrize("scenario", [Scenario.SINGLE_STREAM, Scenario.OFFLINE])
+def test_a_slow_job_waits_instead_of_running_once_more(
+    job: Job, monkeypatch: pytest.MonkeyPatch, scenario: Scenario
+) -> None:
+    opened = OpenJob(replace(job, scenario=scenario))
+    runs: list[float] = []
+
+    def once() -> float:
+        runs.append(0.2)
+        return 0.2
+
+    monkeypatch.setattr(opened, "once", once)
+    assert opened.drain(0.001) == 0.2  # nothing is known of it yet
+    assert runs
+    runs.clear()
+    assert opened.drain(0.001) == 0.2
+    assert not runs
+    assert len(opened.samples_us(seconds=0.0, least=1, most=1)) == 1
+    assert len(runs) == (2 if scenario.overlapping else 1)
+    runs.clear()
+    opened.drain(0.03)
+    assert runs
+    opened.close()
