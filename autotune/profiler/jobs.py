@@ -23,7 +23,7 @@ from autotune.runtime import StageRunner
 
 MAX_DRAIN_RUNS = 3
 SLOW = 10.0
-"""Times its drain that a run takes from where on waiting does as well: a spinning predecessor slows but its beginning."""
+"""Times its drain that a run takes from where on waiting does as well: a spinning predecessor slows its beginning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
