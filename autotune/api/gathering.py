@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from autotune.api.even_times import fastest_sentinels, newest
 from autotune.api.knowledge import Knowledge
 from autotune.api.known_costs import kernel_costs, predict_singles, profile_model, stage_costs
@@ -16,7 +18,8 @@ ALIKE = 2.0
 for both."""
 LANE_REACH = 1.25
 """A further lane of a processor and precision is profiled when its whole-model time is within this factor of that
-processor's best: with other threads, kernels differ little in which of them they prefer."""
+processor's best: with other threads, kernels differ little in which of them they prefer. One below float32 also has to be
+that near to its processor's best at float32: elsewhere no kernel is likely to gain by it."""
 PROCESSOR_REACH = 4.0
 """Another processor is profiled when its whole-model time is within this factor of the best at that precision: one that
 is slow because every call into it costs may still be the best for a heavy kernel."""
@@ -61,6 +64,7 @@ def choose_lanes(run: Run) -> tuple[list[Setting], dict[Setting, tuple[Lane, ...
     chosen: dict[Setting, tuple[Lane, ...]] = {}
     for setting, contenders in by_setting.items():
         best: dict[tuple[str, str], float] = {}
+        exact = {c.lanes[0].processor: c.median_us for c in reversed(contenders) if c.lanes[0].precision.is_reference}
         lanes: list[Lane] = []
         for contender in contenders:
             lane = contender.lanes[0]
@@ -69,6 +73,8 @@ def choose_lanes(run: Run) -> tuple[list[Setting], dict[Setting, tuple[Lane, ...
             own = best.setdefault((lane.processor, str(lane.precision)), contender.median_us)
             everyone = best.setdefault(("", str(lane.precision)), contender.median_us)
             near = contender.median_us <= min(LANE_REACH * own, PROCESSOR_REACH * everyone)
+            if not lane.precision.is_reference:  # it has nothing to offer but speed
+                near = near and contender.median_us <= LANE_REACH * exact.get(lane.processor, math.inf)
             if near and len(lanes) < MAX_LANES and not any(_alike(lane, other) for other in lanes):
                 lanes.append(lane)
         free = [contender for contender in contenders if not contender.lanes[0].concurrency.cores]

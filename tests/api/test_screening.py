@@ -146,6 +146,7 @@ def test_lanes_that_cannot_matter_are_not_profiled() -> None:
         "openvino:cpu/f32/t2": 80.0,
         "openvino:cpu/f32/t1": 130.0,  # more than a quarter as slow again as the processor's best
         "openvino:cpu/bf16/t2": 40.0,  # the best at its precision: float32 is not measured against it
+        "openvino:cpu/f16/t2": 110.0,  # below float32, and slower
         "webgpu:gpu/f32": 4000.0,
     }
     singles = [contender(f"single:{lane}", measured(us), lane) for lane, us in times.items()]
