@@ -18,8 +18,8 @@ ALIKE = 2.0
 for both."""
 LANE_REACH = 1.25
 """A further lane of a processor and precision is profiled when its whole-model time is within this factor of that
-processor's best: with other threads, kernels differ little in which of them they prefer. One below float32 also has to be
-that near to its processor's best at float32: elsewhere no kernel is likely to gain by it."""
+processor's best: with other threads, kernels differ little in which of them they prefer. One below float32 also has to
+be that near to its processor's best at float32: elsewhere no kernel is likely to gain by it."""
 PROCESSOR_REACH = 4.0
 """Another processor is profiled when its whole-model time is within this factor of the best at that precision: one that
 is slow because every call into it costs may still be the best for a heavy kernel."""
