@@ -26,7 +26,7 @@ WAITING = 256
 CHOICE = 24
 """Kernels of a kind to choose from: what is made of other operators than those given before comes first."""
 PATIENCE = 200
-"""Graphs drawn without a new kernel of a kind until the kind is given up."""
+"""Graphs drawn for one turn at most; a kind of which none is waiting then is given up."""
 
 
 def synthetic_kernels(kernels: Sequence[Kernel], *, count: int, seed: int) -> list[Kernel]:
@@ -65,7 +65,7 @@ def drawn_kernels(*, seed: int, seen: set[str]) -> Iterator[Kernel]:
     """
     rng = random.Random(seed)
     waiting: dict[str, list[Kernel]] = {kind: [] for kind in TURNS}
-    given: Counter[tuple[str, ...]] = Counter()
+    given: Counter[str] = Counter()
     exhausted: set[str] = set()
     for kind in cycle(TURNS):
         if len(exhausted) == len(waiting):
@@ -81,15 +81,10 @@ def drawn_kernels(*, seed: int, seen: set[str]) -> Iterator[Kernel]:
         if not waiting[kind]:
             exhausted.add(kind)
             continue
-        chosen = min(waiting[kind], key=lambda kernel: given[operators_of(kernel)])
+        chosen = min(waiting[kind], key=lambda kernel: given[kernel.ops])
         waiting[kind].remove(chosen)
-        given[operators_of(chosen)] += 1
+        given[chosen.ops] += 1
         yield chosen
-
-
-def operators_of(kernel: Kernel) -> tuple[str, ...]:
-    """What it is made of: a convolution with another activation behind is another one."""
-    return tuple(node.op_type for node in kernel.nodes)
 
 
 def kind_of(kernel: Kernel) -> str:

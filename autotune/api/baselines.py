@@ -101,8 +101,10 @@ def _policies(run: Run) -> list[str]:
     choices = run.worker.call(policy_choices, names, deadline_s=POLICIES_DEADLINE_S)
     if isinstance(choices, Failure):
         return list(names)
-    firsts = {choice: name for name, choice in reversed(list(zip(names, choices, strict=True)))}
-    return [name for name in names if name in firsts.values()]
+    firsts: dict[tuple[str, ...], str] = {}
+    for name, choice in zip(names, choices, strict=True):
+        firsts.setdefault(choice, name)
+    return list(firsts.values())
 
 
 def _singles(run: Run, candidates: Sequence[Candidate]) -> list[Contender]:
