@@ -108,16 +108,15 @@ def play(graph: TaskGraph, processor: Sequence[int], order: Sequence[int], corun
             start[task] = now
             running[own] = (task, cost[task][own])
         slowdown = {own: _product(corun.get((own, other), 1.0) for other in running if other != own) for own in running}
-        ends = [now + left * slowdown[own] for own, (_, left) in running.items()]
-        then = min([*ends, *arrivals])
+        ends = {own: now + left * slowdown[own] for own, (_, left) in running.items()}
+        then = min([*ends.values(), *arrivals])
         for own, (task, left) in list(running.items()):
-            left -= (then - now) / slowdown[own]
-            if left <= 1e-9 * max(cost[task][own], 1.0):
+            if ends[own] <= then:  # what ends first ends, however little an ulp of the time would leave of it
                 finish[task] = then
                 done.add(task)
                 del running[own]
             else:
-                running[own] = (task, left)
+                running[own] = (task, left - (then - now) / slowdown[own])
         now = then
     return Schedule(processor=tuple(processor), order=tuple(order), start_us=tuple(start), finish_us=tuple(finish))
 

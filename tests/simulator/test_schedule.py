@@ -100,6 +100,22 @@ def test_slowdowns_stretch_what_runs_beside() -> None:
     assert beside == pytest.approx(14.0)
 
 
+@pytest.mark.parametrize("begun_us", [0.0, 2e7, 1e12])
+def test_short_tasks_end_however_late_they_begin(begun_us: float) -> None:
+    costs = np.array([[begun_us, begun_us], *([[1.1, 0.7]] * 6)])
+    graph = TaskGraph(
+        names=tuple("abcdefg"),
+        processors=("one", "two"),
+        predecessors=((), *([(0,)] * 6)),
+        cost_us=costs,
+        transfer_us=np.zeros((7, 2, 2)),
+    )
+    schedule = play(graph, [0, 0, 1, 0, 1, 0, 1], range(7), {(0, 1): 1.3, (1, 0): 1.7})
+    both_us = 3 * 0.7 * 1.7
+    after_us = both_us + 3 * 1.1 - both_us / 1.3
+    assert schedule.makespan_us - begun_us == pytest.approx(after_us, abs=1e-9 + 20 * np.spacing(begun_us))
+
+
 def test_a_slowdown_is_weighed_by_the_search() -> None:
     found = place(diamond(), corun={(0, 1): 10.0, (1, 0): 10.0}, seconds=0.2)
     assert found.schedule.makespan_us <= 18.0 + 1e-9
