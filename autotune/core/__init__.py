@@ -2,6 +2,7 @@
 
 from autotune.core.contention import CoRunMeasurement, CoRunRecord
 from autotune.core.device import Device
+from autotune.core.folders import draft_beside, written_whole
 from autotune.core.joint import (
     JOINT_SCHEMA_VERSION,
     Fairness,
@@ -97,5 +98,7 @@ __all__ = [
     "Verdict",
     "VerdictKind",
     "check_weight",
+    "draft_beside",
     "one_line",
+    "written_whole",
 ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from autotune.errors import PredictorError
 from autotune.predictor.slowdown import SlowdownPredictor
 from autotune.predictor.slowdown_features import SLOWDOWN_FEATURES_VERSION, SLOWDOWN_NAMES
-from autotune.predictor.storage import CARD, written_whole
+from autotune.predictor.storage import CARD, written_anew
 
 SLOWDOWN_SCHEMA_VERSION = 1
 
@@ -22,7 +22,7 @@ def save_slowdown(predictor: SlowdownPredictor, folder: str | Path) -> Path:
     """
     folder = Path(folder)
     state, files = predictor.dump()
-    with written_whole(folder) as draft:
+    with written_anew(folder) as draft:
         hashes = {}
         for suffix, content in files.items():
             (draft / f"trees.{suffix}").write_bytes(content)

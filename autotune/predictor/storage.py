@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from autotune.core import Device, Identity, Lane
+from autotune.core import Device, Identity, Lane, written_whole
 from autotune.core.codec import decode, encode
 from autotune.errors import PredictorError, UnknownNameError
 from autotune.predictor.conformal import Calibration
@@ -39,26 +36,21 @@ def save(predictor: KernelPredictor, folder: str | Path, *, accuracy: Mapping[st
     folder = Path(folder)
     if not predictor.models:
         raise PredictorError("a predictor that has learnt nothing can't be saved: call fit() first.")
-    with written_whole(folder) as draft:
+    with written_anew(folder) as draft:
         _write(predictor, draft, accuracy or {})
     return folder
 
 
 @contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
+def written_anew(folder: Path) -> Iterator[Path]:
     """A draft folder to write into, which takes the place of `folder` at the end unless something failed.
 
     Raises:
         PredictorError: it cannot be written.
     """
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
+        with written_whole(folder) as draft:
             yield draft
-            _put_in_place(draft, folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise PredictorError(f"{folder} cannot be written ({error}): free space or name another folder.") from error
 
@@ -162,15 +154,6 @@ def _write(predictor: KernelPredictor, folder: Path, accuracy: Mapping[str, Any]
         "lanes": lanes,
     }
     (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-
-
-def _put_in_place(draft: Path, folder: Path) -> None:
-    draft.chmod(0o755)
-    old = folder.with_name(f".{folder.name}-old-{os.getpid()}")
-    if folder.exists():
-        folder.rename(old)
-    draft.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _read_lane(folder: Path, entry: Mapping[str, Any], chosen: Learner, cores: int) -> LaneModel:

@@ -1,16 +1,15 @@
-"""Folders written as a whole: what was there before stays until the new one is complete."""
+"""Folders of plans: written as a whole, and only where nothing else lies."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from autotune.core import draft_beside, written_whole
 from autotune.errors import PlanError, StoreError
 
 PLAN_FILE = "plan.json"
@@ -37,18 +36,14 @@ def write_folder(folder: Path, fill: Callable[[Path], None], *, kind: str = "pla
     """
     folder = folder.absolute()
     check_target(folder, kind=kind)
-    draft = _draft(folder)
     try:
-        fill(draft)
-        draft.chmod(0o755)
-        _put_in_place(draft, folder)
+        with written_whole(folder) as draft:
+            fill(draft)
     except OSError as error:
         raise StoreError(
             f"the {kind} cannot be written to {folder} ({error.strerror or error}): "
             "free some space there, or give another --output"
         ) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def check_target(folder: Path, *, kind: str = "plan") -> None:
@@ -66,7 +61,10 @@ def check_target(folder: Path, *, kind: str = "plan") -> None:
         raise PlanError(
             f"{folder} exists and holds {foreign}, which is no {kind}'s: give another --output, or remove it"
         )
-    _draft(folder).rmdir()
+    try:
+        draft_beside(folder).rmdir()
+    except OSError as error:
+        raise StoreError(f"{folder.parent} cannot be written ({error.strerror}): give another --output") from error
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -82,14 +80,6 @@ def sha256_of(path: Path) -> str:
     """Hash of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _draft(folder: Path) -> Path:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise StoreError(f"{folder.parent} cannot be written ({error.strerror}): give another --output") from error
 
 
 def _foreign(folder: Path, kind: str) -> list[str]:
@@ -110,19 +100,3 @@ def _named(index: Path, key: str) -> list[str]:
         return [index.name, *(name for name in data[key] if (index.parent / name).is_dir() == (key == "folders"))]
     except (OSError, ValueError, TypeError, KeyError):
         return []
-
-
-def _put_in_place(draft: Path, folder: Path) -> None:
-    if not folder.exists():
-        draft.rename(folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-    try:
-        folder.rename(old / "plan")
-        draft.rename(folder)
-    except BaseException:  # a further Ctrl-C too
-        if not folder.exists():
-            (old / "plan").rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autotune.core import written_whole
 from autotune.datasets.public.checking import Checked, RefusedCell, check
 from autotune.datasets.public.records import RECORDS, Recorded, write_records
 from autotune.datasets.public.registry import recognise, source
@@ -98,24 +97,19 @@ def import_public(path: str | Path, home: Path, *, name: str = "", time: str | N
         first = f": the first at {checked.refused[0]}" if checked.refused else ""
         raise InputError(f"{path}: not one of its latencies can be used{first}; nothing was imported.")
     target = folder_of(home, chosen.name)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        _described(chosen, table).to_parquet(draft / FILES[0], compression="zstd")
-        checked.latencies.to_parquet(draft / FILES[1], compression="zstd")
-        time = time or datetime.now(UTC).isoformat(timespec="seconds")
-        recorded = write_records(chosen, table, checked.latencies, draft, time=time) if chosen.mapping else None
-        refused = sorted((*checked.refused, *(recorded.refused if recorded else ())), key=lambda cell: cell.row)
-        card = _card(chosen, table, checked, refused, draft, time)
-        if recorded is not None:
-            card["profile_records"] = recorded.card()
-        (draft / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-        _put_in_place(draft, target)
+        with written_whole(target) as draft:  # also on Ctrl-C: half an import is none
+            _described(chosen, table).to_parquet(draft / FILES[0], compression="zstd")
+            checked.latencies.to_parquet(draft / FILES[1], compression="zstd")
+            time = time or datetime.now(UTC).isoformat(timespec="seconds")
+            recorded = write_records(chosen, table, checked.latencies, draft, time=time) if chosen.mapping else None
+            refused = sorted((*checked.refused, *(recorded.refused if recorded else ())), key=lambda cell: cell.row)
+            card = _card(chosen, table, checked, refused, draft, time)
+            if recorded is not None:
+                card["profile_records"] = recorded.card()
+            (draft / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise StoreError(f"{target} cannot be written ({error}): make room, or set AUTOTUNE_HOME.") from error
-    finally:  # also on Ctrl-C: half an import is none
-        shutil.rmtree(draft, ignore_errors=True)
     return PublicReport(
         name=chosen.name,
         folder=target,
@@ -125,20 +119,6 @@ def import_public(path: str | Path, home: Path, *, name: str = "", time: str | N
         refused=tuple(refused),
         recorded=recorded,
     )
-
-
-def _put_in_place(draft: Path, target: Path) -> None:
-    """The earlier import goes once the new one has its place, and comes back if it does not get it."""
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    if target.exists():
-        target.rename(old)
-    try:
-        draft.rename(target)
-    except OSError:
-        if old.exists():
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def read_table(path: Path) -> pd.DataFrame:
