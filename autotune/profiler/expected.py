@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from autotune.core import Kernel
-from autotune.profiler.probes import CHAIN, KERNEL_SECONDS, LEAST_ROUNDS, Form, form_of
+from autotune.profiler.probes import CHAIN, KERNEL_SECONDS, LEAST_ROUNDS, SLOW_S, Form, form_of
 
 OPENING_S = 0.02
 """Seconds to make one small session; a provider that compiles takes longer, which whoever measures learns."""
-OPENING_RUNS = 4
+OPENING_RUNS = 3
 """Runs of each session before its first round."""
+USUAL_ROUNDS = 8
+"""After which a median has mostly settled."""
 
 
-def expected_seconds(kernel: Kernel, latency_us: float, *, rounds: int = 12, round_s: float = 0.003) -> float:
-    """Seconds to measure a kernel that takes about this long (`profile_kernels` with the same rounds).
+def expected_seconds(kernel: Kernel, latency_us: float, *, rounds: int = USUAL_ROUNDS, round_s: float = 0.003) -> float:
+    """Seconds to measure a kernel that takes about this long.
 
     Args:
         kernel: what is measured; it is timed as copies too where it can be.
         latency_us: expected, or as measured.
-        rounds: as for `profile_kernels`.
-        round_s: likewise.
+        rounds: that it takes, fewer where it is slow.
+        round_s: as for `profile_kernels`.
     """
     run_s = latency_us / 1e6
     sessions = [run_s] if form_of(kernel) is Form.ALONE else [run_s, CHAIN * run_s]
     taken = max(LEAST_ROUNDS, min(rounds, int(KERNEL_SECONDS / max(sum(sessions), 1e-9))))
     opening_s = len(sessions) * OPENING_S + OPENING_RUNS * sum(sessions)
-    return opening_s + taken * sum(each + max(round_s, each) for each in sessions)
+    waking_s = sum(each for each in sessions if each < SLOW_S)
+    return opening_s + taken * (waking_s + sum(max(round_s, each) for each in sessions))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,15 @@ ENDING_SHARE = 0.85
 """Share of the time left after which a group ends with the rounds that it has, before the deadline kills the worker."""
 LEAST_SAMPLES = 2
 """Fewer samples than this are not worth keeping: what is stored is not measured again."""
+SETTLED_SAMPLES = 6
+SETTLED = 0.015
+"""Standard error of a kernel's median, as a share, at which it needs no further round: other kernels teach more."""
+ERROR_OF_DEVIATION = 1.57
+"""Standard error of the median of n normal samples, times √n, over their mean deviation: √(π/2) · √(π/2)."""
+PATIENCE_SHARE = 0.3
+LEAST_PATIENCE_S, MOST_PATIENCE_S = 15.0, 60.0
+"""Seconds without a sign of life after which a kernel hangs, a share of the time for its lane: opening its sessions, or
+a round. Engines that a GPU's provider compiles take up to half a minute."""
 
 
 def profile_kernels(
@@ -67,15 +76,14 @@ def profile_kernels(
 ) -> None:
     """Measures kernels on a lane and hands over each record as it is made.
 
-    A kernel that brings the worker down gets a Failure; the others go on. Kernels that cannot be built are skipped.
-    What
-    is not measured by the deadline is left.
+    A kernel that brings the worker down or hangs gets a Failure; the others go on. Kernels that cannot be built are
+    skipped. What is not measured by the deadline is left.
 
     Args:
         kernels: what to measure.
         lane: where.
         identity: under which the records are filed.
-        rounds: samples of each kernel, fewer for slow ones.
+        rounds: most samples of each kernel: fewer for slow ones, and once its median has settled.
         round_s: seconds of a round, at least one run.
         seed: of orders and weights.
         deadline_s: seconds for all of it.
@@ -84,10 +92,12 @@ def profile_kernels(
     waiting = [kernel for kernel in kernels if kernel.buildable]
     tries = LANE_TRIES
     until = time.monotonic() + deadline_s
+    silence_s = min(MOST_PATIENCE_S, max(LEAST_PATIENCE_S, PATIENCE_SHARE * deadline_s))
     with Worker() as worker:
         while waiting and (left_s := until - time.monotonic()) > 0:
             running, done = -1, set()
-            for item in worker.stream(measure_here, waiting, lane, rounds, round_s, seed, left_s, deadline_s=left_s):
+            asked = (waiting, lane, rounds, round_s, seed, left_s)
+            for item in worker.stream(measure_here, *asked, deadline_s=left_s, silence_s=silence_s):
                 if isinstance(item, Failure):
                     if item.kind is FailureKind.HANG and time.monotonic() >= until:
                         return
@@ -130,12 +140,14 @@ REFERENCES = {Ends.SMALL: IMAGES, Ends.MEANS: IMAGES, Ends.PLAIN: ROWS}
 def measure_here(
     kernels: Sequence[Kernel], lane: Lane, rounds: int, round_s: float, seed: int, left_s: float
 ) -> Iterator[Any]:
-    """In the worker: what is running, then each kernel's result with the sentinel's ratio and µs; `late` at the end."""
+    """In the worker: what runs (-1: references), each kernel's result with the sentinel's ratio and µs; `late`."""
     until = time.monotonic() + left_s
     own, shared = own_threads(lane)
     sentinel = Sentinel(lane)
-    kinds = {ends_of(kernel, lane) for kernel in kernels}
-    surplus = {kind: _surplus(kind, own, rounds, round_s, sentinel, shared=shared, seed=seed) for kind in kinds}
+    surplus: dict[Ends, Surplus] = {}
+    for kind in {ends_of(kernel, lane) for kernel in kernels}:
+        surplus[kind] = _surplus(kind, own, rounds, round_s, sentinel, shared=shared, seed=seed)
+        yield ("running", -1)
     order = random.Random(seed)
     for begin in range(0, len(kernels), LIVE_KERNELS):
         probes: dict[int, Probe] = {}
@@ -150,13 +162,20 @@ def measure_here(
             if time.monotonic() > opened_by:
                 break
         marks = [sentinel.mark()]
-        for number in range(rounds):
-            for at in order.sample(sorted(probes), len(probes)):
-                if number < probes[at].rounds(rounds) and time.monotonic() < ended_by:
+        slower: list[float] = []
+        moving = set(probes)
+        while moving and time.monotonic() < ended_by:
+            for at in order.sample(sorted(moving), len(moving)):
+                if time.monotonic() < ended_by:
                     yield ("running", at)
                     probes[at].take(round_s)
             marks.append(sentinel.mark())
-        slower = slowness(marks, sentinel.fastest_us)
+            slower = slowness(marks, sentinel.fastest_us)
+            moving = {
+                at
+                for at in moving
+                if len(slower) < probes[at].rounds(rounds) and not settled(probes[at], surplus, slower)
+            }
         for at, probe in probes.items():
             if len(probe.samples) < LEAST_SAMPLES:
                 continue
@@ -165,6 +184,16 @@ def measure_here(
         if until - time.monotonic() < LEAST_LEFT_SHARE * left_s:
             yield ("late",)
             return
+
+
+def settled(probe: Probe, surplus: Mapping[Ends, Surplus], slower: Sequence[float]) -> bool:
+    """Whether further rounds would hardly move the median: by the mean deviation, which one outlier hardly moves."""
+    if len(probe.samples) < SETTLED_SAMPLES:
+        return False
+    result = probe.result(surplus, slower)
+    deviation_us = statistics.fmean(abs(sample - result.median_us) for sample in result.samples_us)
+    calm = len(result.samples_us)
+    return calm >= SETTLED_SAMPLES and ERROR_OF_DEVIATION * deviation_us <= SETTLED * result.median_us * calm**0.5
 
 
 def _surplus(

@@ -9,7 +9,7 @@ import pytest
 
 from autotune.core import Failure, FailureKind, Identity, Kernel, Lane, Measurement, ProfileRecord, Protocol
 from autotune.profiler import kernels, profile_kernels
-from autotune.profiler.kernels import measure_here
+from autotune.profiler.kernels import measure_here, settled
 from autotune.profiler.probes import Ends, Form, Probe, Surplus, ends_of, form_of, reference_kernel, reference_product
 from autotune.profiler.sentinel import slowness
 
@@ -29,6 +29,12 @@ def records(wanted: list, lane: str, *, deadline_s: float = 120.0) -> list[Profi
         on_record=found.append,
     )
     return found
+
+
+def probe_with(samples: list[tuple[float, float]]) -> Probe:
+    probe = object.__new__(Probe)
+    probe.kernel, probe.form, probe.ends, probe.samples = SMALL, Form.ALONE, Ends.MEANS, samples
+    return probe
 
 
 @pytest.mark.parametrize("lane", ["cpu/f32/t1", "cpu/f32/t2"])
@@ -64,6 +70,44 @@ def test_one_death_before_the_first_kernel_does_not_condemn_the_lane(
     monkeypatch.setattr("autotune.profiler.kernels.Worker", Dying)
     found = records([SMALL, reference_kernel(8, 8)], "cpu/f32/t1")
     assert [isinstance(record.result, Failure) for record in found] == [failed, failed]
+
+
+def test_a_kernel_that_hangs_is_a_failure_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hanging:
+        def __enter__(self) -> Hanging:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def stream(self, _: object, waiting: list[Kernel], *_args: object, silence_s: float, **__: object) -> object:
+            assert silence_s < 60.0  # seconds: less than the lane has
+            for at, kernel in enumerate(waiting):
+                yield ("running", at)
+                if kernel == SMALL:
+                    yield Failure(kind=FailureKind.HANG, message="no sign of life")
+                    return
+                yield ("record", at, Measurement(samples_us=(1.0,)), (1.0, 0.0))
+
+    monkeypatch.setattr("autotune.profiler.kernels.Worker", Hanging)
+    found = records([reference_kernel(8, 8), SMALL, reference_kernel(16, 8)], "cpu/f32/t1")
+    assert [(record.kernel == SMALL, isinstance(record.result, Failure)) for record in found] == [
+        (False, False),
+        (True, True),
+        (False, False),
+    ]
+
+
+def test_a_median_settles_where_rounds_agree_and_one_outlier_does_not_matter() -> None:
+    agreeing = [(100.0 + at % 2, 0.0) for at in range(6)]
+    assert settled(probe_with(agreeing), {}, [1.0] * 6)
+    assert not settled(probe_with(agreeing[:5]), {}, [1.0] * 5)
+    assert settled(probe_with([*agreeing, *agreeing, (120.0, 0.0)]), {}, [1.0] * 13)
+    assert not settled(probe_with([(100.0 + 20 * (at % 2), 0.0) for at in range(6)]), {}, [1.0] * 6)
+
+
+def test_rounds_on_a_slow_machine_settle_nothing() -> None:
+    assert not settled(probe_with([(100.0, 0.0)] * 6), {}, [1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
 
 
 def test_a_kernel_that_cannot_run_is_a_failure_and_the_others_go_on() -> None:
@@ -121,16 +165,12 @@ def test_what_time_allows_is_kept_when_a_group_is_too_long_for_the_deadline(monk
 
 
 def test_rounds_on_a_slow_machine_do_not_count_where_others_are_there() -> None:
-    probe = object.__new__(Probe)
-    probe.kernel, probe.form, probe.ends = SMALL, Form.ALONE, Ends.MEANS
-    probe.samples = [(10.0, 0.0), (10.2, 0.0), (25.0, 0.0), (9.8, 0.0)]
+    probe = probe_with([(10.0, 0.0), (10.2, 0.0), (25.0, 0.0), (9.8, 0.0)])
     assert probe.result({}, [1.0, 1.0, 2.0, 1.0]).samples_us == (10.0, 10.2, 9.8)
 
 
 def test_where_the_machine_was_slow_all_the_time_each_round_is_brought_to_its_fastest() -> None:
-    probe = object.__new__(Probe)
-    probe.kernel, probe.form, probe.ends = SMALL, Form.ALONE, Ends.MEANS
-    probe.samples = [(20.0, 0.0), (10.0, 0.0), (30.0, 0.0)]
+    probe = probe_with([(20.0, 0.0), (10.0, 0.0), (30.0, 0.0)])
     assert probe.result({}, [2.0, 1.0, 3.0]).samples_us == pytest.approx((10.0, 10.0, 10.0))
 
 
