@@ -36,7 +36,7 @@ from autotune.graph import Graph, extract
 from autotune.planning import segment_ranges
 from autotune.planning.corun_pairs import spread_pairs, work_point
 from autotune.predictor import SlowdownAccuracy, SlowdownPredictor, evaluate_slowdowns, load_slowdown, save_slowdown
-from autotune.processors import allowed_cores
+from autotune.processors import allowed_cores, share_out
 from autotune.profiler import (
     CoRunPair,
     CoRunResult,
@@ -169,7 +169,8 @@ def lane_pairs(place: Workplace) -> list[tuple[Lane, Lane]]:
         if "cpu" in (one.device, two.device) and not half:
             continue
         if one.name != two.name or one.device == "cpu":
-            found.append((_lane(one, cores[:half]), _lane(two, cores[half : 2 * half])))
+            first, second = share_out((half, half), cores)
+            found.append((_lane(one, first), _lane(two, second)))
     for processor in place.processors:
         if processor.device == "cpu" and half:
             lane = _lane(processor, cores[: 2 * half])
@@ -191,7 +192,7 @@ def pairs_of(lanes: Sequence[Lane]) -> list[tuple[Lane, Lane]]:
     """Lanes with each other, and those with several streams with themselves.
 
     Raises:
-        UsageError: there are none, two of them share cores, or a core is not this process's.
+        UsageError: there are none, two of them share cores or need more than there are, or one is not this process's.
     """
     found = [
         (one, two)

@@ -43,7 +43,7 @@ def finer_candidates(run: Run) -> list[Candidate]:
     allowed = [threads for threads in range(1, count + 1) if not run.overlapping or count % threads == 0]
     times: dict[Lane, dict[int, float]] = {}
     for contender in run.contenders.values():
-        threads = _threads_each(contender.lanes[0]) if contender.candidate is not None else 0
+        threads = contender.lanes[0].threads_each if contender.candidate is not None else 0
         if threads and contender.name != DEFAULT:
             own = times.setdefault(replace(contender.lanes[0], concurrency=Concurrency()), {})
             own[threads] = min(contender.median_us, own.get(threads, math.inf))
@@ -87,12 +87,6 @@ def pinned_candidates(run: Run) -> list[Candidate]:
         return []
     setting = wide[0].concurrency
     return [run.whole(replace(wide[0], concurrency=replace(setting, cores=cores[: setting.threads])))]
-
-
-def _threads_each(lane: Lane) -> int:
-    """Threads of one inference; OpenVINO is told those of all its streams."""
-    setting = lane.concurrency
-    return setting.threads if lane.processor == "cpu" else setting.threads // setting.streams
 
 
 def _shared_out(run: Run, lane: Lane, threads: int) -> list[Candidate]:

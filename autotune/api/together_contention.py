@@ -15,6 +15,7 @@ from autotune.core import Candidate, Concurrency, Kernel, Lane, Precision, Stage
 from autotune.planning import Option
 from autotune.planning.costs import Floats
 from autotune.predictor import Load, SlowdownPredictor
+from autotune.processors import share_out
 from autotune.simulator import mean_slowdown
 
 MOST_KERNELS = 64
@@ -153,10 +154,10 @@ def _place(lane: Lane) -> Place:
 
 def _apart(victim: Lane, beside: Lane) -> tuple[Lane, Lane]:
     """Both lanes as contention is profiled: with cores of their own, one behind the other, whichever they will be."""
-    first = victim.concurrency.threads if victim.on_cpu else 0
-    second = beside.concurrency.threads if beside.on_cpu else 0
-    return _on(victim, range(first)), _on(beside, range(first, first + second))
+    needs = [lane.concurrency.threads if lane.on_cpu else 0 for lane in (victim, beside)]
+    one, two = share_out(needs, range(sum(needs)))
+    return _on(victim, one), _on(beside, two)
 
 
-def _on(lane: Lane, cores: range) -> Lane:
-    return replace(lane, concurrency=Concurrency(threads=lane.concurrency.threads, cores=tuple(cores)))
+def _on(lane: Lane, cores: tuple[int, ...]) -> Lane:
+    return replace(lane, concurrency=Concurrency(threads=lane.concurrency.threads, cores=cores))

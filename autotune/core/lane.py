@@ -96,6 +96,19 @@ class Lane:
         """Whether it computes on the CPU's cores."""
         return self.processor.rpartition(":")[2] == "cpu"
 
+    @property
+    def threads_each(self) -> int:
+        """Threads of one inference, 0 where the provider chooses; OpenVINO is told those of all its streams."""
+        setting = self.concurrency
+        return setting.threads if self.processor == "cpu" else setting.threads // setting.streams
+
+    def threads_busy(self, callers: int) -> int:
+        """CPU threads that it keeps busy with so many inferences at a time; one each where the provider chooses."""
+        if not self.on_cpu:
+            return 0
+        threads = max(1, self.concurrency.threads)
+        return threads if self.concurrency.streams > 1 and self.processor != "cpu" else threads * callers
+
     def __str__(self) -> str:
         setting = self.concurrency
         parts = [self.processor, str(self.precision)]

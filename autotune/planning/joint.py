@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from autotune.core import Candidate, Scenario, Sharing, Slowing
 from autotune.core.codec import encode
-from autotune.planning.joint_parts import Objective, Option, Slowdowns, threads_of
+from autotune.planning.joint_parts import Objective, Option, Slowdowns
+from autotune.processors import share_out
 
 Groups = tuple[tuple[int, ...], ...]
 
@@ -78,10 +79,8 @@ class JointSpace:
         if sum(sizes) > len(self.cores) or not _own_devices(groups, chosen):
             return None
         members = [option.candidate for option in chosen]
-        first = 0
-        for group, size in zip(groups, sizes, strict=True):
-            own = self.cores[first : first + size] if size < len(self.cores) else ()
-            first += size
+        for group, cores in zip(groups, share_out(sizes, self.cores), strict=True):
+            own = cores if len(cores) < len(self.cores) else ()
             for at in group:
                 if len(group) > 1:
                     if chosen[at].candidate.callers > 1:
@@ -183,7 +182,7 @@ def _pinned(candidate: Candidate, cores: tuple[int, ...]) -> Candidate:
     stages = []
     for stage in candidate.stages:
         lane, setting = stage.lane, stage.lane.concurrency
-        if cores and threads_of(lane, 1):
+        if cores and lane.on_cpu:
             streams = max(setting.streams, candidate.callers if len(cores) % candidate.callers == 0 else 1)
             threads = setting.threads
             if lane.processor != "cpu" and streams > setting.streams:  # OpenVINO is told the threads of all streams

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from autotune.core import Candidate, Fairness, Lane
+from autotune.core import Candidate, Fairness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +55,12 @@ class Option:
     @property
     def cores(self) -> int:
         """CPU threads that it keeps busy; 0 where it runs on other devices only."""
-        return max(threads_of(stage.lane, self.candidate.callers) for stage in self.candidate.stages)
+        return max(stage.lane.threads_busy(self.candidate.callers) for stage in self.candidate.stages)
 
     @property
     def devices(self) -> frozenset[str]:
         """Processors that it uses besides the CPU."""
-        return frozenset(stage.lane.processor for stage in self.candidate.stages if not threads_of(stage.lane, 1))
+        return frozenset(stage.lane.processor for stage in self.candidate.stages if not stage.lane.on_cpu)
 
 
 class Slowdowns(Protocol):
@@ -75,11 +75,3 @@ class Slowdowns(Protocol):
             beside: position of the other model.
             other: how that one runs.
         """
-
-
-def threads_of(lane: Lane, callers: int) -> int:
-    """CPU threads that a lane keeps busy; OpenVINO's streams share the threads that it is told."""
-    if not lane.on_cpu:
-        return 0
-    threads = max(1, lane.concurrency.threads)
-    return threads if lane.concurrency.streams > 1 and lane.processor != "cpu" else threads * callers

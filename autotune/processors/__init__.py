@@ -1,7 +1,7 @@
 """Providers found here, lanes, session options, what each supports."""
 
 from autotune.processors.assignment import ProviderShare, assignment, supports
-from autotune.processors.cores import allowed_cores, spread
+from autotune.processors.cores import allowed_cores, share_out, spread
 from autotune.processors.device import this_device
 from autotune.processors.discovery import discover
 from autotune.processors.found import BrokenProvider, Discovery
@@ -29,6 +29,7 @@ __all__ = [
     "policy_choices",
     "resolve",
     "session_options",
+    "share_out",
     "spread",
     "supports",
     "this_device",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -53,8 +54,14 @@ def pinned(cores: Sequence[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+def share_out(needs: Sequence[int], cores: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """Cores for each who needs so many: none twice, in this order; there must be enough."""
+    ends = itertools.accumulate(needs)
+    return tuple(tuple(cores[end - need : end]) for need, end in zip(needs, ends, strict=True))
+
+
 def spread(lanes: Sequence[Lane], cores: Sequence[int]) -> tuple[Lane, ...]:
-    """The lanes, each pinned to cores that no other one has: as many as it has threads in all its streams.
+    """The lanes, each on the CPU pinned to cores that no other one has: as many as it has threads in all its streams.
 
     Args:
         lanes: that shall run at the same time; none of them twice. A lane without a number of threads counts as one.
@@ -65,17 +72,16 @@ def spread(lanes: Sequence[Lane], cores: Sequence[int]) -> tuple[Lane, ...]:
     """
     if len(set(lanes)) != len(lanes):
         raise UsageError("a lane is named twice: ask for two streams of it instead")
-    needs = [max(1, lane.concurrency.threads) * lane.concurrency.streams for lane in lanes]
+    needs = [lane.threads_busy(lane.concurrency.streams) for lane in lanes]
     if sum(needs) > len(cores):
         listed = ", ".join(f"{lane} {need}" for lane, need in zip(lanes, needs, strict=True))
         raise UsageError(
             f"these lanes need {sum(needs)} cores ({listed}), there are {len(cores)}: "
             "use fewer lanes, threads or streams"
         )
-    found, first = [], 0
-    for lane, need in zip(lanes, needs, strict=True):
-        own = tuple(cores[first : first + need])
-        threads = max(1, lane.concurrency.threads)
-        found.append(replace(lane, concurrency=replace(lane.concurrency, threads=threads, cores=own)))
-        first += need
-    return tuple(found)
+    return tuple(
+        replace(lane, concurrency=replace(lane.concurrency, threads=max(1, lane.concurrency.threads), cores=own))
+        if own
+        else lane
+        for lane, own in zip(lanes, share_out(needs, cores), strict=True)
+    )

@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autotune.core import CoRunMeasurement, Failure, FailureKind, Kernel, Lane, TensorSpec
 from autotune.errors import UsageError
 from autotune.graph import build_kernel
-from autotune.processors.cores import pin_thread
+from autotune.processors.cores import allowed_cores, pin_thread, spread
 from autotune.profiler.probes import Bound
 from autotune.profiler.serve import failure_of
 from autotune.profiler.worker import Worker
@@ -65,7 +65,7 @@ class CoRunPair:
         second: the other.
 
     Raises:
-        UsageError: the lanes would take turns instead of working at the same time.
+        UsageError: the lanes would take turns instead of working at the same time, or need more cores than there are.
     """
 
     first: Side
@@ -85,8 +85,16 @@ CoRunResult = tuple[CoRunMeasurement, CoRunMeasurement] | Failure
 
 
 def check_apart(first: Lane, second: Lane) -> None:
-    """Raises UsageError where two lanes would take turns instead of working at the same time."""
+    """Raises UsageError where two lanes would take turns, or need more cores than there are."""
     seats_of(first, second)
+    cores = allowed_cores()
+    spread([_as_it_runs(lane, len(cores)) for lane in dict.fromkeys((first, second))], cores)
+
+
+def _as_it_runs(lane: Lane, cores: int) -> Lane:
+    """The lane with a thread per core, which is what a provider takes that is told neither threads nor cores."""
+    setting = lane.concurrency
+    return lane if setting.threads or setting.cores else replace(lane, concurrency=replace(setting, threads=cores))
 
 
 def seats_of(first: Lane, second: Lane) -> tuple[tuple[Lane, Seat], tuple[Lane, Seat]]:

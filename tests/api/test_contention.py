@@ -78,6 +78,11 @@ def test_lanes_that_cannot_run_together_are_named_before_anything_is_measured() 
     one, overlapping, elsewhere = map(Lane.parse, texts)
     with pytest.raises(UsageError, match="share cores"):
         pairs_of([one, overlapping])
+    here = len(allowed_cores())
+    for text in (f"/t{here}", ""):  # without a number of threads a provider takes all cores
+        wide = [Lane.parse(f"{processor}/f32{text}") for processor in ("cpu", "openvino:cpu")]
+        with pytest.raises(UsageError, match=f"need {2 * here} cores .*there are {here}"):
+            pairs_of(wide)
     with pytest.raises(UsageError, match="core 900"):
         pairs_of([one, elsewhere])
 

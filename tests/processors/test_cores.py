@@ -24,13 +24,16 @@ def threads() -> set[int]:
     return {int(task.name) for task in Path("/proc/self/task").iterdir()}
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3)), min_size=1, max_size=4), st.integers(1, 24))
-def test_lanes_that_run_together_never_share_a_core(settings: list[tuple[int, int]], cores: int) -> None:
+@given(
+    st.lists(st.tuples(st.sampled_from(["cpu", "gpu"]), st.integers(0, 3), st.integers(1, 3)), min_size=1, max_size=4),
+    st.integers(1, 24),
+)
+def test_lanes_that_run_together_never_share_a_core(settings: list[tuple[str, int, int]], cores: int) -> None:
     lanes = [
-        Lane(processor=f"p{at}", concurrency=Concurrency(threads=threads, streams=streams))
-        for at, (threads, streams) in enumerate(settings)
+        Lane(processor=f"p{at}:{device}", concurrency=Concurrency(threads=threads, streams=streams))
+        for at, (device, threads, streams) in enumerate(settings)
     ]
-    needed = sum(max(1, threads) * streams for threads, streams in settings)
+    needed = sum(lane.threads_busy(lane.concurrency.streams) for lane in lanes)
     if needed > cores:
         with pytest.raises(UsageError, match=f"need {needed} cores"):
             spread(lanes, range(cores))
@@ -39,7 +42,17 @@ def test_lanes_that_run_together_never_share_a_core(settings: list[tuple[int, in
     taken = [core for lane in found for core in lane.concurrency.cores]
     assert len(taken) == len(set(taken)) == needed
     assert set(taken) <= set(range(cores))
-    assert [lane.concurrency.streams for lane in found] == [streams for _, streams in settings]
+    assert [lane.concurrency.streams for lane in found] == [streams for *_, streams in settings]
+
+
+def test_a_cpu_lane_needs_a_core_per_thread_and_other_devices_none() -> None:
+    texts = ("cpu/f32/t2/s2", "openvino:cpu/f32/t4/s2", "cpu/f32", "webgpu:gpu")
+    assert [str(lane) for lane in spread([Lane.parse(text) for text in texts], range(9))] == [
+        "cpu/f32/t2/s2/c0+1+2+3",
+        "openvino:cpu/f32/t4/s2/c4+5+6+7",
+        "cpu/f32/t1/c8",
+        "webgpu:gpu/f32",
+    ]
 
 
 def test_a_lane_that_is_named_twice_is_refused() -> None:
