@@ -1,8 +1,8 @@
 """The worker's side: runs what it is asked to, one request after the other, until its parent is gone.
 
 Started as `python -m autotune.profiler.serve`. Requests come on stdin, answers leave on what was stdout; both are
-pickles
-between a parent and the child that it started itself. What providers print goes to stderr.
+pickles between a parent and the child that it started itself. What providers print goes to stderr. The end of stdin is
+the worker's end, whatever it is at.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import inspect
 import io
 import os
 import pickle
+import queue
 import signal
 import struct
 import sys
 import threading
-import time
 from typing import Any, BinaryIO
 
 from autotune.core import Failure, FailureKind, one_line
@@ -37,8 +37,15 @@ def send(stream: BinaryIO, value: Any) -> None:
 
 def receive(stream: BinaryIO) -> Any:
     """Reads one value; EOFError at the end."""
-    head = _exactly(stream, HEADER.size)
-    return pickle.loads(_exactly(stream, HEADER.unpack(head)[0]))  # noqa: S301 - from our own child or parent
+    return _opened(_packed(stream))
+
+
+def _packed(stream: BinaryIO) -> bytes:
+    return _exactly(stream, HEADER.unpack(_exactly(stream, HEADER.size))[0])
+
+
+def _opened(data: bytes) -> Any:
+    return pickle.loads(data)  # noqa: S301 - from our own child or parent
 
 
 def _exactly(stream: BinaryIO, count: int) -> bytes:
@@ -65,33 +72,30 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def _die_with_parent() -> None:
-    """No worker outlives its parent."""
-    parent = os.getppid()
+    """No worker outlives its parent, not even one that hangs in a library which lets no other thread work."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(2.0)
-        os._exit(1)
 
-    if sys.platform != "linux" and hasattr(os, "getppid"):
-        threading.Thread(target=watch, daemon=True).start()
+def _take(stream: BinaryIO, requests: queue.SimpleQueue[bytes]) -> None:
+    """Passes requests on until the parent's end."""
+    try:
+        while True:
+            requests.put(_packed(stream))
+    except (EOFError, OSError):
+        os._exit(0)
 
 
 def main() -> None:
     """Serves requests until stdin ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
     answers = os.fdopen(os.dup(1), "wb", buffering=io.DEFAULT_BUFFER_SIZE)
     os.dup2(2, 1)
-    requests = os.fdopen(os.dup(0), "rb")
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_take, args=(os.fdopen(os.dup(0), "rb"), requests), daemon=True).start()
     while True:
-        try:
-            function, args, options = receive(requests)
-        except EOFError:
-            os._exit(0)
+        function, args, options = _opened(requests.get())
         try:
             found = function(*args, **options)
             if inspect.isgenerator(found):

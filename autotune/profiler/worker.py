@@ -51,6 +51,8 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C is for the parent, from the first moment on
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | self._environment,
         )
         threading.Thread(target=_read, args=(self._process.stdout, self._answers), daemon=True).start()
@@ -124,8 +126,14 @@ class Worker:
         process, self._process = self._process, None
         if process is None:
             return Failure(kind=FailureKind.CRASH, message="the worker was ended")
-        code = process.wait(GRACE_S)
-        _close(process.stdin)
+        try:
+            code = process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return Failure(kind=FailureKind.CRASH, message="the worker closed its answers and went on")
+        finally:
+            _close(process.stdin)
         if code == -signal.SIGKILL:
             return Failure(kind=FailureKind.MEMORY, message="killed by signal SIGKILL (out of memory?)")
         if code < 0:
