@@ -74,7 +74,7 @@ def one(space: Space, model: str, scenario: Scenario, tolerance: float, budget_s
         "search_source": found.plan.candidate.source,
         "best_plan": str(judged.best),
         "best_source": judged.best.source if judged.best else None,
-        "parallel_measured": found.parallel[0],
+        "parallel_measured": found.parallel.tried,
         "kernels_known_before": found.reused[0] / max(1, found.reused[1]),
         "measurements": cost["device_measurements"],
         "measurements_of_space": cost["device_measurements"] / space.size,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autotune.api.front_delivery import FrontPoint
-from autotune.api.run import USER, Run
+from autotune.api.run import USER, ParallelOutcome, Run
 from autotune.api.verdict import best_single_name, bound_missed, unbeaten
 from autotune.core import Baseline, OutputError, Plan, Ratio, Timing
 from autotune.core.codec import encode
@@ -30,8 +30,7 @@ class SearchResult:
         reused: kernels known before, kernels needed, version of the predictor.
         launched: names of the baselines that took part in the deciding launches; the others were screened only.
         over_user: speedup over the user's own session options; None without them or without deciding launches.
-        parallel: how many plans of lanes that work at the same time were measured, and the best one's speedup over the
-            best single processor, by screening.
+        parallel: what came of plans of lanes that work at the same time.
         warnings: what the user should know.
         objectives: names of several, the plan is that for the first; empty where the scenario's figure was asked for.
         front: with several objectives the verified plans that none beats in all of them, the plan first.
@@ -49,7 +48,7 @@ class SearchResult:
     reused: tuple[int, int, str]
     launched: frozenset[str]
     over_user: Ratio | None
-    parallel: tuple[int, float | None]
+    parallel: ParallelOutcome
     warnings: tuple[str, ...]
     objectives: tuple[str, ...]
     front: tuple[FrontPoint, ...]
@@ -116,7 +115,11 @@ class SearchResult:
             "objectives": list(self.objectives),
             "front": [_point(point) for point in self.front],
             "verified": list(self.verified),
-            "parallel": {"tried": self.parallel[0], "best_over_best_single": self.parallel[1]},
+            "parallel": {
+                "tried": self.parallel.tried,
+                "best_over_best_single": self.parallel.gain,
+                "ruled_out": self.parallel.ruled_out or None,
+            },
             "cost": self.cost,
             "tolerance": plan.tolerance,
             "tolerance_curve": [{"tolerance": t, "predicted_ms": us / 1e3} for t, us in self.curve],
@@ -206,7 +209,7 @@ def result_of(
         reused=(counters.kernels_known, counters.kernels_needed, run.predictor_version),
         launched=frozenset(name for name, launches in run.launches.items() if launches),
         over_user=decision.over.get(USER) if decision is not None else None,
-        parallel=(run.parallel_tried, run.parallel_gain),
+        parallel=run.parallel,
         warnings=(*run.warnings, *unbeaten(run, decision)),
         objectives=tuple(map(str, run.settings.objectives)),
         front=front,

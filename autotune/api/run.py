@@ -95,6 +95,21 @@ class Counters:
     rounds: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParallelOutcome:
+    """What came of plans of lanes that work at the same time.
+
+    Args:
+        tried: how many were measured.
+        gain: speed of the best of them over the best single processor, by screening; None where none ran.
+        ruled_out: why none was worth a measurement; else empty.
+    """
+
+    tried: int = 0
+    gain: float | None = None
+    ruled_out: str = ""
+
+
 @dataclass(slots=True, kw_only=True)
 class Run:
     """One search while it goes on."""
@@ -121,10 +136,7 @@ class Run:
     predictor_version: str = ""
     unmeasured_us: float | None = None
     """Predicted time of the best partition that the budget left no time to measure."""
-    parallel_tried: int = 0
-    """Plans of lanes that work at the same time that were measured."""
-    parallel_gain: float | None = None
-    """Speed of the best of them over the best single processor, by screening."""
+    parallel: ParallelOutcome = ParallelOutcome()
     unsearched: bool = False
     """Whether the budget left no time to look for partitions."""
     interrupted: bool = False

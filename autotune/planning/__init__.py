@@ -7,6 +7,7 @@ from autotune.planning.costs import CostTable, Setting, build_table
 from autotune.planning.decision import Decision, LaunchTimes, calm, decide_winner, interval, speedup, undisturbed
 from autotune.planning.explore import Explorer, Proposal, exact_seeds
 from autotune.planning.front import front_proposals, non_dominated, spread
+from autotune.planning.ideal import ideal_us, least_ideal_us
 from autotune.planning.joint import JointCandidate, JointProposal, JointSpace, quiet
 from autotune.planning.joint_decision import JointDecision, decide_joint
 from autotune.planning.joint_parts import Objective, Option, Slowdowns
@@ -48,8 +49,10 @@ __all__ = [
     "exact_chain",
     "exact_seeds",
     "front_proposals",
+    "ideal_us",
     "interval",
     "kernel_needs",
+    "least_ideal_us",
     "non_dominated",
     "parallel_proposals",
     "quiet",

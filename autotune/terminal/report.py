@@ -55,6 +55,10 @@ def print_search(result: SearchResult) -> None:
             f"(tolerance {plan.tolerance:g}{worst})",
             soft_wrap=True,
         )
+    if result.parallel.ruled_out:
+        out.print(
+            f"plans of lanes that work at the same time: {result.parallel.ruled_out}; none measured", soft_wrap=True
+        )
     if result.curve:
         out.print(curve_line(result.curve), soft_wrap=True)
     if needed:

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from autotune.api import SearchResult
+from autotune.api.run import ParallelOutcome
 from autotune.cli import app
 from autotune.core import (
     Baseline,
@@ -74,7 +75,7 @@ def a_result(plan: Plan, *, missed: bool = False) -> SearchResult:
         reused=(0, 0, ""),
         launched=frozenset({"default"}),
         over_user=None,
-        parallel=(0, None),
+        parallel=ParallelOutcome(),
         warnings=(),
         objectives=(),
         front=(),
@@ -122,3 +123,11 @@ def test_without_a_bound_nothing_is_missed() -> None:
     result = a_result(a_plan(Scenario.SINGLE_STREAM))
     assert (result.bound_message, result.to_json()["latency_bound_ms"]) == ("", None)
     assert replace(result, bound_missed=True).bound_message
+
+
+def test_why_nothing_was_measured_in_parallel_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    why = "even ideally shared 0.95x the speed of the best so far"
+    result = replace(a_result(a_plan(Scenario.OFFLINE)), parallel=ParallelOutcome(ruled_out=why))
+    shown, _ = run(monkeypatch, result)
+    assert f"lanes that work at the same time: {why}; none measured" in shown
+    assert result.to_json()["parallel"] == {"tried": 0, "best_over_best_single": None, "ruled_out": why}
