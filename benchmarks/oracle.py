@@ -66,14 +66,14 @@ def one(space: Space, model: str, scenario: Scenario, tolerance: float, budget_s
         "ran": len(space.times_us),
         "forms": {
             source: {"candidates": count, "best_us": space.best_us(source, tolerance)}
-            for source, count in Counter(candidate.source for candidate in space.times_us).items()
+            for source, count in Counter(map(space.source, space.times_us)).items()
         },
         "fraction_of_best": fraction.ratio if fraction else None,
         "interval": [fraction.low, fraction.high] if fraction else None,
         "search_plan": str(found.plan.candidate),
-        "search_source": found.plan.candidate.source,
+        "search_source": found.plan.source,
         "best_plan": str(judged.best),
-        "best_source": judged.best.source if judged.best else None,
+        "best_source": space.source(judged.best) if judged.best else None,
         "parallel_measured": found.parallel.tried,
         "kernels_known_before": found.reused[0] / max(1, found.reused[1]),
         "measurements": cost["device_measurements"],

@@ -171,12 +171,14 @@ class Space:
 
     Args:
         model: what they run.
+        needs: of its kernels.
         times_us: screened time of each that ran, fastest first.
         size: how many there are.
         seconds: what measuring them took.
     """
 
     model: OpenModel
+    needs: KernelNeeds
     times_us: dict[Candidate, float]
     size: int
     seconds: float
@@ -195,12 +197,18 @@ class Space:
             self._errors[candidate] = max(found)
         return self._errors[candidate]
 
+    def source(self, candidate: Candidate) -> str:
+        """Where a candidate's gain would come from."""
+        pairs = itertools.pairwise(candidate.stages)
+        serial = all(any(set(one.positions) & set(self.needs.before[k]) for k in two.positions) for one, two in pairs)
+        return candidate.source(serial=serial)
+
     def best_us(self, source: str, tolerance: float) -> float | None:
         """Screened time of the fastest of a form that is known to be within a tolerance; float32 is."""
         within = (
             us
             for candidate, us in self.times_us.items()
-            if candidate.source == source
+            if self.source(candidate) == source
             and (self._errors[candidate] <= tolerance if candidate in self._errors else not below_float32(candidate))
         )
         return min(within, default=None)
@@ -227,7 +235,8 @@ def measure(model: OpenModel, candidates: Iterable[Candidate]) -> Space:
     begin = time.monotonic()
     unique = list(dict.fromkeys(candidates))
     times_us = _screened(model, unique, rounds=3)
-    return Space(model=model, times_us=times_us, size=len(unique), seconds=time.monotonic() - begin)
+    needs = kernel_needs(model.task.graph)
+    return Space(model=model, needs=needs, times_us=times_us, size=len(unique), seconds=time.monotonic() - begin)
 
 
 def _screened(model: OpenModel, candidates: Sequence[Candidate], *, rounds: int) -> dict[Candidate, float]:

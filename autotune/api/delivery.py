@@ -19,6 +19,7 @@ from autotune.core import (
     Stage,
     Verdict,
     one_line,
+    serial,
 )
 from autotune.errors import MeasurementError, PlanError, StoreError
 from autotune.graph import Graph
@@ -97,7 +98,7 @@ def build_plan(
         baselines=baselines_of(run),
         over_default=over.get(DEFAULT),
         over_best_single=over.get(best_single_name(run, decision)),
-        verdict=verdict or verdict_of(run, winner, decision),
+        verdict=verdict or verdict_of(run, winner, decision, source=candidate.source(serial=serial(stages))),
         splits=candidate.splits,
     )
     whole_file = written[-1].path.name

@@ -103,7 +103,7 @@ class SearchResult:
                     }
                     for stage in plan.stages
                 ],
-                "source": plan.candidate.source,
+                "source": plan.source,
                 "callers": plan.callers,
                 "batch": plan.batch,
             },

@@ -49,8 +49,15 @@ def _best_screened(run: Run) -> Contender | None:
     return min(singles, key=lambda contender: value_of(run, contender, first), default=None)
 
 
-def verdict_of(run: Run, winner: Contender, decision: Decision | None) -> Verdict:
-    """The answer in one line, with the numbers."""
+def verdict_of(run: Run, winner: Contender, decision: Decision | None, *, source: str = "") -> Verdict:
+    """The answer in one line, with the numbers.
+
+    Args:
+        run: the search.
+        winner: what the plan holds.
+        decision: from the launches, None where there were none.
+        source: where a partition's gain comes from.
+    """
     if decision is None and bound_missed(run):
         return Verdict(kind=kind_of(winner), winner=title_of(winner), reason=_why_closest(run, winner))
     if unrepeatable(run, winner):
@@ -68,7 +75,7 @@ def verdict_of(run: Run, winner: Contender, decision: Decision | None) -> Verdic
         over = decision.over.get(single)
         gain = f"{text_of(over)} over {single}" if over else ""
         if winner.candidate is not None and not winner.candidate.is_single_lane:
-            gain += f"; it comes from {winner.candidate.source}"
+            gain += f"; it comes from {source}"
         return Verdict(kind=VerdictKind.PARTITION, winner=str(winner.candidate), reason=gain)
     kind = VerdictKind.DEFAULT if winner.name == DEFAULT else VerdictKind.SINGLE_PROCESSOR
     if decision.challenger_gain is not None and decision.challenger.startswith("plan:"):

@@ -90,7 +90,7 @@ def _measure_error(run: Run, knowledge: Knowledge, contender: Contender) -> None
         return
     contender.error = run.task.error(outputs, run.task.search_samples)
     candidate = contender.candidate
-    if candidate is not None and candidate.is_chain and contender.below_float32:  # else kernels overlap or are parts
+    if candidate is not None and candidate.stages_are_runs and contender.below_float32:  # in sets kernels overlap
         knowledge.errors.verified(candidate, run.task.part_errors(outputs, run.task.search_samples))
 
 

@@ -43,6 +43,7 @@ from autotune.core.plan import (
     Timing,
     Verdict,
     VerdictKind,
+    serial,
 )
 from autotune.core.prediction import Prediction
 from autotune.core.tensor import STAND_INS, TensorSpec
@@ -100,5 +101,6 @@ __all__ = [
     "check_weight",
     "draft_beside",
     "one_line",
+    "serial",
     "written_whole",
 ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 from autotune.core.codec import encode
 from autotune.core.device import Device
@@ -116,16 +117,19 @@ class Candidate:
         """Whether one lane runs the whole model as one session."""
         return len(self.stages) == 1
 
-    @property
-    def source(self) -> str:
-        """Where a gain would come from."""
+    def source(self, *, serial: bool) -> str:
+        """Where a gain would come from.
+
+        Args:
+            serial: whether each stage needs the one before it.
+        """
         lanes = {stage.lane for stage in self.stages}
         if self.splits:
             return "split"
-        if not self.is_chain:
+        if not serial and _apart(lanes):
             return "parallel lanes"
-        if len(lanes) > 1 and all(lane.concurrency.cores or not lane.on_cpu for lane in lanes):
-            return "pipeline" if self.callers > 1 else "parallel lanes"
+        if self.callers > 1 and _apart(lanes):
+            return "pipeline"
         if len(lanes) > 1:
             return "provider, precision or threads per stage"
         if self.callers > 1 or self.batch > 1 or any(lane.concurrency.streams > 1 for lane in lanes):
@@ -133,8 +137,8 @@ class Candidate:
         return "one session"
 
     @property
-    def is_chain(self) -> bool:
-        """Whether its stages are runs of kernels, one after the other."""
+    def stages_are_runs(self) -> bool:
+        """Whether its stages are undivided runs of kernels; they may still be able to run at the same time."""
         return not any(stage.kernels for stage in self.stages)
 
     def __str__(self) -> str:
@@ -142,6 +146,13 @@ class Candidate:
         text = str(self.stages[0].lane) if self.is_single_lane else stages
         text += f" x{self.callers} callers" if self.callers > 1 else ""
         return text + (f" batch {self.batch}" if self.batch > 1 else "")
+
+
+def _apart(lanes: Collection[Lane]) -> bool:
+    """Whether two of them have processors or cores of their own; CPU lanes that are not pinned have all cores."""
+    devices = {lane.processor for lane in lanes if not lane.on_cpu}
+    on_cores = [lane.concurrency.cores for lane in lanes if lane.on_cpu]
+    return len(devices) + max(sum(map(bool, on_cores)), bool(on_cores)) > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +180,11 @@ class Stage:
     operators: int
     kernels: tuple[int, ...] = ()
     part: int | None = None
+
+
+def serial(stages: Sequence[Stage]) -> bool:
+    """Whether no two stages can ever run at the same time: each needs the one before it."""
+    return all(set(one.outputs) & set(two.inputs) for one, two in pairwise(stages))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,3 +347,8 @@ class Plan:
             StageChoice(start=s.start, stop=s.stop, lane=s.lane, kernels=s.kernels, part=s.part) for s in self.stages
         )
         return Candidate(stages=stages, callers=self.callers, batch=self.batch, splits=self.splits)
+
+    @property
+    def source(self) -> str:
+        """Where its gain comes from."""
+        return self.candidate.source(serial=serial(self.stages))

@@ -59,7 +59,7 @@ class Bench:
     def _stages(self, candidate: Candidate) -> tuple[JobStage, ...]:
         if candidate.is_single_lane:
             return (JobStage(file=str(self.batched(candidate.batch).path), lane=candidate.stages[0].lane),)
-        if not candidate.is_chain:
+        if not candidate.stages_are_runs:
             written = write_stages(self.graph, candidate, self._work / candidate.hash)
             return tuple(JobStage(file=str(stage.path), lane=stage.choice.lane) for stage in written)
         files = self.files([(stage.start, stage.stop) for stage in candidate.stages])

@@ -43,7 +43,7 @@ def write_stages(graph: Graph, candidate: Candidate, folder: Path, *, whole: boo
         SplitError: a chain cannot be divided so.
         StoreError: a file cannot be written.
     """
-    if candidate.is_chain:
+    if candidate.stages_are_runs:
         choices = list(candidate.stages)
         if whole and not candidate.is_single_lane:
             choices.append(StageChoice(start=0, stop=len(graph.kernels), lane=choices[0].lane))

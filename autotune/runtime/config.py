@@ -41,7 +41,7 @@ def export_ort_config(folder: str | Path, target: str | Path) -> Path:
     files = list(dict.fromkeys(needed))
     pinned = any(stage.lane.concurrency.cores for stage in plan.stages)  # then requests wait for the lanes' workers
     crews = {lane: crew for crew in crews_of(lanes, threads=1 if pinned else plan.callers) for lane in crew.lanes}
-    at_once = plan.candidate.source in ("split", "parallel lanes", "pipeline")
+    at_once = plan.source in ("split", "parallel lanes", "pipeline")
     config = {
         "schema_version": SCHEMA_VERSION,
         "at_the_same_time": at_once,

@@ -41,7 +41,7 @@ class Wiring:
     outputs: tuple[str, ...]
 
     @property
-    def is_chain(self) -> bool:
+    def is_serial(self) -> bool:
         """Whether no two stages can ever run at the same time: each needs the one before it."""
         return all(stage + 1 in self.after[stage] for stage in range(len(self.after) - 1))
 

@@ -90,7 +90,7 @@ class StageRunner:
             return self.run_on_workers
         if streams == 1 and len(self.sessions) == 1:
             return _alone(self.sessions[0], self._outputs)
-        if apart(crews) and not wire(self._pipeline_steps(), self._outputs).is_chain:
+        if apart(crews) and not wire(self._pipeline_steps(), self._outputs).is_serial:
             return self.run_on_workers
         if streams == 1:
             return self._run_all

@@ -69,7 +69,7 @@ def concurrent(place: Path, tmp_path_factory: pytest.TempPathFactory) -> SearchR
         return next(
             c
             for c in run.contenders.values()
-            if c.candidate is not None and not c.candidate.is_chain and isinstance(c.result, Measurement)
+            if c.candidate is not None and not c.candidate.stages_are_runs and isinstance(c.result, Measurement)
         )
 
     output = tmp_path_factory.mktemp("concurrent") / "plan"
@@ -97,8 +97,8 @@ def test_a_concurrent_plan_is_delivered_loaded_and_gives_the_models_outputs(
     concurrent: SearchResult, found: SearchResult
 ) -> None:
     plan = read_plan(concurrent.folder)
-    assert not plan.candidate.is_chain
-    assert plan.candidate.source in ("split", "parallel lanes")
+    assert not plan.candidate.stages_are_runs
+    assert plan.source in ("split", "parallel lanes")
     images = np.random.default_rng(5).standard_normal((1, 3, 24, 24)).astype(np.float32)
     with autotune.load_plan(concurrent.folder) as one, autotune.load_plan(found.folder) as other:
         got, wanted = one.run(["scores"], {"images": images})[0], other.run(["scores"], {"images": images})[0]

@@ -14,11 +14,11 @@ import pytest
 
 from autotune.core import Lane, Scenario
 from autotune.errors import PlanError, StoreError
-from autotune.processors import SessionSpec, allowed_cores
+from autotune.processors import SessionSpec, allowed_cores, session_options
 from autotune.runtime import config as module
 from autotune.runtime import crew, example_feeds, export_ort_config, load_plan, python_snippet, read_plan, write_plan
 
-from .conftest import make_plan
+from .conftest import LANE, make_plan
 
 
 def _run_plainly(snippet: str, feeds: dict[str, np.ndarray], folder: Path) -> list[np.ndarray]:
@@ -170,3 +170,18 @@ def test_a_damaged_export_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "ort-config.json").write_text(text)
     with pytest.raises(PlanError, match="is no exported plan"):
         python_snippet(tmp_path / "ort-config.json")
+
+
+@pytest.mark.parametrize(("callers", "at_once"), [(1, False), (2, True)])
+def test_consecutive_requests_are_on_two_processors_at_the_same_time(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, callers: int, at_once: bool
+) -> None:
+    """A GPU that is not here, beside a CPU lane that has no rival for its cores and is not pinned."""
+    monkeypatch.setattr(module, "session_options", lambda _: session_options(LANE))
+    plan = make_plan()
+    first, second = plan.stages
+    stages = first, replace(second, lane=Lane.parse("webgpu:gpu"))
+    folder = tmp_path / "plan"
+    write_plan(replace(plan, stages=stages, callers=callers), folder, files=files, whole="whole.onnx")
+    exported = json.loads(export_ort_config(folder, tmp_path / "out").read_text())
+    assert exported["at_the_same_time"] is at_once
