@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from autotune.profiler.load import (
     generator_names,
     highest_rate,
 )
+from autotune.profiler.load.mlperf import Target as Asked
 from autotune.profiler.load.own import poisson_s
 from autotune.profiler.load.values import percentile, report
 
@@ -111,6 +113,25 @@ def test_an_issue_that_raises_ends_the_load(made: LoadGenerator) -> None:
 
     with pytest.raises(MeasurementError, match="closed"):
         made.drive(closed, Load(scenario=Scenario.OFFLINE, queries=5))
+
+
+def test_loadgen_learns_of_the_last_end_after_its_failure_is_kept() -> None:
+    """It may end, and its failure be asked for, while the callback that told it still runs."""
+    kept: list[BaseException | None] = []
+
+    class Library:
+        @staticmethod
+        def QuerySamplesComplete(_: list[Any]) -> None:  # noqa: N802 - LoadGen's name
+            kept.append(target.failure)
+
+        QuerySampleResponse = staticmethod(lambda *numbers: numbers)
+
+    ended: list[Future[Any]] = [Future() for _ in range(3)]
+    target = Asked(Library, ended.__getitem__)  # type: ignore[arg-type]
+    target.issue([SimpleNamespace(id=at, index=at) for at in range(3)])
+    for future, error in zip(ended, (None, ValueError("no more"), None), strict=True):
+        future.set_exception(error) if error else future.set_result(None)
+    assert [str(failure) for failure in kept] == ["None", "no more", "no more"]
 
 
 @pytest.mark.skipif(not INSTALLED, reason="LoadGen is not installed")

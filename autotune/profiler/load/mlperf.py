@@ -43,14 +43,14 @@ class MlperfGenerator:
         Raises:
             MeasurementError: an inference failed, or LoadGen left no result.
         """
-        target = _Target(self._loadgen, issue)
+        target = Target(self._loadgen, issue)
         with _ONE_AT_A_TIME, tempfile.TemporaryDirectory(prefix="autotune-loadgen-") as folder:
             self._start(target, load, folder)
             if target.failure is not None:
                 raise MeasurementError(f"an inference under load failed: {target.failure}") from target.failure
             return _read(Path(folder) / "mlperf_log_detail.txt", load, self.name)
 
-    def _start(self, target: _Target, load: Load, folder: str) -> None:
+    def _start(self, target: Target, load: Load, folder: str) -> None:
         loadgen = self._loadgen
         logs, output = loadgen.LogSettings(), loadgen.LogOutputSettings()
         output.outdir, output.copy_summary_to_stdout = folder, False
@@ -78,7 +78,7 @@ class MlperfGenerator:
         return settings
 
 
-class _Target:
+class Target:
     """What LoadGen calls; an exception must not reach its C++, so the sample ends and the failure is kept."""
 
     def __init__(self, loadgen: ModuleType, issue: Issue) -> None:
@@ -100,9 +100,10 @@ class _Target:
 
     def _ender(self, number: int) -> Callable[[Future[Any]], None]:
         def end(done: Future[Any]) -> None:
-            self._complete(number)
             error = MeasurementError("it was cancelled") if done.cancelled() else done.exception()
-            self.failure = self.failure or error
+            if error is not None:  # before LoadGen knows, which may end at once
+                self.failure = error
+            self._complete(number)
 
         return end
 
