@@ -61,7 +61,19 @@ class UnknownNameError(UsageError):
 
 
 class UnresolvedDimensionError(UsageError):
-    """Inputs whose dimensions need a value; the message ends with flags to paste."""
+    """Inputs whose dimensions need a value; the message ends with flags to paste.
+
+    Args:
+        path: the model's file.
+        what: the inputs as they are.
+        flags: what is missing, as (`--dim`, `height=VALUE`) or (`--shape`, `images=1,VALUE`).
+    """
+
+    def __init__(self, path: str, what: str, *, flags: Iterable[tuple[str, str]]) -> None:
+        self.path = path
+        self.flags = tuple(flags)
+        self.problem = f"{path}: dimensions without a value: {what}"
+        super().__init__(f"{self.problem}. Add: {' '.join(f'{flag} {value}' for flag, value in self.flags)}")
 
 
 class ModelError(AutotuneError, ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import onnx
 
@@ -19,6 +20,7 @@ def model_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
 
 def fix_dimensions(
     model: onnx.ModelProto,
+    path: Path,
     *,
     shapes: Mapping[str, Sequence[int]],
     dims: Mapping[str, int],
@@ -28,6 +30,7 @@ def fix_dimensions(
 
     Args:
         model: is changed.
+        path: its file, for the message.
         shapes: full shapes by input.
         dims: values by symbolic dimension.
         replace: whether `shapes` may also contradict what the model says (for batches).
@@ -54,7 +57,7 @@ def fix_dimensions(
             elif not _known(dim) and _is_batch(at, dim.dim_param, inputs):
                 dim.dim_value = 1
     if any(_is_open(value) for value in inputs.values()):
-        raise UnresolvedDimensionError(_message(inputs))
+        raise _unresolved(path, [value for value in inputs.values() if _is_open(value)])
     if bound or shapes:
         del model.graph.value_info[:]
         for output in model.graph.output:
@@ -117,16 +120,15 @@ def describe(value: onnx.ValueInfoProto) -> str:
     return f"{value.name}[{','.join(dims)}]"
 
 
-def _message(inputs: Mapping[str, onnx.ValueInfoProto]) -> str:
-    open_inputs = [v for v in inputs.values() if _is_open(v)]
+def _unresolved(path: Path, open_inputs: Sequence[onnx.ValueInfoProto]) -> UnresolvedDimensionError:
     symbols = sorted({d.dim_param for v in open_inputs for d in _dimensions(v) if not _known(d) and d.dim_param})
-    flags = [f"--dim {symbol}=VALUE" for symbol in symbols]
+    flags = [("--dim", f"{symbol}=VALUE") for symbol in symbols]
     for value in open_inputs:
         if _lacks_rank(value):
-            flags.append(f"--shape {value.name}=VALUE,VALUE")
+            flags.append(("--shape", f"{value.name}=VALUE,VALUE"))
         elif any(not _known(d) and not d.dim_param for d in _dimensions(value)):
             dims = [str(d.dim_value) if _known(d) else "VALUE" for d in _dimensions(value)]
-            flags.append(f"--shape {value.name}={','.join(dims)}")
+            flags.append(("--shape", f"{value.name}={','.join(dims)}"))
     listed = ", ".join(describe(value) for value in open_inputs)
     listed += " (... stands for any number of them)" if any(_lacks_rank(value) for value in open_inputs) else ""
-    return f"dimensions without a value: {listed}. Add: {' '.join(flags)}"
+    return UnresolvedDimensionError(str(path), listed, flags=flags)

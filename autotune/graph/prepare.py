@@ -65,7 +65,7 @@ def prepare(
         UsageError: see `fix_dimensions`.
     """
     model = read_structure(path)
-    fix_dimensions(model, shapes=shapes, dims=dims, replace=replace)
+    fix_dimensions(model, path, shapes=shapes, dims=dims, replace=replace)
     given = work / SOURCE_FOLDER  # apart: its external data may bear any name, that of the prepared weights too
     given.mkdir(parents=True, exist_ok=True)
     bring_external(path, model, given)

@@ -67,7 +67,7 @@ def profile(
 ) -> None:
     """Measure kernels of models, or synthetic ones, on the lanes of this device; known ones are not measured again.
 
-    With several models --shape and --dim say which one they mean: --dim yolo:height=320.
+    With several models --shape and --dim say which one they mean: --shape yolo:images=1,3,320,320.
     """
     from autotune import api
     from autotune.core.codec import encode
@@ -75,6 +75,7 @@ def profile(
     from autotune.terminal.flags import parse_dims, parse_names, parse_shapes
     from autotune.terminal.joint_flags import participants
     from autotune.terminal.listing import print_contention, print_profile
+    from autotune.terminal.paste import dimensions_to_paste
     from autotune.terminal.progress import show_progress
 
     several = len(model) > 1
@@ -91,10 +92,10 @@ def profile(
             raise UsageError("--contention runs the kernels of models together: name one with --model")
         if synthetic:
             raise UsageError("--contention runs the models' own kernels together: leave --synthetic out")
-        with show_progress() as observer:
+        with dimensions_to_paste(model), show_progress() as observer:
             found = api.profile_contention(models, settings, lanes=lane, observer=observer)
         print_json({"schema_version": 1} | encode(found)) if as_json else print_contention(found)
         return
-    with show_progress() as observer:
+    with dimensions_to_paste(model), show_progress() as observer:
         result = api.profile(models, settings, synthetic=synthetic, lanes=lane, observer=observer)
     print_json({"schema_version": 1} | encode(result)) if as_json else print_profile(result)

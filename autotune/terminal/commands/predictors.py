@@ -98,6 +98,7 @@ def explain(
     from autotune.core.codec import encode
     from autotune.errors import UsageError
     from autotune.terminal.flags import parse_dims, parse_shapes
+    from autotune.terminal.paste import dimensions_to_paste
     from autotune.terminal.predictors import print_explanation, print_plan_explanation
 
     if not lane:
@@ -109,5 +110,6 @@ def explain(
         print_json({"schema_version": 1} | encode(plan)) if as_json else print_plan_explanation(plan)
         return
     settings = api.SearchSettings(shapes=parse_shapes(shape), dims=parse_dims(dim))
-    found = explain_model(model, lane, settings, top=top)
+    with dimensions_to_paste([model]):
+        found = explain_model(model, lane, settings, top=top)
     print_json({"schema_version": 1} | encode(found)) if as_json else print_explanation(found)

@@ -110,6 +110,7 @@ def search(
         return
     from autotune import api
     from autotune.terminal.flags import search_settings
+    from autotune.terminal.paste import dimensions_to_paste
     from autotune.terminal.progress import show_progress
     from autotune.terminal.report import print_search
 
@@ -134,9 +135,10 @@ def search(
         from autotune.terminal.joint_flags import participants
 
         models = participants(model, weights=weight, shapes=shape, dims=dim, inputs=inputs)
-        search_several(models, settings, fairness=fairness, as_json=as_json)
+        with dimensions_to_paste(model):
+            search_several(models, settings, fairness=fairness, as_json=as_json)
         return
-    with show_progress() as observer:
+    with dimensions_to_paste(model), show_progress() as observer:
         result = api.search(model[0], settings, observer=observer)
     print_json(result.to_json()) if as_json else print_search(result)
     if result.bound_missed:
