@@ -85,6 +85,7 @@ def load_model(model: str | Path, settings: SearchSettings, work: Path) -> tuple
     Raises:
         UnknownNameError: neither a file nor a name of the zoo.
         ModelError: the file cannot be used.
+        UsageError: shapes or dims that it cannot have.
     """
     from autotune import models
 
@@ -94,7 +95,7 @@ def load_model(model: str | Path, settings: SearchSettings, work: Path) -> tuple
     if str(model) in models.names():
         zoo = models.get(str(model))
         path = work / f"{model}.onnx"
-        models.save(str(model), path)
+        models.save(str(model), path, **zoo.sizes_of(settings.shapes))
         return load(path, shapes=settings.shapes, dims=settings.dims, work=work / "model"), str(model), zoo.source
     if not str(model).strip() or not path.exists():
         if path.suffix or "/" in str(model):

@@ -13,7 +13,7 @@ import pytest
 
 from autotune import models
 from autotune.core import TensorSpec
-from autotune.errors import InputError, UnknownNameError
+from autotune.errors import InputError, UnknownNameError, UsageError
 from autotune.graph import Graph, load
 
 COMPUTE = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
@@ -84,6 +84,29 @@ def test_yolo_gives_boxes_beside_scores() -> None:
     (output,) = outputs_of("yolo", size=64)[0]
     assert output.shape == (1, 84, 64 + 16 + 4)
     assert ((output[:, 4:] > 0) & (output[:, 4:] < 1)).all()
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_shape_says_the_size_that_is_built(name: str, tmp_path: Path) -> None:
+    zoo = models.get(name)
+    for size in zoo.sizes[:2]:
+        shapes = {"images": (2, 3, size, size)} if zoo.kind == "vision" else {"input_ids": (2, size)}
+        models.save(name, tmp_path / f"{name}.onnx", **zoo.sizes_of(shapes))
+        assert load(tmp_path / f"{name}.onnx", shapes=shapes).inputs[0].shape == next(iter(shapes.values()))
+    assert zoo.sizes_of({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "text"),
+    [
+        ("yolo", (1, 3, 330, 330), "32, 64, … 2048, not for 330"),
+        ("yolo", (1, 3, 320, 640), "square"),
+        ("bert_mini", (1, 513), "512, not for 513"),
+    ],
+)
+def test_a_size_that_cannot_be_built_is_refused(name: str, shape: tuple[int, ...], text: str) -> None:
+    with pytest.raises(UsageError, match=text):
+        models.get(name).sizes_of({"x": shape})
 
 
 def test_an_unknown_name_lists_the_zoo() -> None:
