@@ -102,10 +102,12 @@ def export_parquet(
         licence: for the card.
 
     Raises:
-        StoreError: nothing to export, or the files cannot be written.
+        StoreError: nothing to export, a folder as `path`, or the files cannot be written.
         UnknownNameError: no records of this device.
     """
     path = Path(path)
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder: name the file to write, for instance {path / 'records.parquet'}")
     records = store.kernels(device=device, latest=False)
     coruns = store.coruns(device=device, latest=False)
     stages = store.stages(device=device)

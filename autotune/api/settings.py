@@ -17,6 +17,8 @@ from autotune.errors import UsageError
 DEFAULT_BUDGET_S = 150.0
 LOAD_BUDGET_S = 300.0
 DEFAULT_TOLERANCE = 1e-3
+LARGEST_SEED = 2**31 - 1
+"""Those of Optuna and scikit-learn end at 2**32, and parts of a search count on from the seed."""
 
 Metric = Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], float]
 """(reference outputs, found outputs) of one sample -> error, compared with the tolerance instead of `relative_rms`."""
@@ -97,8 +99,7 @@ class SearchSettings:
             raise UsageError(f"the budget must be more than 0 s, got {self.budget_s}; for instance --budget 2min")
         if self.trials is not None and self.trials < 0:
             raise UsageError(f"the number of trials must be >= 0, got {self.trials}")
-        if self.seed < 0:
-            raise UsageError(f"the seed must be >= 0, got {self.seed}")
+        check_seed(self.seed)
         check_bound(self.scenario, self.latency_bound_us)
         check_objectives(self.scenario, self.objectives)
 
@@ -106,6 +107,17 @@ class SearchSettings:
     def most_s(self) -> float:
         """Seconds that a budget which nobody asked for may grow to."""
         return LOAD_BUDGET_S if self.scenario.under_load else DEFAULT_BUDGET_S
+
+
+def check_seed(seed: int) -> int:
+    """The seed, if every generator of random numbers takes it, and those after it too.
+
+    Raises:
+        UsageError: it is below 0 or above `LARGEST_SEED`.
+    """
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UsageError(f"the seed must be from 0 to {LARGEST_SEED}, got {seed}")
+    return seed
 
 
 def check_bound(scenario: Scenario, bound_us: float | None) -> None:
@@ -124,9 +136,15 @@ def check_bound(scenario: Scenario, bound_us: float | None) -> None:
         raise UsageError(f"--latency-bound must be more than 0, got {bound_us / 1e3:g} ms; for instance 50ms")
 
 
+def folder_beside(folder: Path, suffix: str) -> Path:
+    """The folder of the same name with a suffix; `.` and `..` are called what they are."""
+    named = folder.resolve() if folder.name in ("", "..") else folder
+    return named.parent / f"{named.name}{suffix}"
+
+
 def front_folder(folder: Path) -> Path:
     """Where the other points of a front lie, a folder each: beside the plan's, since that is replaced as a whole."""
-    return folder.with_name(f"{folder.name}-front")
+    return folder_beside(folder, "-front")
 
 
 def check_objectives(scenario: Scenario, objectives: Sequence[Criterion]) -> None:

@@ -39,6 +39,12 @@ def test_records_come_back_whole(store: Store, exported: Path, empty: Store) -> 
         assert empty.kernels(latest=False) == store.kernels(latest=False)
 
 
+def test_a_folder_is_no_file_to_write(store: Store, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(exported.parent)
+    with pytest.raises(StoreError, match=r"\. is a folder"):
+        export_parquet(store, ".")
+
+
 def test_importing_twice_adds_nothing(exported: Path, empty: Store) -> None:
     with empty:
         import_parquet(empty, exported)

@@ -246,6 +246,9 @@ def test_profile_then_retrain(searched: dict[str, Any], shell: Shell) -> None:
         (["explain", ".", "--dim", "batch=2"], 2, "--dim"),
         (["run", "nowhere", "--inputs", "inputs.npz"], 1, "nowhere"),
         (["export", "nowhere", "--format", "yaml"], 2, "ort-config"),
+        (["export", "."], 1, "plan.json"),
+        (["datasets", "import", "."], 1, "folder"),
+        (["search", "--model", "yolo", "--shape", "images=1,3,330,330"], 2, "32, 64"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_value(inside: Shell, arguments: list[str], code: int, says: str) -> None:

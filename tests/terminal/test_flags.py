@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from autotune.api.settings import DEFAULT_BUDGET_S, SearchSettings, parse_duration, parse_scenario
+from autotune.api.settings import DEFAULT_BUDGET_S, SearchSettings, front_folder, parse_duration, parse_scenario
 from autotune.cli import app
 from autotune.core import Scenario
 from autotune.errors import InputError, UsageError
@@ -84,6 +86,24 @@ def test_what_a_recorded_device_honours_is_not_refused() -> None:
     found = CliRunner().invoke(app, ["search", "-m", "net", "--device", "recorded:nowhere", *arguments])
     assert isinstance(found.exception, InputError)
     assert "nowhere" in str(found.exception)
+
+
+@pytest.mark.parametrize("command", [["search", "-m", "net"], ["profile"], ["retrain"], ["bench", "plan"]])
+@pytest.mark.parametrize("seed", [2**31, 2**32, -1])
+def test_a_seed_that_generators_do_not_take_is_refused_at_once(command: list[str], seed: int) -> None:
+    found = CliRunner().invoke(app, [*command, "--seed", str(seed)])
+    assert isinstance(found.exception, UsageError)
+    assert re.search(rf"seed must be from 0 to \d+, got {seed}", str(found.exception))
+    with pytest.raises(UsageError, match="seed"):
+        SearchSettings(seed=seed)
+
+
+def test_folders_beside_a_folder_called_by_a_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plan" / "inner").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "plan" / "inner")
+    assert front_folder(Path()) == tmp_path / "plan" / "inner-front"
+    assert front_folder(Path("..")) == tmp_path / "plan-front"
+    assert front_folder(Path("other")) == Path("other-front")
 
 
 def test_only_recorded_latencies_have_an_optimum_to_prove() -> None:

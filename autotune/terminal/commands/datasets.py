@@ -80,7 +80,10 @@ def datasets_import(
     from autotune.datasets import Store, home, import_parquet
     from autotune.datasets.parquet import is_export
     from autotune.datasets.public import import_public
+    from autotune.errors import InputError
 
+    if Path(path).is_dir():
+        raise InputError(f"{path} is a folder: give the Parquet or CSV file in it")
     if name or not is_export(Path(path)):
         public = import_public(path, home(), name=name)
         print_json({"schema_version": 1} | encode(public)) if as_json else typer.echo(str(public))

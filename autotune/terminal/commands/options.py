@@ -14,7 +14,7 @@ Models = Annotated[
     list[str], typer.Option("--model", "-m", metavar="MODEL", help=f"{ZOO_OR_FILE}; several are tuned together.")
 ]
 Shapes = Annotated[
-    list[str], typer.Option("--shape", metavar="NAME=1,3,320,320", help="The full shape of an input; repeatable.")
+    list[str], typer.Option("--shape", metavar="NAME=1,3,320,320", help="An input's full shape; the zoo builds for it.")
 ]
 Dims = Annotated[
     list[str], typer.Option("--dim", metavar="NAME=640", help="The value of a symbolic dimension; repeatable.")
@@ -26,7 +26,15 @@ Inputs = Annotated[
 Processors = Annotated[
     str, typer.Option("--processors", metavar="NAMES", help="For instance cpu,openvino:cpu.  [default: all found here]")
 ]
-Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, help="Of everything random.")]
+
+
+def _seed(value: int) -> int:
+    from autotune.api.settings import check_seed
+
+    return check_seed(value)
+
+
+Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", callback=_seed, help="Of everything random.")]
 PlanFolder = Annotated[str, typer.Argument(metavar="PLAN", help="Folder of a plan.")]
 
 

@@ -42,11 +42,12 @@ def export(
 ) -> None:
     """Write what other languages need to run a plan with plain ONNX Runtime."""
     from autotune import api
+    from autotune.api.settings import folder_beside
     from autotune.errors import UnknownNameError
 
     if format != "ort-config":
         raise UnknownNameError("format", format, known=["ort-config"])
-    target = Path(output) if output else Path(plan).with_name(Path(plan).name + "-ort-config")
+    target = Path(output) if output else folder_beside(Path(plan), "-ort-config")
     result = api.export_plan(Path(plan), target)
     if as_json:
         print_json({"schema_version": 1, "path": str(result.path), "feeds": result.feeds, "snippet": result.snippet})
