@@ -129,10 +129,14 @@ def _prove(run: Run, winner: Contender, written: Sequence[WrittenStage]) -> None
     Raises:
         MeasurementError: they cannot be run, or give other outputs.
     """
-    if winner.candidate is None or winner.candidate.batch > 1:
-        return
     stages = tuple(JobStage(file=str(stage.path), lane=stage.choice.lane) for stage in written)
-    job = Job(name="plan", stages=stages, outputs=run.task.outputs, feeds=str(run.task.feeds))
+    job = Job(
+        name="plan",
+        stages=stages,
+        outputs=run.task.outputs,
+        feeds=str(run.task.feeds),
+        batch=winner.job.batch,
+    )
     outputs = run_outputs(
         job,
         str(run.task.search_samples.path),

@@ -69,10 +69,11 @@ def _check_external(path: Path, tensor: onnx.TensorProto) -> None:
             f"{path}: the external data file {location!r} is a link to {target}, outside the model's folder; only "
             f"files beside the model are read. Copy both to one folder: cp -rL {path.parent} COPY"
         )
-    if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
+    named = Path(location)
+    if not location or named.is_absolute() or ".." in named.parts or not target.is_relative_to(folder):
         raise ModelFileError(
             f"{path}: the weights of {tensor.name!r} point outside the model's folder ({location!r}); "
-            "only files beside the model are read"
+            "only files beside the model are read, named without '..'"
         )
     if not target.is_file():
         raise ModelFileError(

@@ -36,7 +36,7 @@ def run_outputs(
     """Outputs of a job on several samples, [sample][output].
 
     Args:
-        job: what to run; with a batch, each sample is repeated to fill it and the last copy's outputs are given.
+        job: what to run; a batch joins different samples, repeated in turn only where there are fewer than it takes.
         samples: npz with a leading sample axis.
         deadline_s: seconds for all of it.
         silence_s: seconds after which it hangs: opening its sessions, or a run.
@@ -56,19 +56,26 @@ def outputs_here(job: Job, samples: str, most_s: float) -> Iterator[list[np.ndar
     runner = open_job(job)
     count = len(next(iter(arrays.values())))
     until = time.monotonic() + most_s
-    for at in range(count):
-        if at >= LEAST_SAMPLES and time.monotonic() >= until:
+    for start in range(0, count, job.batch):
+        if start >= LEAST_SAMPLES and time.monotonic() >= until:
             break
-        feeds = {name: np.asarray(array[at]) for name, array in arrays.items()}
-        if job.batch > 1:
-            feeds = {name: np.concatenate([array] * job.batch) for name, array in feeds.items()}
-        yield [_last(np.asarray(value), job.batch) for value in runner.run(None, feeds)]
+        stop = min(start + job.batch, count)
+        joined = [at % count for at in range(stop - job.batch, stop)]  # those before fill it up, then copies
+        feeds = {name: _joined(array[joined]) for name, array in arrays.items()}
+        outputs = [np.asarray(value) for value in runner.run(None, feeds)]
+        for place in range(job.batch - (stop - start), job.batch):
+            yield [_part(value, place, job.batch) for value in outputs]
     runner.close()
 
 
-def _last(value: np.ndarray[Any, Any], batch: int) -> np.ndarray[Any, Any]:
-    """The outputs of a batch's last sample."""
-    return value if batch == 1 or not value.ndim else value[-(len(value) // batch) :]
+def _joined(samples: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Samples as one input; a single one may have no dimension to join along."""
+    return np.concatenate(samples) if len(samples) > 1 else np.asarray(samples[0])
+
+
+def _part(value: np.ndarray[Any, Any], place: int, batch: int) -> np.ndarray[Any, Any]:
+    """The outputs of one of a batch's samples."""
+    return value if batch == 1 else np.split(value, batch)[place]
 
 
 def stage_errors(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def test_external_data_may_be_named_like_the_prepared_files(tmp_path: Path, loca
     assert (graph.source.parent / location).read_bytes() == theirs
 
 
-@pytest.mark.parametrize("location", ["../net.data", "/etc/hostname"])
+@pytest.mark.parametrize("location", ["../net.data", "../inside/../net.data", "/etc/hostname"])
 def test_external_data_outside_the_folder_are_refused(tmp_path: Path, location: str) -> None:
     (tmp_path / "inside").mkdir()
     path = external(tmp_path / "inside")
@@ -86,6 +87,20 @@ def test_external_data_outside_the_folder_are_refused(tmp_path: Path, location: 
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelFileError, match="outside"):
         load(path)
+
+
+def test_external_data_that_lead_out_and_in_again_are_refused_before_anything_is_copied(tmp_path: Path) -> None:
+    (tmp_path / "models" / "net").mkdir(parents=True)
+    path = external(tmp_path / "models" / "net")
+    model = onnx.load(str(path), load_external_data=False)
+    for entry in (entry for tensor in model.graph.initializer for entry in tensor.external_data):
+        if entry.key == "location":
+            entry.value = "../../models/net/net.data"
+    path.write_bytes(model.SerializeToString())
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(ModelFileError, match=r"outside.*without '\.\.'"):
+        load(path, work=tmp_path / "work" / "place")
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_external_data_that_are_a_link_to_elsewhere_are_refused(tmp_path: Path) -> None:
@@ -115,8 +130,9 @@ def test_the_batch_becomes_one_and_other_dimensions_are_asked_for(tmp_path: Path
         [value("x", ["batch", 3, "height", "width"])],
         [value("y", ["batch", 3, "height", "width"])],
     )
-    with pytest.raises(UnresolvedDimensionError, match=r"--dim height=VALUE --dim width=VALUE"):
+    with pytest.raises(UnresolvedDimensionError, match=r"m\.onnx.*--dim height=VALUE --dim width=VALUE") as caught:
         load(path)
+    assert caught.value.flags == (("--dim", "height=VALUE"), ("--dim", "width=VALUE"))
     assert load(path, dims={"height": 5, "width": 7}).inputs[0].shape == (1, 3, 5, 7)
     graph = load(path, shapes={"x": (2, 3, 5, 7)})
     assert graph.inputs[0].shape == graph.outputs[0].shape == (2, 3, 5, 7)
@@ -349,6 +365,62 @@ def test_a_batch_that_the_model_does_not_follow_is_refused(tmp_path: Path) -> No
     node = helper.make_node("Reshape", ["x", "shape"], ["y"])
     graph = load(save(tmp_path / "m.onnx", [node], [value("x", [1, 4, 6])], [value("y", [1, 24])], [shape]))
     with pytest.raises(ModelError, match="batch"):
+        graph.batched(2)
+
+
+def test_a_batch_may_be_quantised_with_scales_that_are_fixed(tmp_path: Path) -> None:
+    net = Net()
+    scale = numpy_helper.from_array(np.float32(0.02), "scale")
+    zero = numpy_helper.from_array(np.uint8(128), "zero")
+    small = net.op("QuantizeLinear", net.conv("x"), "scale", "zero")
+    net.weights += [scale, zero]
+    graph = load(net.save(tmp_path / "net.onnx", [net.op("DequantizeLinear", small, "scale", "zero")], batch="batch"))
+    assert graph.batched(4).outputs[0].shape == (4, 4, 6, 6)
+
+
+def less_the_mean(net: Net) -> str:
+    return net.op("Sub", "x", net.op("ReduceMean", "x", axes=[0]))
+
+
+def above_the_mean(net: Net) -> str:
+    return net.op("Cast", net.op("Greater", "x", net.op("ReduceMean", "x", axes=[0])), to=TensorProto.FLOAT)
+
+
+def added_up(net: Net) -> str:
+    """The first sample of a batch is what it is alone."""
+    net.weights.append(numpy_helper.from_array(np.int64(0), "axis"))
+    return net.op("CumSum", "x", "axis")
+
+
+def with_one_scale(net: Net) -> str:
+    names = ["small", "scale", "zero"]
+    net.nodes.append(helper.make_node("DynamicQuantizeLinear", ["x"], names))
+    return net.op("DequantizeLinear", *names)
+
+
+def small_numbers(net: Net) -> str:
+    """Differences that are large beside outputs of 1e-4."""
+    net.weights.append(numpy_helper.from_array(np.float32(1e-4), "factor"))
+    return net.op("Mul", less_the_mean(net), "factor")
+
+
+@pytest.mark.parametrize("mixed", [less_the_mean, above_the_mean, added_up, with_one_scale, small_numbers])
+def test_a_batch_whose_samples_depend_on_each_other_is_refused(tmp_path: Path, mixed: Callable[[Net], str]) -> None:
+    net = Net()
+    graph = load(net.save(tmp_path / "net.onnx", [net.op("Relu", net.conv("x")), mixed(net)], batch="batch"))
+    with pytest.raises(ModelError, match="mixes samples"):
+        graph.batched(4)
+
+
+def test_numbers_without_a_fraction_show_that_samples_depend_on_each_other_too(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0]),
+        helper.make_node("Less", ["mean", "x"], ["above"]),
+        helper.make_node("Cast", ["above"], ["y"], to=TensorProto.INT64),
+    ]
+    ends = [value("x", [1, 4, 6])], [value("y", [1, 4, 6], TensorProto.INT64)]
+    graph = load(save(tmp_path / "m.onnx", nodes, *ends))
+    with pytest.raises(ModelError, match="mixes samples"):
         graph.batched(2)
 
 
