@@ -29,7 +29,7 @@ class LoadResult:
     Args:
         plan: what ran.
         scenario: how requests arrived.
-        report: of the load; in Server of the highest rate within the bound, None where none was.
+        report: of the load; in Server of the run at the highest rate within the bound, None where none was.
         server: all runs of Server; None elsewhere.
     """
 
@@ -37,6 +37,19 @@ class LoadResult:
     scenario: Scenario
     report: LoadReport | None
     server: ServerReport | None = None
+
+    @property
+    def bound_message(self) -> str:
+        """What to say where no run of Server kept the latency bound, and what to do; empty elsewhere."""
+        if self.server is None or self.server.best is not None:
+            return ""
+        closest = self.server.closest
+        rate = closest.load.rate_per_s
+        return (
+            f"no run keeps p99 within {self.server.bound_us / 1e3:g} ms: the closest has {closest.p99_us / 1e3:.3g} ms "
+            f"{f'at {rate:.3g} queries/s' if rate else 'with one request after the other'}. "
+            "Give a longer --latency-bound, or search a plan for it: autotune search --scenario Server."
+        )
 
 
 def load_scenario(text: str) -> Scenario:
@@ -71,7 +84,7 @@ def bench_load(
         folder: the plan.
         scenario: how requests arrive.
         latency_bound_us: of Server's 99th percentile; needed there and nowhere else.
-        queries: of each run; in Offline samples.
+        queries: of each run, in Server at most; in Offline samples.
         inputs: real inputs; random ones otherwise.
         generator_name: `own` or `loadgen`; empty: LoadGen where it is installed.
         seed: of the arrivals.

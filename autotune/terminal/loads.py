@@ -28,17 +28,13 @@ def print_load(result: LoadResult) -> None:
     name, report, server = result.plan.model.name, result.report, result.server
     runs = server.runs if server else (report,) if report else ()
     if server and report:
-        line = f"{report.load.rate_per_s:.4g} queries/s keep p99 within {server.bound_us / 1e3:g} ms"
+        line = f"{server.rate_per_s:.4g} queries/s keep p99 within {server.bound_us / 1e3:g} ms."
     elif server:
-        closest = server.closest
-        line = (
-            f"nothing keeps p99 within {server.bound_us / 1e3:g} ms: the closest run has {closest.p99_us / 1e3:.3g} ms "
-            f"at {closest.load.rate_per_s:.3g} queries/s"
-        )
+        line = result.bound_message
     else:
         p90, p99 = (f"{value / 1e3:.3g} ms" for value in (runs[0].p90_us, runs[0].p99_us))
-        line = f"{runs[0].throughput_per_s:.4g} samples/s, p90 {p90}, p99 {p99}"
-    out.print(f"{name}, {result.scenario}: {line}.", soft_wrap=True)
+        line = f"{runs[0].throughput_per_s:.4g} samples/s, p90 {p90}, p99 {p99}."
+    out.print(f"{name}, {result.scenario}: {line}", soft_wrap=True)
     rows = [
         (
             f"{run.load.rate_per_s:.4g}" if run.load.rate_per_s else "–",
@@ -48,5 +44,7 @@ def print_load(result: LoadResult) -> None:
         for run in runs
     ]
     out.print(rows_table("", ("arrivals per s", "p50 ms", "p90 ms", "p99 ms", "samples per s"), rows))
-    made_by = MADE_BY.get(runs[0].generator, runs[0].generator) if runs else ""
-    out.print(f"Load: {made_by}, {runs[0].load.queries} queries a run; not an MLPerf result.", soft_wrap=True)
+    made_by = MADE_BY.get(runs[0].generator, runs[0].generator)
+    least, most = (pick(run.load.queries for run in runs) for pick in (min, max))
+    queries = f"{least}" if least == most else f"{least} to {most}"
+    out.print(f"Load: {made_by}, {queries} queries a run; not an MLPerf result.", soft_wrap=True)

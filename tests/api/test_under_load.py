@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from autotune.api.under_load import bench_load, load_scenario
 from autotune.cli import app
 from autotune.core import Scenario
-from autotune.errors import PlanError, UnknownNameError, UsageError
+from autotune.errors import LatencyBoundError, PlanError, UnknownNameError, UsageError
 from autotune.runtime import write_plan
 from tests.runtime.conftest import make_plan, stage_files
 
@@ -30,6 +30,21 @@ def test_a_server_reports_its_rate_and_what_came_closest(folder: Path, tmp_path:
     assert found.server.rate_per_s > 0
     never = bench_load(folder, Scenario.SERVER, latency_bound_us=1e-3, **options)  # type: ignore[arg-type]
     assert (never.report, never.server is None) == (None, False)
+
+
+def test_a_bound_that_nothing_keeps_fails_after_the_report(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOTUNE_HOME", str(tmp_path / "home"))
+    command = ["bench", str(folder), "--latency-bound", "0.001ms", "--queries", "20", "--generator", "own"]
+    done = CliRunner().invoke(app, command)
+    assert "no run keeps p99 within 0.001 ms: the closest has" in " ".join(done.stdout.split())
+    assert isinstance(done.exception, LatencyBoundError)
+    assert done.exception.exit_code == 1
+    assert "--latency-bound" in str(done.exception)
+    found = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
+    assert found["report"] is None
+    assert len(found["server"]["runs"]) == 1
 
 
 def test_the_command_line_drives_a_plan(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,16 +14,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autotune.core import Scenario
+from autotune.api.under_load import DEADLINE_S
+from autotune.core import Measurement, Scenario
 from autotune.errors import MeasurementError, UnknownNameError, UsageError
 from autotune.profiler.load import (
+    Goal,
     Load,
     LoadGenerator,
     LoadReport,
+    ServerReport,
     default_generator,
     generator,
     generator_names,
     highest_rate,
+    trial_of,
 )
 from autotune.profiler.load.mlperf import Target as Asked
 from autotune.profiler.load.own import poisson_s
@@ -122,13 +126,13 @@ def test_loadgen_learns_of_the_last_end_after_its_failure_is_kept() -> None:
     class Library:
         @staticmethod
         def QuerySamplesComplete(_: list[Any]) -> None:  # noqa: N802 - LoadGen's name
-            kept.append(target.failure)
+            kept.append(asked.failure)
 
         QuerySampleResponse = staticmethod(lambda *numbers: numbers)
 
     ended: list[Future[Any]] = [Future() for _ in range(3)]
-    target = Asked(Library, ended.__getitem__)  # type: ignore[arg-type]
-    target.issue([SimpleNamespace(id=at, index=at) for at in range(3)])
+    asked = Asked(Library, ended.__getitem__)  # type: ignore[arg-type]
+    asked.issue([SimpleNamespace(id=at, index=at) for at in range(3)])
     for future, error in zip(ended, (None, ValueError("no more"), None), strict=True):
         future.set_exception(error) if error else future.set_result(None)
     assert [str(failure) for failure in kept] == ["None", "no more", "no more"]
@@ -155,35 +159,87 @@ def test_percentiles_are_counted_as_loadgen_counts_them() -> None:
 
 
 class Scripted:
-    """A generator over a plan whose p99 is 1 ms at no load and grows as a queue does."""
+    """A generator over a plan that has one caller and takes a while; its 99th percentile grows as a queue does."""
 
     name = "scripted"
 
-    def __init__(self) -> None:
-        self.seeds: list[int] = []
+    def __init__(self, request_s: float = 1e-3, tail: float = 1.0) -> None:
+        self.request_s, self.tail = request_s, tail
+        self.loads: list[Load] = []
+        self.now_s = 0.0
+
+    def clock(self) -> float:
+        return self.now_s
 
     def drive(self, issue: Any, load: Load) -> LoadReport:
-        if load.scenario is Scenario.OFFLINE:
-            return report(load, self.name, [1.0], load.samples / 1000)
-        self.seeds.append(load.seed)
-        return report(load, self.name, [1000 / (1 - load.rate_per_s / 1000)], load.samples / load.rate_per_s)
+        self.loads.append(load)
+        each_s = 1 / load.rate_per_s if load.rate_per_s else self.request_s
+        self.now_s += load.samples * each_s
+        alone_us = 1e6 * self.request_s
+        busy = self.request_s * load.rate_per_s
+        waiting_us = alone_us / (1 - busy) if busy < 1 else 1e3 * alone_us
+        return LoadReport(
+            load=load,
+            generator=self.name,
+            p50_us=alone_us,
+            p90_us=alone_us,
+            p99_us=self.tail * waiting_us,
+            throughput_per_s=1 / each_s,
+        )
+
+    def scenarios(self) -> list[Scenario]:
+        return [load.scenario for load in self.loads]
+
+    def highest_rate(self, bound_us: float) -> ServerReport:
+        return highest_rate(self, lambda _: Future(), bound_us, clock=self.clock)
 
 
-def test_the_highest_rate_is_found_by_bisection() -> None:
+def test_the_highest_rate_is_found_by_bisection_and_interpolated() -> None:
     scripted = Scripted()
-    found = highest_rate(scripted, lambda _: Future(), 4000.0)
-    assert found.rate_per_s == pytest.approx(750, rel=0.05)
+    found = scripted.highest_rate(4000.0)
+    assert found.rate_per_s == pytest.approx(750, rel=0.01)
     assert found.best is not None
-    assert found.best.p99_us <= 4000
-    assert len(set(scripted.seeds)) == len(found.runs) < 10
+    assert found.missed is not None
+    assert found.best.p99_us <= 4000 < found.missed.p99_us
+    assert len(found.runs) < 10
+    server = [load for load in scripted.loads if load.scenario is Scenario.SERVER]
+    assert {load.seed for load in server} == {0}  # the same arrivals, stretched
+    assert {load.queries for load in server} == {200}
 
 
-def test_a_bound_that_nothing_meets_is_reported_with_the_closest_run() -> None:
-    found = highest_rate(Scripted(), lambda _: Future(), 900.0)
+def test_what_bench_finds_is_what_a_search_finds() -> None:
+    trial, scripted = trial_of(Goal(scenario=Scenario.SERVER, query_us=1e3, bound_us=4e3, rate_per_s=300.0)), Scripted()
+    while not trial.done:
+        trial.step(lambda load: scripted.drive(None, load), seed=0)
+    found = trial.result(load_s=0.0, peak_bytes=0)
+    assert isinstance(found, Measurement)
+    assert 1e6 / found.median_us == pytest.approx(Scripted().highest_rate(4000.0).rate_per_s, rel=0.01)
+
+
+@pytest.mark.parametrize("request_s", [1e-3, 1.0, 30.0])
+def test_a_bound_below_what_one_request_takes_is_given_up_at_once(request_s: float) -> None:
+    scripted = Scripted(request_s)
+    found = scripted.highest_rate(0.9e6 * request_s)
     assert (found.rate_per_s, found.best) == (0, None)
-    assert found.closest.p99_us == min(run.p99_us for run in found.runs) > 900
+    assert found.closest.p99_us == 1e6 * request_s
+    assert set(scripted.scenarios()) == {Scenario.SINGLE_STREAM}
+    assert scripted.now_s < DEADLINE_S
+
+
+@pytest.mark.parametrize("request_s", [1e-3, 0.1, 1.0, 5.0])
+@pytest.mark.parametrize("share", [1.5, 30.0])
+def test_a_search_ends_long_before_its_worker_counts_as_hanging(request_s: float, share: float) -> None:
+    """Also where only the slowest requests miss the bound, so that lone ones say nothing."""
+    scripted = Scripted(request_s, tail=2.0)
+    found = scripted.highest_rate(share * 1e6 * request_s)
+    assert (found.best is None) == (share < 2)
+    assert found.closest.p99_us == min(run.p99_us for run in found.runs)
+    assert scripted.now_s < DEADLINE_S
+
+
+def test_a_bound_that_cannot_be_meant_is_refused() -> None:
     with pytest.raises(UsageError, match="latency bound"):
-        highest_rate(Scripted(), lambda _: Future(), -1.0)
+        Scripted().highest_rate(-1.0)
 
 
 def test_loads_and_generators_that_cannot_be_meant_are_refused() -> None:

@@ -11,7 +11,8 @@ from autotune.core import Failure, FailureKind, Measurement, Scenario
 from autotune.errors import UsageError
 from autotune.profiler import Job, decide
 from autotune.profiler.load import Goal, Load, LoadReport, trial_of
-from autotune.profiler.load.trials import BLOCKS, MOST_RUNS, Trial
+from autotune.profiler.load.server import MOST_RUNS
+from autotune.profiler.load.trials import BLOCKS, Trial
 
 CAPACITY = 1000.0
 

@@ -86,6 +86,7 @@ class Target:
         self.failure: BaseException | None = None
 
     def issue(self, samples: list[Any]) -> None:
+        """Starts what LoadGen asks for."""
         for sample in samples:
             if self.failure is not None:
                 self._complete(sample.id)

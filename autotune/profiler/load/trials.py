@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from autotune.core import Failure, FailureKind, Measurement, Scenario, Timing
 from autotune.errors import UsageError
-from autotune.profiler.load.values import SAMPLES_PER_QUERY, Load, LoadReport
-
-Drive = Callable[[Load], LoadReport]
-"""Runs a load on the job to its end."""
+from autotune.profiler.load.server import RUNS, RateSearch
+from autotune.profiler.load.values import SAMPLES_PER_QUERY, Drive, Load, LoadReport
 
 BLOCKS = 4
 BLOCK_S = 0.25
 """Of a block of MultiStream's queries, about."""
 BLOCK_QUERIES = (4, 25)
-RUN_S = 1.0
-"""Of arrivals in one run of Server, about."""
-RUN_QUERIES = (60, 300)
-CLOSE_ENOUGH = 1.05
-"""Between a rate that keeps the bound and one that does not."""
-FIRST_STEP = 1.1
-MOST_STEP = 2.0
-MOST_RUNS = 12
-LOWEST_SHARE = 0.1
-"""Of what the job can do at all: no rate below it is tried."""
-MISSES = 2
-ALONE_QUERIES = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +48,7 @@ class Goal:
         """About how long it takes."""
         if self.scenario is Scenario.MULTI_STREAM:
             return BLOCKS * _block_queries(self.query_us) * self.query_us * 1e-6
-        return 4.5 * _run_queries(self.rate_per_s) / self.rate_per_s
+        return 4.5 * RUNS.queries(self.rate_per_s) / self.rate_per_s
 
 
 class Trial(Protocol):
@@ -134,73 +120,36 @@ class QueryTrial:
 
 
 class RateTrial:
-    """Server: the highest rate within the bound, from where it is expected in growing steps, then by bisection.
-
-    First comes what the job can do at all, as in Offline: a short run at a higher rate may end before its backlog has
-    grown to the bound, but no such rate lasts. All runs of one launch see the same arrivals, stretched, and so does
-    every job of the launch: latency then grows with the rate, not with the luck of the draw. Between the two last rates
-    the figure is interpolated.
-    """
+    """Server: the time between arrivals at the highest rate within the bound, as `RateSearch` finds it."""
 
     def __init__(self, goal: Goal, *, batch: int = 1) -> None:
-        self._goal, self._batch = goal, batch
-        self._rate, self._step = goal.rate_per_s, FIRST_STEP
-        self._most = 0.0
-        self._low: LoadReport | None = None
-        self._high: LoadReport | None = None
-        self._alone: LoadReport | None = None
-        self._runs: list[LoadReport] = []
-        self.done = False
+        self._bound_us, self._batch = goal.bound_us, batch
+        self._search = RateSearch(goal.bound_us, rate_per_s=goal.rate_per_s)
+
+    @property
+    def done(self) -> bool:
+        """Whether it needs no further run."""
+        return self._search.done
 
     def step(self, drive: Drive, *, seed: int) -> None:
-        """One more run; after two that missed the bound, one without any waiting, which tells whether more can help."""
-        if not self._most:
-            load = Load(scenario=Scenario.OFFLINE, queries=_run_queries(self._rate) // 2)
-            self._most = drive(load).throughput_per_s
-            self._rate = min(self._rate, self._most)
-            return
-        if len(self._runs) == MISSES and self._low is None:
-            self._alone = drive(Load(scenario=Scenario.SINGLE_STREAM, queries=ALONE_QUERIES))
-            if self._alone.p90_us > self._goal.bound_us:
-                self.done = True
-                return
-        queries = _run_queries(self._rate)
-        run = drive(Load(scenario=Scenario.SERVER, queries=queries, rate_per_s=self._rate, seed=seed))
-        self._runs.append(run)
-        if run.p99_us <= self._goal.bound_us:
-            self._low = run
-        else:
-            self._high = run
-        self._next()
-
-    def _next(self) -> None:
-        low, high = (run.load.rate_per_s if run else 0.0 for run in (self._low, self._high))
-        if low and high:
-            self._rate = (low + high) / 2
-            self.done = high <= low * CLOSE_ENOUGH
-        else:
-            rate = self._rate * self._step if low else self._rate / self._step
-            self.done = low >= self._most or (not low and rate < LOWEST_SHARE * self._most)
-            self._rate = min(self._most, rate)
-            self._step = min(MOST_STEP, self._step**2)
-        self.done = self.done or len(self._runs) >= MOST_RUNS
+        """One more run; every job of a launch sees the same arrivals."""
+        self._search.step(drive, seed=seed)
 
     def result(self, *, load_s: float, peak_bytes: int) -> Measurement | Failure:
-        """The time between arrivals at the highest rate, or that nothing keeps the bound."""
-        low, high, bound_us = self._low, self._high, self._goal.bound_us
-        if low is None:
-            closest_us = min(run.p99_us for run in (*self._runs, *([self._alone] if self._alone else [])))
-            text = f"99 % of requests take up to {closest_us / 1e3:.3g} ms at best, the bound is {bound_us / 1e3:g} ms"
+        """The time between arrivals, or that nothing keeps the bound."""
+        found = self._search.report()
+        best = found.best
+        if best is None:
+            closest_us = found.closest.p99_us
+            text = f"99 % of requests take up to {closest_us / 1e3:.3g} ms at best, "
+            text += f"the bound is {self._bound_us / 1e3:g} ms"
             return Failure(kind=FailureKind.BOUND, message=text, closest_us=closest_us)
-        rate = low.load.rate_per_s
-        if high is not None:
-            rate += (high.load.rate_per_s - rate) * (bound_us - low.p99_us) / (high.p99_us - low.p99_us)
-        rate *= self._batch
+        rate = found.rate_per_s * self._batch
         return Measurement(
             samples_us=(1e6 / rate,),
             load_s=load_s,
             peak_bytes=peak_bytes,
-            under_load=Timing(p50_us=low.p50_us, p90_us=low.p90_us, p99_us=low.p99_us, throughput_per_s=rate),
+            under_load=Timing(p50_us=best.p50_us, p90_us=best.p90_us, p99_us=best.p99_us, throughput_per_s=rate),
         )
 
 
@@ -217,8 +166,3 @@ def middle(timings: Sequence[Timing]) -> Timing:
 def _block_queries(query_us: float) -> int:
     least, most = BLOCK_QUERIES
     return min(most, max(least, round(BLOCK_S * 1e6 / query_us)))
-
-
-def _run_queries(rate_per_s: float) -> int:
-    least, most = RUN_QUERIES
-    return min(most, max(least, round(RUN_S * rate_per_s)))

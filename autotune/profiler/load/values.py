@@ -71,6 +71,10 @@ class LoadReport:
     throughput_per_s: float
 
 
+Drive = Callable[[Load], LoadReport]
+"""Runs a load on what is measured, to its end."""
+
+
 class LoadGenerator(Protocol):
     """Makes load."""
 

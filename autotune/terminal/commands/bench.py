@@ -25,7 +25,7 @@ def bench(
         ),
     ] = "",
     latency_bound: Annotated[str, typer.Option("--latency-bound", metavar="TIME", help="Of Server's p99: 50ms.")] = "",
-    queries: Annotated[int, typer.Option("--queries", metavar="NUMBER", min=1, help="Of each run under load.")] = 200,
+    queries: Annotated[int, typer.Option("--queries", metavar="NUMBER", min=1, help="Of each run under load, at most.")] = 200,
     generator: Annotated[
         str,
         typer.Option("--generator", metavar="NAME", help="own or loadgen.  [default: LoadGen where it is installed]"),
@@ -77,6 +77,7 @@ def _bench_load(
     as_json: bool,
 ) -> None:
     from autotune.api.under_load import bench_load, load_scenario
+    from autotune.errors import LatencyBoundError
     from autotune.terminal.flags import parse_bound
     from autotune.terminal.loads import load_json, print_load
     from autotune.terminal.progress import show_progress
@@ -93,3 +94,5 @@ def _bench_load(
             observer=observer,
         )
     print_json(load_json(result)) if as_json else print_load(result)
+    if result.bound_message:
+        raise LatencyBoundError(result.bound_message)
