@@ -122,7 +122,7 @@ def test_divided_chains_give_the_same_and_are_predicted_faster(graph: Graph, tmp
     together = team(graph)
     (first, *_) = split_candidates(together, find_sites(graph, longest=2))
     assert first.splits
-    assert first.source == "split"
+    assert first.source(serial=False) == "split"
     assert {stage.part for stage in first.stages} == {None, 0, 1}
     alone_us = together.estimate_us(whole(graph), Scenario.SINGLE_STREAM)
     assert together.estimate_us(first, Scenario.SINGLE_STREAM) < alone_us
