@@ -8,7 +8,7 @@ from autotune.api.together_contention import contention_of
 from autotune.api.together_measuring import reserve_s, screen_together
 from autotune.api.together_options import options_of
 from autotune.api.together_run import SIDE_BY_SIDE, JointContender, JointRun
-from autotune.core import Sharing
+from autotune.core import Failure, Sharing
 from autotune.planning import JointProposal, JointSpace, shortlist
 from autotune.profiler import JointJob
 
@@ -22,8 +22,9 @@ NEAR = 0.9
 def look_at_candidates(joint: JointRun) -> None:
     """Predicts all combinations, measures the most promising once, as far as the budget allows.
 
-    What was measured corrects the predictions of the same way to share. It ends when none is left that comes near the
-    best measured, or when each way was tried and none comes near each model's own best plan side by side.
+    What was measured corrects the predictions of the same way to share; one that fails says nothing of others. It ends
+    when none is left that comes near the best measured, or when each way was tried and none comes near each model's own
+    best plan side by side.
     """
     if joint.objective is None:
         return
@@ -53,10 +54,19 @@ def look_at_candidates(joint: JointRun) -> None:
             return
         screen_together(joint, [contender])
         left.remove(chosen)
+        if isinstance(contender.screened, Failure):
+            joint.warnings.append(_failed(joint, chosen, contender.screened))
+            continue
         found = joint.score(contender.screened) or 0.0
         best = max(best, found)
         before = corrections.get(chosen.candidate.sharing, 0.0)
         corrections[chosen.candidate.sharing] = max(before, found / chosen.score)
+
+
+def _failed(joint: JointRun, proposal: JointProposal, failure: Failure) -> str:
+    candidate = proposal.candidate
+    members = ", ".join(f"{member.name} on {own}" for member, own in zip(joint.members, candidate.members, strict=True))
+    return f"a joint plan ({candidate.sharing}: {members}) failed: {failure.message}"
 
 
 def joint_contender(joint: JointRun, proposal: JointProposal) -> JointContender:

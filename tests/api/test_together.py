@@ -27,9 +27,21 @@ from autotune.api import (
     together_measuring,
 )
 from autotune.api import together as orchestration
-from autotune.core import Failure, FailureKind, Fairness, Scenario, Sharing
+from autotune.api.together_run import SIDE_BY_SIDE, JointContender, JointRun
+from autotune.core import (
+    Candidate,
+    Failure,
+    FailureKind,
+    Fairness,
+    Lane,
+    Scenario,
+    Sharing,
+    Slowing,
+    StageChoice,
+)
 from autotune.errors import InputError, ModelFileError, PlanError, UnknownNameError, UsageError
-from autotune.profiler import JointJob, JointResult
+from autotune.planning import JointCandidate, JointProposal, Objective
+from autotune.profiler import JointJob, JointResult, JointTimes
 from autotune.runtime import read_joint, read_plan
 
 from .conftest import PLENTY_S, Speed, measured_by, participants, pinned, quick, search_pair, write_model
@@ -191,6 +203,47 @@ def test_own_plans_that_cannot_run_side_by_side_leave_the_default(pair: Path, ha
         result = search_pair(pair)
     assert result.plan.sharing is Sharing.SIDE_BY_SIDE
     assert result.plan.members[0].measured is not None
+
+
+def test_a_joint_plan_that_fails_costs_itself_only_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def proposal(core: int) -> JointProposal:
+        stage = StageChoice(start=0, stop=1, lane=Lane.parse(f"cpu/f32/t1/c{core}"))
+        chosen = JointCandidate(sharing=Sharing.SPACE, members=(Candidate(stages=(stage,)),))
+        return JointProposal(
+            candidate=chosen, each_us=(1.0,), latency_us=(1.0,), score=2.0 - core, slowing=Slowing.NOTHING
+        )
+
+    def screen(_: object, contenders: Sequence[JointContender]) -> None:
+        (contender,) = contenders
+        crashes = contender.proposal is best
+        broken = Failure(kind=FailureKind.CRASH, message="out of registers")
+        contender.screened = broken if crashes else JointTimes(members=(), load_s=0.0)
+        measured.append(contender)
+
+    best, second = proposal(0), proposal(1)
+    measured: list[JointContender] = []
+    joint = SimpleNamespace(
+        objective=Objective(fairness=Fairness.SUM, weights=(1.0,), alone_us=(1.0,), alone_latency_us=(1.0,)),
+        members=[SimpleNamespace(name="net", run=None, own=SimpleNamespace(candidate=None))],
+        place=SimpleNamespace(device=SimpleNamespace(cores=(0, 1))),
+        settings=SimpleNamespace(scenario=Scenario.OFFLINE, seed=0),
+        contenders={SIDE_BY_SIDE: SimpleNamespace(screened=None)},
+        budget=SimpleNamespace(left_s=PLENTY_S),
+        score=lambda result: 1.0 if isinstance(result, JointTimes) else None,
+        warnings=[],
+    )
+    for name, value in {
+        "contention_of": lambda _: None,
+        "options_of": lambda _: (),
+        "shortlist": lambda *_, **__: ([best, second], 2),
+        "reserve_s": lambda _: 0.0,
+        "joint_contender": lambda _, own: JointContender(name="", job=cast("JointJob", None), proposal=own),
+        "screen_together": screen,
+    }.items():
+        monkeypatch.setattr(together_looking, name, value)
+    together_looking.look_at_candidates(cast("JointRun", joint))
+    assert [contender.proposal for contender in measured] == [best, second]
+    assert joint.warnings == ["a joint plan (space: net on cpu/f32/t1/c0) failed: out of registers"]
 
 
 def test_where_no_way_comes_near_each_is_measured_once(pair: Path, hasty: Callable[[Speed], None]) -> None:
