@@ -182,8 +182,7 @@ class LoadedPlan:
             PlanError: as `run`. What a stage raises is the future's.
         """
         runner = self.runner_for(output_names, feeds)
-        threads = 1 if runner.on_workers else self.plan.callers  # as the plan's callers were measured
-        return runner.shared_pipeline(threads=threads).submit(output_names, feeds)
+        return runner.queue(callers=self.plan.callers).submit(output_names, feeds)
 
     def runner_for(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> StageRunner:
         """What runs these inputs: the plan's stages, or the whole model that stands in.

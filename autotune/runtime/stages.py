@@ -108,11 +108,6 @@ class StageRunner:
 
         return run
 
-    @property
-    def on_workers(self) -> bool:
-        """Whether `run` leaves the stages to workers; else the thread that calls it goes from stage to stage."""
-        return self.run == self.run_on_workers
-
     def _of_copy(self, copy: int) -> list[tuple[ort.InferenceSession, tuple[str, ...], list[str], tuple[str, ...]]]:
         sessions = [copies[copy % len(copies)] for copies in self._copies]
         return list(zip(sessions, self._takes, self._gives, self._last, strict=True))
@@ -124,7 +119,7 @@ class StageRunner:
         """
         if options is not None or in_callback():
             return self._run_all(names, feeds, options)
-        return self.shared_pipeline().submit(names, feeds).result()
+        return self.queue().submit(names, feeds).result()
 
     def _check(self) -> None:
         made = {name for names in self._gives for name in names}
@@ -188,11 +183,14 @@ class StageRunner:
         """
         return Pipeline(self._pipeline_steps(), self.lanes, self._outputs, threads=threads, depth=depth)
 
-    def shared_pipeline(self, *, threads: int = 1) -> Pipeline:
+    def queue(self, *, callers: int = 1) -> Pipeline:
         """The one pipeline that `run` and whoever submits have in common, so that no core has two workers.
 
+        It is as the plan was measured, whether `run` or who submits comes first.
+
         Args:
-            threads: workers of the lanes that are not pinned; of the first call.
+            callers: of `run` that it was measured with; as many go from stage to stage here, unless `run` leaves the
+                stages to workers.
 
         Raises:
             PlanError: it is closed.
@@ -201,7 +199,7 @@ class StageRunner:
             if not self._copies:
                 raise PlanError("this plan is closed: load it again")
             if self._shared is None:
-                self._shared = self.pipeline(threads=threads)
+                self._shared = self.pipeline(threads=1 if self.run == self.run_on_workers else callers)
             return self._shared
 
     def _pipeline_steps(self) -> list[Step]:

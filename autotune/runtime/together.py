@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from autotune.core import Lane
 from autotune.errors import PlanError, UnknownNameError
 from autotune.runtime.pipeline import Pipeline
 from autotune.runtime.stages import StageRunner
@@ -18,8 +17,8 @@ Run = Callable[..., list[Any]]
 class Together:
     """Runs requests of several models; thread-safe.
 
-    A model on pinned cores is run by workers that stay on them, whoever calls. Models that take turns wait for each
-    other, whichever thread they are called from.
+    Each is run as it is alone: on pinned cores by workers that stay on them, whoever calls. Models that take turns wait
+    for each other, whichever thread they are called from.
 
     Args:
         runners: each model's sessions by its name; closed with this.
@@ -42,21 +41,13 @@ class Together:
         self._runners = dict(runners)
         self._callers = dict.fromkeys(runners, 1) | dict(callers or {})
         weighed = dict.fromkeys(runners, 1.0) | dict(weights or {})
-        self._runs: dict[str, Run] = {name: self._alone(name) for name in runners}
+        self._runs: dict[str, Run] = {name: runner.run for name, runner in runners.items()}
         self._queues: dict[str, Pipeline] = {}
         for group in turns:
             order = Turns([weighed[name] for name in group])
             for member, name in enumerate(group):
                 self._runs[name] = _in_turn(order, member, self._runs[name])
                 self._queues[name] = self._queue(name)
-
-    def _alone(self, name: str) -> Run:
-        """`run` of one model, as if it were the only one."""
-        runner = self._runners[name]
-        if any(isinstance(lane, Lane) and lane.concurrency.cores for lane in runner.lanes):
-            runner.shared_pipeline(threads=self._callers[name])
-            return runner.run_on_workers
-        return runner.run
 
     def _queue(self, name: str) -> Pipeline:
         """The line of submitted requests of a model that takes turns: its workers wait for them."""
@@ -83,7 +74,7 @@ class Together:
         self._find(model)
         queue = self._queues.get(model)
         if queue is None:
-            queue = self._runners[model].shared_pipeline(threads=self._callers[model])
+            queue = self._runners[model].queue(callers=self._callers[model])
         return queue.submit(output_names, feeds)
 
     def _find(self, model: str) -> Run:

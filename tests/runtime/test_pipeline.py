@@ -214,7 +214,7 @@ def test_a_real_stage_that_fails_in_the_middle_fails_its_request_only(tmp_path: 
         files.append((tmp_path / f"{number}.onnx", Lane.parse(f"cpu/f32/t{1 + number % 2}")))
     before = set(threading.enumerate())
     runner = StageRunner(files, ["y"])
-    futures = [runner.shared_pipeline().submit(None, {"at": np.array([at])}) for at in (3, 99, 5)]
+    futures = [runner.queue().submit(None, {"at": np.array([at])}) for at in (3, 99, 5)]
     assert [float(futures[at].result(WAIT_S)[0][0]) for at in (0, 2)] == [-3.0, -5.0]
     with pytest.raises(Exception, match="99"):
         futures[1].result(WAIT_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
 from autotune.core import Lane
 from autotune.errors import PlanError
-from autotune.processors import allowed_cores
-from autotune.runtime import StageRunner
+from autotune.processors import allowed_cores, create_session
+from autotune.runtime import StageRunner, Together
 from autotune.runtime.pipeline import Pipeline
 
 from .test_pipeline import step
@@ -62,14 +64,37 @@ def test_run_puts_branches_on_their_lanes(branches: list[Path]) -> None:
     assert runner.run(None, X)[0].tolist() == [[6] * 4]
     assert threading.active_count() == before + 2
     assert runner.run(["c", "y"], X)[0].tolist() == [[9] * 4]
-    assert runner.shared_pipeline().submit(None, X).result(WAIT_S)[0].tolist() == [[6] * 4]
+    assert runner.queue().submit(None, X).result(WAIT_S)[0].tolist() == [[6] * 4]
     assert threading.active_count() == before + 2  # the same workers
     runner.close()
     assert threading.active_count() == before
     with pytest.raises(PlanError, match="closed"):
         runner.run(None, X)
     with pytest.raises(PlanError, match="closed"):
-        runner.shared_pipeline()
+        runner.queue()
+
+
+@pytest.mark.parametrize("submitted_first", [True, False])
+@pytest.mark.parametrize(("second", "workers"), [("webgpu:gpu", 2), ("cpu/f32/t1", 3)])
+def test_what_is_submitted_to_several_models_has_the_workers_it_was_measured_with(
+    branches: list[Path], second: str, workers: int, submitted_first: bool
+) -> None:
+    """Beside a GPU, which is not here, a worker per lane runs the branches; else callers run them in a row."""
+
+    def create(path: Path, _lane: Lane, **_: object) -> ort.InferenceSession:
+        return create_session(path, Lane.parse("cpu/f32/t1"))
+
+    chosen = lanes("cpu/f32/t1", "cpu/f32/t1", second, "cpu/f32/t1")
+    runner = StageRunner(list(zip(branches, chosen, strict=True)), ["y"], create=create)
+    together = Together({"m": runner}, callers={"m": 3})
+    calls: list[Callable[[], list[Any]]] = [
+        lambda: together.submit("m", None, X).result(WAIT_S),
+        lambda: together.run("m", None, X),
+    ]
+    for call in calls if submitted_first else calls[::-1]:
+        assert call()[0].tolist() == [[6] * 4]
+    assert runner.queue().depth == 2 * workers
+    together.close()
 
 
 def test_a_chain_needs_no_threads(branches: list[Path]) -> None:
@@ -163,8 +188,8 @@ def test_a_callback_may_run_the_plan_whose_worker_it_is_in(branches: list[Path])
         seen.append(runner.run(None, X)[0].tolist())
         done.release()
 
-    runner.shared_pipeline().submit(None, X).add_done_callback(again)
-    runner.shared_pipeline().submit(["nothing"], X).add_done_callback(again)
+    runner.queue().submit(None, X).add_done_callback(again)
+    runner.queue().submit(["nothing"], X).add_done_callback(again)
     assert all(done.acquire(timeout=WAIT_S) for _ in range(2))
     runner.close()
     assert seen == [[[6] * 4]] * 2
