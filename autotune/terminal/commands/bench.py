@@ -25,7 +25,7 @@ def bench(
         ),
     ] = "",
     latency_bound: Annotated[str, typer.Option("--latency-bound", metavar="TIME", help="Of Server's p99: 50ms.")] = "",
-    queries: Annotated[int, typer.Option("--queries", metavar="NUMBER", min=1, help="Of each run under load, at most.")] = 200,
+    queries: Annotated[int, typer.Option("--queries", metavar="NUMBER", min=1, help="At most, of each run.")] = 200,
     generator: Annotated[
         str,
         typer.Option("--generator", metavar="NAME", help="own or loadgen.  [default: LoadGen where it is installed]"),
