@@ -14,7 +14,7 @@ from latency_hope_limits import floor_known, models_learnt_from, repeats
 from latency_task import Mask, Outcome, Vector, errors, left_out, mean, say, untuned
 
 from autotune.predictor.tables.operators import OperatorTable, per_device
-from autotune.predictor.tables.phone_graph import COLUMNS, phone_graph_table
+from autotune.predictor.tables.phone_graph import COLUMNS, phone_graph_table, rare_joined
 from autotune.predictor.tables.phone_memory import with_memory
 from autotune.predictor.tables.phone_slices import with_slices, with_threads
 from autotune.predictor.tables.physical import fit_prior
@@ -40,15 +40,17 @@ def operators(folder: Path) -> Iterator[Outcome]:
     rows = everything[everything["graph_index"].notna() & everything["op_type"].notna()].reset_index(drop=True)
     device, model = (rows[name].to_numpy(dtype=str) for name in ("device", "model"))
     shapes = with_slices(phone_graph_table(rows[list(COLUMNS)]), rows)
-    on_cpu = per_device(with_memory(shapes, rows), device)
+    on_cpu = with_memory(shapes, rows)
     on_gpu = replace(per_device(with_threads(shapes, rows), device), family=shapes.family)
     threads = sorted(name for name in rows.columns if re.fullmatch(r"cpu_big\d+_us", name))
     gpus = sorted(name for name in rows.columns if re.fullmatch(r"gpu\w*_us", name))
     found: dict[str, dict[str, Any]] = {}
     for column in (*threads, *gpus):
         latency = rows[column].fillna(0.0).to_numpy(dtype=np.float64)
-        learn = partial(_on_cpu, on_cpu, model) if column in threads else partial(_on_gpu, on_gpu, device, model)
-        quick = partial(_prior, on_cpu) if column in threads else learn
+        learn = (
+            partial(_on_cpu, on_cpu, device, model) if column in threads else partial(_on_gpu, on_gpu, device, model)
+        )
+        quick = partial(_prior, on_cpu, device) if column in threads else learn
         found[column] = _models_left_out(rows, latency, partial(learn, latency))
         found[column]["curve"] = models_learnt_from(
             model, device, latency, found[column]["known"], partial(quick, latency)
@@ -67,12 +69,14 @@ def operators(folder: Path) -> Iterator[Outcome]:
         yield _placement(found, threads, gpus[0], rows["op_type"].to_numpy(dtype=str), model)
 
 
-def _on_cpu(table: OperatorTable, model: Any, latency: Vector, train: Mask, test: Mask) -> Vector:
+def _on_cpu(table: OperatorTable, device: Any, model: Any, latency: Vector, train: Mask, test: Mask) -> Vector:
+    table = per_device(rare_joined(table, train), device)
     fitted = ShrunkLearner(pull=PULL).fit(table.take(train), latency[train], model[train])
     return fitted.latency_us(table.take(test))
 
 
-def _prior(table: OperatorTable, latency: Vector, train: Mask, test: Mask) -> Vector:
+def _prior(table: OperatorTable, device: Any, latency: Vector, train: Mask, test: Mask) -> Vector:
+    table = per_device(rare_joined(table, train), device)
     found: Vector = np.exp(fit_prior(table.take(train), latency[train], pull=PULL).log_us(table.take(test)))
     return found
 
@@ -81,6 +85,7 @@ def _on_gpu(
     table: OperatorTable, device: Any, model: Any, latency: Vector, train: Mask, test: Mask, *, expected: bool = False
 ) -> Vector:
     """NaN on phones that no other model ran on: nothing is known of their floors."""
+    table = rare_joined(table, train)
     fitted = fit_floors(
         table.take(train), latency[train], run=model[train], device=device[train], trees=100 if expected else 0
     )

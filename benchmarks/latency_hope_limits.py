@@ -9,6 +9,7 @@ import numpy as np
 from latency_task import Mask, Vector, errors, mean
 
 from autotune.predictor.tables.operators import OperatorTable
+from autotune.predictor.tables.phone_graph import rare_joined
 from autotune.predictor.tables.run_floors import fit_floors
 
 if TYPE_CHECKING:
@@ -55,10 +56,11 @@ def floor_known(table: OperatorTable, device: Any, model: Any, latency: Vector, 
         test &= np.isin(device, device[train])
         if not train.any() or not test.any():
             continue
-        fitted = fit_floors(table.take(train), latency[train], run=model[train], device=device[train], trees=0)
+        joined = rare_joined(table, train)
+        fitted = fit_floors(joined.take(train), latency[train], run=model[train], device=device[train], trees=0)
         for name in np.unique(device[test]):
             own = test & (device == name)
-            work = fitted.work_us(table.take(own), device[own])
+            work = fitted.work_us(joined.take(own), device[own])
             wrong = [float(np.abs((work + floor) / latency[own] - 1).mean()) for floor in FLOORS]
             found[own] = work + FLOORS[int(np.argmin(wrong))]
     return found

@@ -17,8 +17,8 @@ from autotune.predictor.tables.fusion import fused_counts, guess_fused, surround
 from autotune.predictor.tables.gaussian import GaussianProcess
 from autotune.predictor.tables.mobile_gpu import mobile_gpu_table
 from autotune.predictor.tables.new_device import KnownDevices
-from autotune.predictor.tables.operators import per_device
-from autotune.predictor.tables.phone_graph import phone_graph_table
+from autotune.predictor.tables.operators import OperatorTable, per_device
+from autotune.predictor.tables.phone_graph import phone_graph_table, rare_joined
 from autotune.predictor.tables.physical import fit_prior
 from autotune.predictor.tables.whole_model import ModelLearner, models_table
 
@@ -153,6 +153,18 @@ def test_graph_features_know_which_way_a_tensor_is_converted() -> None:
     assert set(both.family[:2]) == {"blue/conv3", "red/convert_out"}
     with pytest.raises(InputError, match="preds"):
         phone_graph_table(rows.drop(columns="preds"))
+
+
+def test_kinds_of_which_few_operators_are_learnt_from_are_rare() -> None:
+    kinds = np.array(["conv1"] * 60 + ["Softmax"] * 70 + ["Deconvolution"] * 2 + ["Cast"] * 59)
+    table = OperatorTable(
+        family=kinds, terms=np.ones((len(kinds), 1)), features=np.ones((len(kinds), 1)), names=("one",), smooth={}
+    )
+    known = np.ones(len(kinds), dtype=bool)
+    known[60:80] = False  # of a model left out: not counted
+    assert set(rare_joined(table, known).family) == {"conv1", "Deconvolution", "rare"}
+    known[60:80] = True
+    assert set(rare_joined(table, known).family) == {"conv1", "Softmax", "Deconvolution", "rare"}
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,13 @@ the name.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from autotune.errors import InputError
-from autotune.predictor.tables.operators import OperatorTable, Strings, Vector
+from autotune.predictor.tables.operators import Mask, OperatorTable, Strings, Vector
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,7 @@ _PARTS_OF_NAMES = (
 OWN_FAMILY = ("Deconvolution",)
 """Kinds that are no rare operators, however few there are: they compute, the rare ones move data."""
 MIN_OF_FAMILY = 60
-"""Rows of one kind over all phones under which it counts as rare."""
+"""Rows of one kind, over all phones, that are learnt from; under it the kind counts as rare."""
 SMOOTH_CONVOLUTION = (
     "in_c", "out_c", "pixels", "kh", "kw", "stride", "work", "in_rest", "out_rest", "outputs", "tiles_2",
 )  # fmt: skip
@@ -88,8 +89,6 @@ def phone_graph_table(rows: pd.DataFrame) -> OperatorTable:
         named = rows["op_name"].astype(str).str.lower().str.contains(part, regex=False).to_numpy(dtype=bool)
         columns[f"named_{part}"] = named.astype(np.float64)
         family[(kind == "Pooling") & named] = f"pool_{part}"
-    names, counts = np.unique(family, return_counts=True)
-    family[np.isin(family, names[(counts < MIN_OF_FAMILY) & ~np.isin(names, OWN_FAMILY)])] = "rare"
     transformed = np.where(winograd, tiles * 16, 0.0)
     terms = [
         np.ones(len(rows)), work, read, written, weights, transformed * in_slices * out_slices * 16,
@@ -103,9 +102,21 @@ def phone_graph_table(rows: pd.DataFrame) -> OperatorTable:
         names=tuple(columns),
         smooth={
             name: SMOOTH_CONVOLUTION if name.startswith("conv") and name[4:] in "13n" else SMOOTH_OTHER
-            for name in names
+            for name in np.unique(family)
         },
     )
+
+
+def rare_joined(table: OperatorTable, known: Mask) -> OperatorTable:
+    """The table with kinds of which few operators are known as one family, `rare`.
+
+    Args:
+        table: of n operators, from `phone_graph_table`.
+        known: [n] those that are learnt from; no others are counted.
+    """
+    names, counts = np.unique(table.family[known], return_counts=True)
+    common = np.isin(table.family, [*names[counts >= MIN_OF_FAMILY], *OWN_FAMILY])
+    return replace(table, family=np.where(common, table.family, "rare"))
 
 
 def neighbours(rows: pd.DataFrame) -> dict[str, Vector]:
@@ -162,4 +173,4 @@ def _log(values: Vector) -> Vector:
     return logs
 
 
-__all__ = ["COLUMNS", "OperatorTable", "Strings", "kind_of", "neighbours", "phone_graph_table"]
+__all__ = ["COLUMNS", "OperatorTable", "Strings", "kind_of", "neighbours", "phone_graph_table", "rare_joined"]
