@@ -21,6 +21,7 @@ from autotune.datasets import Store
 from autotune.predictor import Groups, evaluate
 from autotune.predictor.boosted import BoostedTrees
 from autotune.predictor.feature_table import groups
+from autotune.predictor.training import models_of
 from autotune.processors import this_device
 
 BESIDE = ("operator and fusion", "work and bytes")
@@ -102,7 +103,7 @@ def main() -> None:
         print(f"{name:44} ±10 % {row['within_10']:.1%}  ±5 % {row['within_5']:.1%}  MAPE {row['mape']:.1%}", flush=True)
     print(f"90 % intervals held for {results[0]['coverage_of_90']:.1%} of the kernels of models left out")
     print(table(results))
-    print(write("ablation", results, records=len(records), models=len(models), seeds=flags.seeds))
+    print(write("ablation", results, records=len(records), models=len(models_of(models)), seeds=flags.seeds))
 
 
 if __name__ == "__main__":

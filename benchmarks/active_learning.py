@@ -32,7 +32,7 @@ from common import write
 from autotune.api import SearchSettings, profile
 from autotune.core import Kernel, Lane, Measurement, ProfileRecord, Protocol
 from autotune.core.codec import encode
-from autotune.datasets import Store
+from autotune.datasets import DRAWN, Store
 from autotune.learning import Belief, DeviceMeasurer, Queue, believe, free_core, ranked
 from autotune.predictor.features import KernelRows
 from autotune.processors import discover, this_device
@@ -95,7 +95,7 @@ def load_pool(home: Path, lanes: Sequence[str], seed: int) -> Pool:
     with Store(f"sqlite:///{home / 'profiles.db'}") as store:
         found = store.kernels(lanes=[Lane.parse(text) for text in lanes] or None)
         models = store.models()
-    named = [signatures for name, signatures in models.values() if not name.startswith("drawn from ")]
+    named = [signatures for name, signatures in models.values() if not name.startswith(DRAWN)]
     asked = set().union(*named)
     measured = [
         record for record in found if isinstance(record.result, Measurement) and record.kernel.signature in asked

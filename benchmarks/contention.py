@@ -30,6 +30,7 @@ from autotune.datasets import Store
 from autotune.graph import Graph, StageFile, extract, random_inputs
 from autotune.planning import segment_ranges
 from autotune.predictor import SlowdownPredictor, evaluate_slowdowns
+from autotune.predictor.training import unseen_without
 from autotune.processors.cores import pin_thread
 from autotune.profiler import CoRunPair, CoRunResult, Side, measure_coruns
 from autotune.runtime import StageRunner
@@ -83,7 +84,7 @@ class Knowledge:
         """Learnt from co-runs that have no kernel in common with these models."""
         key = frozenset(names)
         if key not in self._known:
-            out = set().union(*(self.groups[name] for name in key))
+            out = unseen_without(self.groups, key)
             rest = [r for r, own in zip(self.records, self._signatures, strict=True) if not own & out]
             slow: dict[tuple[str, str], list[float]] = {}
             for record in rest:

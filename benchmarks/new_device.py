@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from autotune.errors import PredictorError
 from autotune.learning.devices import JUDGED_RECORDS, learner_with
 from autotune.predictor import Groups, KernelPredictor, TrainingSet
 from autotune.predictor.adapted import Adapted
-from autotune.predictor.evaluation import Held, accuracy, folds_by_model, held_out
+from autotune.predictor.evaluation import Fold, Held, accuracy, folds_by_model, held_out
 from autotune.predictor.reference import reference_kernels
 from autotune.predictor.training import training_set
 
@@ -47,7 +47,7 @@ class Case:
         device: which one.
         records: of its kernels, in the order in which they were measured.
         others: of known devices.
-        groups: model -> signatures of its kernels.
+        groups: as `Store.groups` gives them, of all devices.
         counts: how many records of a lane are known, by what it is called in the results.
         orders: in which order, by name.
     """
@@ -79,7 +79,7 @@ def drawn(records: Sequence[ProfileRecord]) -> list[ProfileRecord]:
 def own_case(home: Path, source: Path) -> Case:
     """One home's device is new, that of another home is known; on the same machine two days count as two devices."""
     own, groups = _content(home)
-    others, _ = _content(source)
+    others, of_others = _content(source)
     device = own[0].identity.device
     lanes = {record.lane for record in own}
     second = kernel_seconds(home) / len(own)
@@ -87,7 +87,7 @@ def own_case(home: Path, source: Path) -> Case:
         device=_device(device),
         records=own,
         others=[replace(record, identity=replace(record.identity, device="known")) for record in others],
-        groups=groups,
+        groups={name: {*groups.get(name, ()), *of_others.get(name, ())} for name in {**groups, **of_others}},
         counts={f"{seconds} s": round(seconds / second / len(lanes)) for seconds in SECONDS},
         orders={"as measured": as_measured, "references first": references_first},
     )
@@ -134,9 +134,9 @@ def few_shot(case: Case) -> list[dict[str, Any]]:
         raise SystemExit("the known devices have too few records to learn from")
     held: dict[tuple[str, str, str], list[Held]] = {}
     for fold in folds_by_model(data.signatures, case.groups).values():
-        helped = helper.forgetting(fold)
+        helped = helper.forgetting(fold.unseen)
         held.setdefault(("", "0", SOURCE), []).extend(_by_source(helped, data, fold))
-        rest = [record for record in case.records if signatures.of(record.kernel) not in fold]
+        rest = [record for record in case.records if signatures.of(record.kernel) not in fold.unseen]
         for order, put in case.orders.items():
             ordered = put(rest)
             for text, count in case.counts.items():
@@ -164,15 +164,20 @@ def first(records: Sequence[ProfileRecord], count: int) -> list[ProfileRecord]:
     return [record for own in found.values() for record in own[:count]]
 
 
-def judged(predictor: KernelPredictor, data: TrainingSet, fold: Collection[str], how: str) -> list[Held]:
+def judged(predictor: KernelPredictor, data: TrainingSet, fold: Fold, how: str) -> list[Held]:
     """The kernels left out, on every lane that the predictor knows."""
     lanes = [part for part in data.lanes if predictor.knows(part.lane)]
-    return [one for part in lanes for one in held_out(predictor, part, fold, learner=how)]
+    return [one for part in lanes for one in held_out(predictor, part, fold.held, learner=how)]
 
 
-def _by_source(helped: Adapted, data: TrainingSet, fold: Collection[str]) -> list[Held]:
-    """What the first known device takes, brought to the speed of this one's sentinel."""
-    return judged(helped.sources[0], data, fold, SOURCE) if helped.sources else []
+def _by_source(helped: Adapted, data: TrainingSet, fold: Fold) -> list[Held]:
+    """What the first known device takes, learnt without the model, at the speed of this one's sentinel."""
+    found: list[Held] = []
+    for part in data.lanes:
+        sources = helped.teach(helped.forgotten, part.lane) if helped.teach else ()
+        if sources and sources[0].knows(part.lane):
+            found += held_out(sources[0], part, fold.held, learner=SOURCE)
+    return found
 
 
 def _shares(pairs: Sequence[Held]) -> dict[str, Any]:

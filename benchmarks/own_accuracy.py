@@ -12,10 +12,10 @@ import numpy as np
 from own_records import AGAIN, kernel_seconds
 
 from autotune.core import Device, Kernel, Lane, Measurement, ProfileRecord, Signatures, StageRecord
-from autotune.datasets import Store
+from autotune.datasets import DRAWN, Store
 from autotune.predictor import KernelPredictor
 from autotune.predictor.evaluation import COMPARED, RETEST, Held, accuracy, left_out
-from autotune.predictor.training import Groups, usual_us
+from autotune.predictor.training import Groups, models_of, unseen_without, usual_us
 
 RESOLUTION_US = 1.0
 """What the time of a whole kernel alone, tens of µs, minus that of its ends can be told apart by."""
@@ -35,7 +35,7 @@ class Measured:
         again: the models' kernels once more, in other sessions.
         wholes: whole models.
         wholes_again: the same once more.
-        groups: model -> signatures of its kernels.
+        groups: as `Store.groups` gives them.
         hashes: model -> its hash.
         kernel_s: spent on measuring `records`.
     """
@@ -53,7 +53,7 @@ class Measured:
 def read(home: Path, device: Device) -> Measured:
     def content(folder: Path) -> tuple[list[ProfileRecord], list[StageRecord], Groups, dict[str, str]]:
         with Store(f"sqlite:///{folder / 'profiles.db'}") as store:
-            hashes = {name: sha256 for sha256, (name, _) in store.models().items()}
+            hashes = {name: sha for sha, (name, _) in store.models().items() if not name.startswith(DRAWN)}
             return store.kernels(device=device.id), store.stages(device=device.id), store.groups(), hashes
 
     records, wholes, groups, hashes = content(home)
@@ -93,15 +93,19 @@ def _even(
     """Each kernel's record and its latency, at the speed that its lane usually has in these (or other) records."""
     signatures = Signatures()
     measured = [(record, record.result) for record in records if isinstance(record.result, Measurement)]
-    known = like or records
-    speeds = {lane: usual_us(r for r in known if r.lane == lane) for lane in {r.lane for r in known}}
+    usual = _usual(like or records)
     return {
         (signatures.of(record.kernel), record.lane): (
             record,
-            result.median_us * record.notes.slower_when(speeds.get(record.lane, 0.0)),
+            result.median_us * record.notes.slower_when(usual.get(record.lane, 0.0)),
         )
         for record, result in measured
     }
+
+
+def _usual(records: Sequence[ProfileRecord]) -> dict[Lane, float]:
+    """What the sentinel of each lane usually took beside these records, in µs."""
+    return {lane: usual_us(r for r in records if r.lane == lane) for lane in {r.lane for r in records}}
 
 
 def rows_of(held: Sequence[Held], uses: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -140,7 +144,7 @@ def curve(data: Measured, keep: Callable[[str], bool], parts: Sequence[float]) -
     names = Signatures()
     everything = {names.of(record.kernel) for record in data.records}
     kernels = sorted(filter(keep, everything))
-    tested = set().union(*data.groups.values())
+    tested = set().union(*models_of(data.groups).values())
     points = []
     for part in parts:
         drawn = []
@@ -163,18 +167,18 @@ def _learnt_from(data: Measured, known: set[str], tested: set[str], seed: int) -
     """Share within ±10 % by lane of all the models' kernels, when only `known` ones are learnt from."""
     signatures = Signatures()
     found: dict[str, list[bool]] = {}
-    even = _even(data.records)
+    even, usual = _even(data.records), _usual(data.records)
     by_lane: dict[Lane, list[tuple[str, Kernel, float]]] = {}
     for (signature, lane), (record, us) in even.items():
         if signature in tested:
             by_lane.setdefault(lane, []).append((signature, record.kernel, us))
-    for own in data.groups.values():
-        hidden = set(own)
+    for name, own in models_of(data.groups).items():
+        hidden = unseen_without(data.groups, [name])
         rest = [r for r in data.records if signatures.of(r.kernel) in known and signatures.of(r.kernel) not in hidden]
         predictor = KernelPredictor(seed=seed, device=data.device).fit(rest, data.groups, calibrate=False)
         for lane in predictor.lanes:
-            held = [(kernel, us) for signature, kernel, us in by_lane[lane] if signature in hidden]
-            predicted = predictor.predict_us([kernel for kernel, _ in held], lane)
+            held = [(kernel, us) for signature, kernel, us in by_lane[lane] if signature in own]
+            predicted = predictor.predict_us([kernel for kernel, _ in held], lane, sentinel_us=usual[lane])
             near = np.abs(predicted / np.array([us for _, us in held]) - 1) <= 0.1
             found.setdefault(str(lane), []).extend(near.tolist())
     return {lane: float(np.mean(near)) for lane, near in found.items()} | {
@@ -187,8 +191,7 @@ def speeds(data: Measured) -> dict[str, dict[str, float]]:
     lanes = sorted({record.lane for record in data.records}, key=str)
     return {
         str(lane): {
-            name: usual_us(record for record in records if record.lane == lane)
-            for name, records in (("first", data.records), ("again", data.again))
+            name: _usual(records).get(lane, 0.0) for name, records in (("first", data.records), ("again", data.again))
         }
         for lane in lanes
     }

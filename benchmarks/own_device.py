@@ -4,8 +4,8 @@
     python benchmarks/own_device.py --home FOLDER --part again      (4 minutes: the models' kernels once more)
     python benchmarks/own_device.py --home FOLDER                   (the report, from the records in FOLDER)
 
-Measuring goes on where it was stopped. Each model of the zoo is left out in turn, with all its kernels; synthetic
-kernels, drawn without looking at the zoo, are always learnt from. The curve draws shares of all kernels at random.
+Measuring goes on where it was stopped. Each model of the zoo is left out in turn, with all its kernels and the
+synthetic ones that were drawn from its architecture. The curve draws shares of all kernels at random.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from autotune.core import Kernel, Lane
 from autotune.datasets import synthetic_kernels
 from autotune.predictor import KernelPredictor
 from autotune.predictor.evaluation import RETEST
+from autotune.predictor.training import models_of
 from autotune.processors import this_device
 
 SYNTHETIC = 900
@@ -105,7 +106,7 @@ def report(home: Path) -> None:
     print(summary, flush=True)
     results = {"kernels": rows, "models": wholes, "model_errors": whole, "coverage": coverage}
     print(write("own_device", results, **summary), flush=True)
-    zoo = set().union(*data.groups.values())
+    zoo = set().union(*models_of(data.groups).values())
     points = {
         "zoo and synthetic": curve(data, lambda _: True, CURVE),
         "zoo alone": curve(data, lambda signature: signature in zoo, CURVE[2:]),
@@ -127,7 +128,7 @@ def main() -> None:
         report(Path(flags.home))
         return
     again = flags.part == "again"
-    synthetic = [] if again else synthetic_kernels([], count=SYNTHETIC, seed=0)
+    synthetic = [] if again else synthetic_kernels({}, count=SYNTHETIC, seed=0)
     names = flags.models.split(",")
     measure(Path(flags.home), minutes=flags.minutes, synthetic=synthetic, again=again, names=names)
 

@@ -29,7 +29,7 @@ from autotune.core import (
     StageChoice,
     StageRecord,
 )
-from autotune.datasets import Store
+from autotune.datasets import Drawn, Store
 from autotune.graph import Graph, save_arrays
 from autotune.planning import Bench
 from autotune.processors import lanes_of
@@ -138,7 +138,7 @@ def whole_record(graph: Graph, lane: Lane, result: Measurement | Failure, tag: I
     )
 
 
-def measure(home: Path, *, minutes: float, synthetic: Sequence[Kernel], again: bool, names: Sequence[str]) -> None:
+def measure(home: Path, *, minutes: float, synthetic: Sequence[Drawn], again: bool, names: Sequence[str]) -> None:
     """Kernels for so many minutes, then whole models.
 
     Args:
@@ -154,9 +154,10 @@ def measure(home: Path, *, minutes: float, synthetic: Sequence[Kernel], again: b
         graphs = load_zoo(names, place.work)
         for name, graph in graphs.items():
             store.add_model(graph.sha256, name, [use.kernel.signature for use in graph.kernels])
+        store.add_drawn(synthetic)
         stack.enter_context(hold_device(place, Guarded(SilentObserver()), wait_s=WAIT_S))
         zoo, lanes = kernels_of(graphs), lanes_here(place)
-        kernels = [*(reversed(zoo) if again else zoo), *synthetic]
+        kernels = [*(reversed(zoo) if again else zoo), *(one.kernel for one in synthetic)]
         print(f"{len(zoo)} kernels of {len(graphs)} models, {len(kernels)} in all, {len(lanes)} lanes", flush=True)
         begin = time.monotonic()
         measure_kernels(place, store, kernels, lanes, 60 * minutes, seed=int(again))

@@ -14,6 +14,7 @@ from own_residual import learn_residual, traits
 from autotune.core import Kernel, Lane, Measurement, Prediction, ProfileRecord, Signatures, StageRecord
 from autotune.predictor import KernelPredictor, StagePredictor
 from autotune.predictor.stage_cost import StageCost, default_cost
+from autotune.predictor.training import unseen_without
 
 Vector = npt.NDArray[np.float64]
 FORMS = (
@@ -84,7 +85,7 @@ class Without:
 
     @classmethod
     def model(cls, data: Measured, known: Known, wholes: Sequence[StageRecord], model: str) -> Without:
-        hidden = set(data.groups[model])
+        hidden = unseen_without(data.groups, [model])
         rest = [record for record in known.records if known.signatures.of(record.kernel) not in hidden]
         predictor = KernelPredictor(device=data.device).fit(rest, data.groups)
         others = [record for record in wholes if record.model_sha256 != data.hashes[model]]

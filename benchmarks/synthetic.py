@@ -4,8 +4,9 @@
 
 The store must hold kernels of several models and synthetic ones (`autotune profile --model … --synthetic 400`). Each
 model is left out in turn. What predicts it learns from as many records of each lane: of the other models alone, or with
-a share of them replaced by synthetic ones; then from everything there is. Kernels of models named `drawn from NAME` are
-synthetic too, and left out with NAME. Error: mean |log(predicted / measured)|, models weighing the same.
+a share of them replaced by synthetic ones; then from everything there is. Synthetic ones are of `networks`, or `around`
+the models in hand; those of the model's own architecture are left out with it. Error: mean |log(predicted / measured)|,
+models weighing the same.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ import numpy as np
 from common import write
 
 from autotune.core import Lane, Measurement, ProfileRecord
-from autotune.datasets import Store
+from autotune.datasets import DRAWN, Store
 from autotune.predictor import KernelPredictor
+from autotune.predictor.training import models_of, unseen_without
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 """Of synthetic kernels among those that are learnt from."""
-DRAWN = "drawn from "
 ByLane = Mapping[Lane, list[ProfileRecord]]
 
 
@@ -64,31 +65,25 @@ def error(learnt: Sequence[ProfileRecord], held: ByLane, seed: int) -> tuple[flo
     return float(np.mean(np.abs(off))), float(np.mean(np.abs(np.expm1(off)) <= 0.10))
 
 
-def load(home: Path, lanes: list[Lane]) -> tuple[list[tuple[str, ProfileRecord]], dict[str, set[str]], set[str]]:
-    """Records by signature, the signatures of each model, and those of no model."""
+def load(home: Path, lanes: list[Lane]) -> tuple[list[tuple[str, ProfileRecord]], dict[str, set[str]]]:
+    """Records by signature, and the measured signatures of each group."""
     with Store(f"sqlite:///{home / 'profiles.db'}") as store:
         found, groups = store.kernels(lanes=lanes or None), {name: set(own) for name, own in store.groups().items()}
     records = [(record.kernel.signature, record) for record in found if isinstance(record.result, Measurement)]
     known = {signature for signature, _ in records}
-    return (
-        records,
-        {name: own & known for name, own in groups.items() if own & known},
-        known.difference(*groups.values()),
-    )
+    return records, {name: own & known for name, own in groups.items() if own & known}
 
 
 def sources_without(
-    name: str, records: Sequence[tuple[str, ProfileRecord]], groups: Mapping[str, set[str]], networks: set[str]
+    name: str, records: Sequence[tuple[str, ProfileRecord]], groups: Mapping[str, set[str]]
 ) -> dict[str, ByLane]:
     """What can be learnt from where a model is left out: `models`, and the kinds of synthetic kernels there are."""
-    zoo = set().union(*(own for other, own in groups.items() if not other.startswith(DRAWN)))
-    beside = [own for other, own in groups.items() if other.startswith(DRAWN) and other != DRAWN + name]
-    found = {
-        "models": by_lane(records, zoo - groups[name]),
-        "networks": by_lane(records, networks - zoo),
-        "around": by_lane(records, set().union(*beside) - zoo),
-    }
-    return {source: own for source, own in found.items() if own}
+    models = models_of(groups)
+    zoo = set().union(*models.values())
+    around = set().union(*(groups.get(DRAWN + other, ()) for other in models)) - zoo
+    rest = {signature for signature, _ in records} - unseen_without(groups, [name])
+    found = {"models": zoo & rest, "networks": rest - zoo - around, "around": around & rest}
+    return {source: by_lane(records, own) for source, own in found.items() if own}
 
 
 def sets_of(sources: Mapping[str, ByLane], most: int, seed: int) -> dict[str, list[ProfileRecord]]:
@@ -123,12 +118,11 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=10**6, help="of a lane at most; default: what both sources have")
     parser.add_argument("--lanes", default="", help="separated by commas; default: all of the store")
     flags = parser.parse_args()
-    records, groups, networks = load(Path(flags.home), [Lane.parse(t) for t in flags.lanes.split(",") if t])
-    names = [name for name in groups if not name.startswith(DRAWN)]
+    records, groups = load(Path(flags.home), [Lane.parse(t) for t in flags.lanes.split(",") if t])
     rows: list[dict[str, Any]] = []
     for seed in range(flags.seeds):
-        for name in names:
-            held, sources = by_lane(records, groups[name]), sources_without(name, records, groups, networks)
+        for name in models_of(groups):
+            held, sources = by_lane(records, groups[name]), sources_without(name, records, groups)
             for kind, learnt in sets_of(sources, flags.records, seed).items():
                 mean, within = error(learnt, held, seed)
                 row = {"left_out": name, "seed": seed, "learnt": kind, "records": len(learnt)}

@@ -25,11 +25,12 @@ def kernels_around(kernels: Sequence[Kernel], *, count: int, seed: int) -> list[
     Returns:
         distinct kernels, none equal to a parent.
     """
-    return list(islice(around(kernels, seed=seed, seen={kernel.signature for kernel in kernels}), count))
+    found = around(kernels, seed=seed, seen={kernel.signature for kernel in kernels})
+    return [child for child, _ in islice(found, count)]
 
 
-def around(kernels: Sequence[Kernel], *, seed: int, seen: set[str]) -> Iterator[Kernel]:
-    """Mutated kernels until the parents give no more.
+def around(kernels: Sequence[Kernel], *, seed: int, seen: set[str]) -> Iterator[tuple[Kernel, Kernel]]:
+    """Mutated kernels, each with its parent, until the parents give no more.
 
     Families take turns, so that few pooling kernels are not drowned by many convolutions. What can't be mutated safely
     (constants that hold shapes, operators whose outputs can't be inferred) is skipped, as is what would take too long
@@ -49,11 +50,12 @@ def around(kernels: Sequence[Kernel], *, seed: int, seen: set[str]) -> Iterator[
     misses = dict.fromkeys(families, 0)
     while families:
         for family in list(families):
-            child = mutate(rng.choice(parents[family]), rng)
+            parent = rng.choice(parents[family])
+            child = mutate(parent, rng)
             if child is not None and measurable(child) and child.signature not in seen:
                 seen.add(child.signature)
                 misses[family] = 0
-                yield child
+                yield child, parent
                 continue
             misses[family] += 1
             if misses[family] >= _TRIES:

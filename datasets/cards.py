@@ -89,7 +89,7 @@ def make_card(
             "columns": list(STAGE_COLUMNS),
         },
         "models": {
-            "what": "which kernels a model consists of: what an evaluation leaves out together",
+            "what": "which kernels a model consists of, or were drawn from one: what an evaluation leaves out together",
             "names": sorted(models),
             "records": len(models),
             "columns": list(MODEL_COLUMNS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -14,6 +15,7 @@ from autotune.core import CoRunRecord, FailureKind, Identity, Kernel, Lane, Prof
 from autotune.datasets import bulk, integrity, rows, schema
 from autotune.datasets.columns import ProfileColumns
 from autotune.datasets.connect import open_engine, place_of, reading, writing
+from autotune.datasets.drawn import DRAWN, Drawn
 from autotune.datasets.held_kernels import HeldKernels, decoded, known_kernels, parts
 from autotune.datasets.home import home
 from autotune.errors import StoreError
@@ -140,6 +142,22 @@ class Store:
             connection.execute(schema.models.delete().where(schema.models.c.sha256 == sha256))
             values = {"sha256": sha256, "name": name, "kernels": json.dumps(list(kernels))}
             connection.execute(schema.models.insert().values(values))
+
+    def add_drawn(self, kernels: Iterable[Drawn]) -> None:
+        """Remember where synthetic kernels were drawn from, beside what is known already.
+
+        An origin is stored as a model is, under the name `DRAWN` + origin, once for each set of kernels.
+        """
+        found: dict[str, set[str]] = {}
+        for one in kernels:
+            for origin in one.origins:
+                found.setdefault(DRAWN + origin, set()).add(one.kernel.signature)
+        lists = {name: json.dumps(sorted(own)) for name, own in found.items()}
+        values = [
+            {"sha256": hashlib.sha256(f"{name}{own}".encode()).hexdigest(), "name": name, "kernels": own}
+            for name, own in lists.items()
+        ]
+        self.add_rows({}, {schema.models.name: values}, devices=())
 
     # reading
 
@@ -274,15 +292,16 @@ class Store:
         return {(rows.signatures_of(one), rows.signatures_of(two)) for one, two in found}
 
     def models(self) -> dict[str, tuple[str, tuple[str, ...]]]:
-        """Model hash -> (name, signatures of its kernels in order)."""
+        """Model hash -> (name, signatures of its kernels in order); origins of synthetic kernels are among them."""
         with reading(self._engine) as connection:
             found = connection.execute(sa.select(schema.models).order_by(schema.models.c.name)).all()
         return {row.sha256: (row.name, tuple(json.loads(row.kernels))) for row in found}
 
     def groups(self) -> dict[str, tuple[str, ...]]:
-        """Model name -> signatures of its kernels, sorted: what an evaluation leaves out together.
+        """Model name -> signatures of its kernels, sorted; `DRAWN` + origin -> those of the kernels drawn from it.
 
-        A model stored at several input shapes (several hashes) is one group: its kernels resemble each other.
+        A model stored at several input shapes (several hashes) is one group: its kernels resemble each other. Which
+        groups are left out together: `architecture`.
         """
         joined: dict[str, set[str]] = {}
         for name, signatures in self.models().values():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, islice
 
 from autotune.core import Kernel
 from autotune.datasets.around import around, measurable
-from autotune.datasets.drawn import drawn_graph
+from autotune.datasets.drawn import Drawn, drawn_graph
 from autotune.graph import grouped
 
 TURNS = (
@@ -18,7 +18,7 @@ TURNS = (
     "transposed", "data_movement", "convolution", "dilated",
 )  # fmt: skip
 """Kinds in the order in which they are given: those that models spend their time in come more often."""
-DRAWN = 3
+FROM_NETWORKS = 3
 """Kernels of published networks for each one around the models in hand: with as many records they teach more of a model
 left out (`benchmarks/synthetic.py`)."""
 WAITING = 256
@@ -29,34 +29,43 @@ PATIENCE = 200
 """Graphs drawn for one turn at most; a kind of which none is waiting then is given up."""
 
 
-def synthetic_kernels(kernels: Sequence[Kernel], *, count: int, seed: int) -> list[Kernel]:
+def synthetic_kernels(models: Mapping[str, Sequence[Kernel]], *, count: int, seed: int) -> list[Drawn]:
     """Three from graphs of published networks at other sizes, then one around given kernels, and so on.
 
     Args:
-        kernels: of the models in hand; without any (or where none can be changed) all are from published networks.
+        models: name -> kernels of the models in hand; without any (or where none can be changed) all are from
+            published networks.
         count: how many.
-        seed: the same kernels and seed give the same list; a short one is the beginning of a longer one.
+        seed: the same models and seed give the same list; a short one is the beginning of a longer one.
 
     Returns:
         distinct kernels that can be measured, none equal to one given; fewer than `count` only where neither source
         has more.
     """
-    seen = {kernel.signature for kernel in kernels}
-    drawn, near = drawn_kernels(seed=seed, seen=seen), around(kernels, seed=seed, seen=seen)
-    return list(islice(_in_turns([drawn] * DRAWN + [near]), count))
+    parents = {kernel.signature: kernel for own in models.values() for kernel in own}
+    origins: dict[str, list[str]] = {signature: [] for signature in parents}
+    for name, own in models.items():
+        for signature in {kernel.signature for kernel in own}:
+            origins[signature].append(name)
+    seen = set(parents)
+    near = (
+        Drawn(kernel=child, origins=tuple(origins[parent.signature]))
+        for child, parent in around(list(parents.values()), seed=seed, seen=seen)
+    )
+    return list(islice(_in_turns([drawn_kernels(seed=seed, seen=seen)] * FROM_NETWORKS + [near]), count))
 
 
-def _in_turns(turns: list[Iterator[Kernel]]) -> Iterator[Kernel]:
+def _in_turns(turns: list[Iterator[Drawn]]) -> Iterator[Drawn]:
     while turns:
         for source in list(turns):
-            kernel = next(source, None)
-            if kernel is None:
-                turns = [one for one in turns if one is not source]
+            one = next(source, None)
+            if one is None:
+                turns = [other for other in turns if other is not source]
             else:
-                yield kernel
+                yield one
 
 
-def drawn_kernels(*, seed: int, seen: set[str]) -> Iterator[Kernel]:
+def drawn_kernels(*, seed: int, seen: set[str]) -> Iterator[Drawn]:
     """Kernels of graphs drawn one after the other, kinds in turns (`TURNS`).
 
     Args:
@@ -64,7 +73,7 @@ def drawn_kernels(*, seed: int, seen: set[str]) -> Iterator[Kernel]:
         seen: signatures that are not given again; those given are added.
     """
     rng = random.Random(seed)
-    waiting: dict[str, list[Kernel]] = {kind: [] for kind in TURNS}
+    waiting: dict[str, list[Drawn]] = {kind: [] for kind in TURNS}
     given: Counter[str] = Counter()
     exhausted: set[str] = set()
     for kind in cycle(TURNS):
@@ -72,18 +81,19 @@ def drawn_kernels(*, seed: int, seen: set[str]) -> Iterator[Kernel]:
             return
         tries = 0
         while len(waiting[kind]) < CHOICE and tries < PATIENCE and kind not in exhausted:
-            for kernel in grouped(drawn_graph(rng.getrandbits(48))).kernels:
+            model = drawn_graph(rng.getrandbits(48))
+            for kernel in grouped(model).kernels:
                 queue = waiting.get(kind_of(kernel))
                 if queue is not None and len(queue) < WAITING and measurable(kernel) and kernel.signature not in seen:
                     seen.add(kernel.signature)
-                    queue.append(kernel)
+                    queue.append(Drawn(kernel=kernel, origins=(model.graph.name,)))
             tries += 1
         if not waiting[kind]:
             exhausted.add(kind)
             continue
-        chosen = min(waiting[kind], key=lambda kernel: given[kernel.ops])
+        chosen = min(waiting[kind], key=lambda one: given[one.kernel.ops])
         waiting[kind].remove(chosen)
-        given[chosen.ops] += 1
+        given[chosen.kernel.ops] += 1
         yield chosen
 
 

@@ -36,6 +36,7 @@ from autotune.graph import Graph, extract
 from autotune.planning import segment_ranges
 from autotune.planning.corun_pairs import spread_pairs, work_point
 from autotune.predictor import SlowdownAccuracy, SlowdownPredictor, evaluate_slowdowns, load_slowdown, save_slowdown
+from autotune.predictor.training import models_of
 from autotune.processors import allowed_cores, share_out
 from autotune.profiler import (
     CoRunPair,
@@ -352,7 +353,7 @@ def slowdown_predictor(place: Workplace, store: Store, *, seed: int = 0) -> Slow
 
 def _accuracy(place: Workplace, store: Store, seed: int) -> tuple[SlowdownAccuracy, ...]:
     groups = store.groups()
-    if len(groups) < 2:
+    if len(models_of(groups)) < 2:
         return ()
     try:
         return evaluate_slowdowns(store.coruns(device=place.device.id), groups, seed=seed)

@@ -82,10 +82,12 @@ def profile(
         place = stack.enter_context(open_workplace(settings.home, settings.processors))
         store = stack.enter_context(Store(place.store_url))
         chosen = [lane_here(place, text) for text in lanes] or _lanes(place)
-        kernels, uses = _kernels(asked, place, store)
+        by_model, uses = _kernels(asked, place, store)
+        kernels = {kernel.signature: kernel for own in by_model.values() for kernel in own}
         if count := synthetic or (0 if models else WITHOUT_MODEL):
-            drawn = synthetic_kernels(list(kernels.values()), count=count, seed=settings.seed)
-            kernels |= {kernel.signature: kernel for kernel in drawn}
+            drawn = synthetic_kernels(by_model, count=count, seed=settings.seed)
+            store.add_drawn(drawn)
+            kernels |= {one.kernel.signature: one.kernel for one in drawn}
         stack.enter_context(hold_device(place, watcher, wait_s=settings.wait_s))
         noise = noise_check()
         if settings.budget_s is None:
@@ -129,16 +131,16 @@ def _lanes(place: Workplace) -> list[Lane]:
 
 def _kernels(
     asked: Sequence[tuple[str | Path, SearchSettings]], place: Workplace, store: Store
-) -> tuple[dict[str, Kernel], list[Counter[str]]]:
-    """All kernels by signature, and how often each model runs each of them."""
-    kernels: dict[str, Kernel] = {}
+) -> tuple[dict[str, list[Kernel]], list[Counter[str]]]:
+    """The kernels of each model that can be measured, by its name, and how often each model runs each of its own."""
+    kernels: dict[str, list[Kernel]] = {}
     uses = []
     for at, (model, settings) in enumerate(asked):
         work = place.work / f"model{at}"
         work.mkdir()
         graph, name, _ = load_model(model, settings, work)
         store.add_model(graph.sha256, name, [use.kernel.signature for use in graph.kernels])
-        kernels |= {use.kernel.signature: use.kernel for use in graph.kernels if use.kernel.buildable}
+        kernels.setdefault(name, []).extend(use.kernel for use in graph.kernels if use.kernel.buildable)
         uses.append(Counter(use.kernel.signature for use in graph.kernels))
     return kernels, uses
 

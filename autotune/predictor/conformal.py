@@ -1,8 +1,9 @@
 """Intervals that hold as often as they say, whatever the model: cross-conformal with normalised residuals.
 
 Vovk, "Cross-conformal predictors" (2015); normalisation as in Lei et al., "Distribution-free predictive inference for
-regression" (JASA 2018, section 5.2), with a scale per kernel family. Folds are whole models of the zoo, so that the
-residuals are those of kernels of a model never seen.
+regression" (JASA 2018, section 5.2), with a scale per kernel family. Folds are whole models with the synthetic kernels
+that were drawn from their architecture, or all that were drawn from another one (`training.folds_of`), so that the
+residuals are those of kernels of an architecture never seen; where too few are known, folds are of single kernels.
 
 Kernels of a model err partly alike: how much tells how far errors of a stage's kernels cancel out (intraclass
 correlation; Fisher, "Statistical Methods for Research Workers", 1925; for groups of unequal size as in Donner, "A

@@ -9,7 +9,7 @@ import numpy as np
 
 from autotune.core import Device
 from autotune.errors import PredictorError
-from autotune.predictor.evaluation import folds_by_model
+from autotune.predictor.evaluation import Fold, folds_by_model
 from autotune.predictor.kernel_predictor import KernelPredictor
 from autotune.predictor.learner import Learner, forgetting
 from autotune.predictor.training import Groups, Records, TrainingSet, sorted_out
@@ -83,7 +83,7 @@ def duel(
             continue
         sums, count = np.zeros(2), 0
         for part in data.lanes:
-            held = [i for i, signature in enumerate(part.signatures) if signature in fold]
+            held = [i for i, signature in enumerate(part.signatures) if signature in fold.held]
             if not held or part.lane not in champion.lanes or part.lane not in challenger.lanes:
                 continue
             kernels, measured = [part.kernels[i] for i in held], part.latency_us[held]
@@ -97,15 +97,13 @@ def duel(
     return _judge(errors, tuple(sorted(lanes - old_lanes)), seed)
 
 
-def _unknowing(one: Learner | None, fold: set[str]) -> Learner | None:
-    return None if one is None else forgetting(one, fold)
+def _unknowing(one: Learner | None, fold: Fold) -> Learner | None:
+    return None if one is None else forgetting(one, fold.unseen)
 
 
-def _fit(
-    data: TrainingSet, fold: set[str], predictor: KernelPredictor, groups: Groups | None
-) -> KernelPredictor | None:
+def _fit(data: TrainingSet, fold: Fold, predictor: KernelPredictor, groups: Groups | None) -> KernelPredictor | None:
     try:
-        return predictor.fit(data.without(fold), groups, calibrate=False)
+        return predictor.fit(data.without(fold.unseen), groups, calibrate=False)
     except PredictorError:
         return None
 

@@ -22,7 +22,9 @@ from autotune.predictor.training import (
     Records,
     TrainingSet,
     folds_of,
+    models_of,
     sorted_out,
+    unseen_without,
 )
 
 if TYPE_CHECKING:
@@ -144,12 +146,13 @@ def evaluate(
 ) -> Evaluation:
     """Leave models out, learn from the rest, predict them.
 
-    A kernel of a model that is left out is never learnt from, though another model has it too; kernels of no model
-    (synthetic ones) are always learnt from and never predicted. Without two models, kernels are left out one by one.
+    A kernel of a model that is left out is never learnt from, though another model has it too. Synthetic kernels are
+    never predicted, and learnt from unless they were drawn from the model left out or its kin (`unseen_without`).
+    Without two models, kernels are left out one by one.
 
     Args:
         records: of one device; kernels measured more than once give the noise ceiling.
-        groups: model name -> signatures of its kernels.
+        groups: as `Store.groups` gives them.
         device: the device.
         learners: which to compare, by name or as they are.
         coverage: calibrate intervals and count how often they hold (takes four times as long).
@@ -188,9 +191,9 @@ def left_out(
     held: list[Held] = []
     trained = 0
     for name, fold in folds.items():
-        rest = data.without(fold)
+        rest = data.without(fold.unseen)
         for one in chosen:
-            predictor = KernelPredictor(seed=seed, device=device, learner=forgetting(one, fold))
+            predictor = KernelPredictor(seed=seed, device=device, learner=forgetting(one, fold.unseen))
             try:
                 predictor.fit(rest, groups, calibrate=coverage)
             except PredictorError:
@@ -198,7 +201,7 @@ def left_out(
             trained += 1
             for part in data.lanes:
                 if part.lane in predictor.lanes:
-                    held += held_out(predictor, part, fold, learner=one.name, name=name)
+                    held += held_out(predictor, part, fold.held, learner=one.name, name=name)
     if not trained:
         raise PredictorError(
             f"{data.count} records in {len(folds)} parts are too few to leave one of them out and learn from the rest: "
@@ -209,18 +212,18 @@ def left_out(
 
 
 def held_out(
-    predictor: KernelPredictor, part: LaneRecords, fold: Collection[str], *, learner: str, name: str = ""
+    predictor: KernelPredictor, part: LaneRecords, held: Collection[str], *, learner: str, name: str = ""
 ) -> list[Held]:
-    """The kernels of a fold on one lane: as measured, and as predicted.
+    """The kernels held out on one lane: as measured, and as predicted.
 
     Args:
         predictor: which knows the lane.
         part: what was measured there.
-        fold: signatures of the kernels.
+        held: signatures of the kernels.
         learner: what to call it.
         name: of the fold.
     """
-    at = [i for i, signature in enumerate(part.signatures) if signature in fold]
+    at = [i for i, signature in enumerate(part.signatures) if signature in held]
     kernels = [part.kernels[i] for i in at]
     if not at:
         return []
@@ -240,26 +243,40 @@ def held_out(
     ]
 
 
-def folds_by_model(signatures: Sequence[str], groups: Groups | None) -> dict[str, set[str]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """What is left out together.
+
+    Args:
+        held: signatures of the kernels that are predicted.
+        unseen: of those that are not learnt from, measured on this device or another: these, and what was drawn from
+            the same architectures.
+    """
+
+    held: frozenset[str]
+    unseen: frozenset[str]
+
+
+def folds_by_model(signatures: Sequence[str], groups: Groups | None) -> dict[str, Fold]:
     """What is left out together: a model, several where there are many, or kernels where there are no two models."""
-    present = set(signatures)
-    models = {name: present & set(own) for name, own in sorted((groups or {}).items())}
-    models = {name: own for name, own in models.items() if own}
+    groups, present = groups or {}, frozenset(signatures)
+    models = {name: held for name, own in models_of(groups).items() if (held := present.intersection(own))}
     if len(models) < 2:
         numbers = folds_of(signatures, None, MAX_FOLDS)
-        return {
-            f"fold {n}": {s for s, at in zip(signatures, numbers, strict=True) if at == n}
-            for n in range(MAX_FOLDS)
-            if (numbers == n).any()
-        }
-    if len(models) <= 2 * MAX_FOLDS:
-        return models
-    joined: dict[str, set[str]] = {}
-    names = sorted(models, key=lambda name: (-len(models[name]), name))
-    for first in range(MAX_FOLDS):
-        together = names[first::MAX_FOLDS]
-        joined["+".join(together)] = set().union(*(models[name] for name in together))
-    return joined
+        parts = [frozenset(s for s, at in zip(signatures, numbers, strict=True) if at == n) for n in range(MAX_FOLDS)]
+        return {f"fold {n}": Fold(held=part, unseen=part) for n, part in enumerate(parts) if part}
+    names = sorted(models)
+    joined = [[name] for name in names]
+    if len(models) > 2 * MAX_FOLDS:
+        names.sort(key=lambda name: -len(models[name]))
+        joined = [names[first::MAX_FOLDS] for first in range(MAX_FOLDS)]
+    return {
+        "+".join(together): Fold(
+            held=frozenset().union(*(models[name] for name in together)),
+            unseen=frozenset(unseen_without(groups, together)),
+        )
+        for together in joined
+    }
 
 
 def retested(data: TrainingSet) -> list[Held]:

@@ -14,7 +14,7 @@ from autotune.predictor.conformal import Calibration, calibrate
 from autotune.predictor.features import KernelRows, Matrix
 from autotune.predictor.learner import Learner, Regressor, choices, forgetting
 from autotune.predictor.prior import family_codes
-from autotune.predictor.training import Groups, LaneRecords, folds_of, owners
+from autotune.predictor.training import Groups, LaneRecords, folds_of, models_of, owners
 
 Vector = npt.NDArray[np.float64]
 
@@ -95,7 +95,7 @@ def fit_lane(
 
 
 def _models_of(signatures: Iterable[str], groups: Groups | None) -> list[str]:
-    owner = owners(groups)
+    owner = owners(models_of(groups))
     return [owner.get(signature, "") for signature in signatures]
 
 

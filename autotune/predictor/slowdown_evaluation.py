@@ -55,8 +55,8 @@ def evaluate_slowdowns(
     times = NeighbourTimes(records)
     errors: dict[str, list[float]] = {BOOSTED: [], PRIOR: [], MEAN: [], NONE: []}
     for fold in folds_by_model(sorted(set().union(*own)) if own else [], groups).values():
-        rest = [record for (record, _), kernels in zip(pairs, own, strict=True) if not kernels & fold]
-        held = [record for (record, _), kernels in zip(pairs, own, strict=True) if kernels & fold]
+        rest = [record for (record, _), kernels in zip(pairs, own, strict=True) if not kernels & fold.unseen]
+        held = [record for (record, _), kernels in zip(pairs, own, strict=True) if kernels & fold.held]
         if not rest or not held:
             continue
         measured = np.array([result.slowdown for _, result in measured_pairs(held)])

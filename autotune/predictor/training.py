@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autotune.core import Device, Identity, Kernel, Lane, Measurement, Prediction, ProfileRecord, Signatures
+from autotune.datasets.drawn import DRAWN, architecture
 from autotune.errors import PredictorError
 
 MIN_RECORDS = 20
@@ -20,7 +21,7 @@ PROFILE_S = 0.35
 """Seconds that one kernel on one lane takes to profile (`benchmarks/own_device.py` prints it)."""
 
 Groups = Mapping[str, Collection[str]]
-"""Model name -> signatures of its kernels (`Store.models`); kernels of no model are synthetic ones."""
+"""Model name -> signatures of its kernels; `DRAWN` + origin -> those of synthetic kernels (`Store.groups`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,17 +207,31 @@ def require(data: TrainingSet) -> None:
         )
 
 
+def models_of(groups: Groups | None) -> dict[str, Collection[str]]:
+    """The groups that are models, by name."""
+    return {name: own for name, own in sorted((groups or {}).items()) if not name.startswith(DRAWN)}
+
+
+def unseen_without(groups: Groups, models: Collection[str]) -> set[str]:
+    """Signatures that nothing is learnt from where these models are left out: theirs, and those drawn from them.
+
+    What was drawn from a published network counts as drawn from the model that is kin to it (`architecture`); synthetic
+    kernels whose origin is not known stay.
+    """
+    return set().union(*(own for name, own in groups.items() if architecture(name) in models))
+
+
 def owners(groups: Groups | None) -> dict[str, str]:
-    """The first model that has it, by signature."""
+    """The first model that has it, else the architecture that it was drawn from, by signature."""
     owner: dict[str, str] = {}
-    for name in sorted(groups or {}):
-        for signature in (groups or {})[name]:
-            owner.setdefault(signature, name)
+    for name, own in (models_of(groups) | dict(sorted((groups or {}).items()))).items():
+        for signature in own:
+            owner.setdefault(signature, architecture(name))
     return owner
 
 
 def folds_of(signatures: Sequence[str], groups: Groups | None, folds: int) -> npt.NDArray[np.intp]:
-    """Fold of each signature: kernels of one model share it (the first model that has them), others by their hash."""
+    """Fold of each signature: kernels of one architecture share it (`owners`), others each by its hash."""
     owner = owners(groups)
     units = [owner.get(signature, signature) for signature in signatures]
     if len(set(units)) < folds:  # one or two models and nothing else: the next best is by kernel

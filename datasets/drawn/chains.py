@@ -31,6 +31,9 @@ def drawn_graph(seed: int) -> onnx.ModelProto:
 
     Args:
         seed: the same seed gives the same graph.
+
+    Returns:
+        A model whose graph is named after the network's source.
     """
     rng, sketch = random.Random(seed), Sketch()
     kinds, shares = zip(*_KINDS, strict=True)
@@ -40,6 +43,7 @@ def drawn_graph(seed: int) -> onnx.ModelProto:
 
 def _vision(s: Sketch, rng: random.Random) -> None:
     net = rng.choice(BACKBONES)
+    s.source = net.source
     scale = rng.choice(WIDTHS)
     at = rng.randrange(len(net.stages))
     x = _entry(s, net, at, scale, rng)

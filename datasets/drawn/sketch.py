@@ -17,11 +17,14 @@ Shape = tuple[int, ...]
 class Sketch:
     """Collects the nodes of one graph; every method that adds one gives its output's name.
 
+    The graph's own name is `source`, what it was drawn from.
+
     Convolutions come with a bias, as the optimizer leaves them once it has folded a batch normalisation into them.
     """
 
     def __init__(self) -> None:
         self.shapes: dict[str, Shape] = {}
+        self.source = "drawn"
         self._nodes: list[onnx.NodeProto] = []
         self._inputs: dict[str, int] = {}
         self._weights: list[onnx.TensorProto] = []
@@ -179,7 +182,7 @@ class Sketch:
         ends = [name for node in self._nodes for name in node.output if name not in used]
         graph = helper.make_graph(
             self._nodes,
-            "drawn",
+            self.source,
             [helper.make_tensor_value_info(name, kind, self.shapes[name]) for name, kind in self._inputs.items()],
             [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in ends],
             self._weights,

@@ -11,7 +11,7 @@ from autotune.datasets.drawn.sketch import Sketch
 
 def recurrent(s: Sketch, rng: random.Random) -> None:
     """A recurrent layer in one direction or both, then a layer on what it gives."""
-    _, cell, width, hidden, steps = rng.choice(RECURRENT)
+    s.source, cell, width, hidden, steps = rng.choice(RECURRENT)
     batch, count = rng.choice(BATCHES), rng.choice(steps)
     x = s.transpose(s.input(batch, count, width), 1, 0, 2)
     ways = rng.choice((1, 2))
@@ -37,11 +37,11 @@ def recurrent(s: Sketch, rng: random.Random) -> None:
 
 def temporal(s: Sketch, rng: random.Random) -> None:
     """Convolutions over one dimension, dilated or apart by channel."""
-    source, channels, windows, stride, lengths = rng.choice(TEMPORAL)
+    s.source, channels, windows, stride, lengths = rng.choice(TEMPORAL)
     x = s.input(rng.choice(BATCHES), channels, rng.choice(lengths))
     for at in range(rng.choice((2, 3))):
         window = rng.choice(windows)
-        if source.startswith(("Conv-TasNet", "QuartzNet")):
+        if s.source.startswith(("Conv-TasNet", "QuartzNet")):
             y = s.conv(x, channels, window, groups=channels, dilation=1 if window > 9 else 2**at)
             y = s.same("Relu", s.conv(y, channels, 1))
         else:
@@ -55,7 +55,7 @@ def temporal(s: Sketch, rng: random.Random) -> None:
 
 def tabular(s: Sketch, rng: random.Random) -> None:
     """A fully connected network over rows."""
-    _, widths = rng.choice(MLPS)
+    s.source, widths = rng.choice(MLPS)
     factor = rng.choice((0.5, 1.0, 1.0, 2.0))
     x = s.input(rng.choice(ROWS), widths[0])
     for width in widths[1:]:

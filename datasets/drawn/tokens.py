@@ -18,6 +18,7 @@ FLAT = 0.5
 def transformer(s: Sketch, rng: random.Random) -> None:
     """One layer of a published transformer, sometimes with what comes before or after all layers."""
     net = rng.choice(TRANSFORMERS)
+    s.source = net.source
     tokens, batch = rng.choice(net.tokens), rng.choice(BATCHES)
     if net.source.startswith("Swin"):
         batch = rng.choice((4, 16, 64))  # windows of one image

@@ -7,7 +7,7 @@ from autotune.datasets import synthetic_kernels
 from tests.api.test_helped import SLOWER, own_us
 from tests.api.test_lane_predictors import later
 
-KERNELS = [kernel for kernel in synthetic_kernels([], count=40, seed=0) if kernel.family in SLOWER]
+KERNELS = [one.kernel for one in synthetic_kernels({}, count=40, seed=0) if one.kernel.family in SLOWER]
 
 
 def test_what_was_measured_before_an_upgrade_counts_no_more() -> None:

@@ -19,7 +19,7 @@ from tests.api.conftest import write_model
 from tests.api.test_helped import LANE, SLOWER, others, own
 from tests.runtime.conftest import make_plan, stage_files
 
-KERNELS = [kernel for kernel in synthetic_kernels([], count=100, seed=0) if kernel.family in SLOWER]
+KERNELS = [one.kernel for one in synthetic_kernels({}, count=100, seed=0) if one.kernel.family in SLOWER]
 
 
 @pytest.fixture

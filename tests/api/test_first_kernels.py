@@ -18,7 +18,7 @@ ONE, TWO = Lane.parse("cpu/f32/t1"), Lane.parse("cpu/f32/t2")
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A search whose model runs its first kernel twice; the store has one record per lane."""
-    kernels = synthetic_kernels([], count=6, seed=0)
+    kernels = [one.kernel for one in synthetic_kernels({}, count=6, seed=0)]
     uses = [SimpleNamespace(kernel=kernel) for kernel in [kernels[0], *kernels]]
     monkeypatch.setattr(known_costs, "lane_identity", lambda _run, lane, _protocol: f"identity of {lane}")
     return SimpleNamespace(

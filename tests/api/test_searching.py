@@ -233,6 +233,15 @@ def test_profiling_says_what_it_left_out(place: Path, tmp_path: Path) -> None:
     assert any("larger --budget" in warning for warning in result.warnings)
 
 
+def test_profiling_remembers_where_synthetic_kernels_were_drawn_from(place: Path, tmp_path: Path) -> None:
+    hurried = quick(place, budget_s=1e-3, home=tmp_path)
+    result = profile([place / "small.onnx"], hurried, synthetic=8, lanes=["cpu/f32/t1"])
+    with Store(result.store) as store:
+        groups = store.groups()
+    assert len(groups["drawn from small"]) == 2
+    assert len(set().union(*(own for name, own in groups.items() if name != "small"))) == 8
+
+
 @pytest.mark.usefixtures("singles_only")
 @pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="no such folder here")
 def test_the_users_options_are_read_once(place: Path) -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from autotune.core import Failure, FailureKind
-from autotune.datasets import Store, export_parquet, import_parquet
+from autotune.datasets import Drawn, Store, export_parquet, import_parquet
 from autotune.errors import StoreError, UnknownNameError
 
 MODEL = "a" * 64
@@ -53,6 +53,14 @@ def test_a_store_that_is_restored_splits_by_model_as_before(store: Store, export
         assert empty.models() == store.models()
         assert empty.groups() == store.groups()
         assert empty.wrong() == []
+
+
+def test_origins_of_synthetic_kernels_come_back(store: Store, made: ModuleType, exported: Path, empty: Store) -> None:
+    store.add_drawn([Drawn(kernel=made.kernel(24), origins=("first",))])
+    export_parquet(store, exported)
+    with empty:
+        import_parquet(empty, exported)
+        assert empty.groups()["drawn from first"] == (made.kernel(24).signature,)
 
 
 def test_stages_come_back_whole_and_once(store: Store, exported: Path, empty: Store) -> None:

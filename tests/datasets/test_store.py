@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autotune.core import Failure, FailureKind, Measurement, ProfileRecord
-from autotune.datasets import STORE_SCHEMA_VERSION, Store, schema
+from autotune.datasets import STORE_SCHEMA_VERSION, Drawn, Store, schema
 from autotune.datasets.connect import explain
 from autotune.errors import SchemaVersionError, StoreError
 
@@ -115,6 +115,19 @@ def test_one_model_at_two_shapes_is_one_group(store: Store) -> None:
     store.add_model("b" * 64, "yolo", ["z", "y", "z"])
     store.add_model("c" * 64, "vgg16", ["x"])
     assert store.groups() == {"vgg16": ("x",), "yolo": ("x", "y", "z")}
+
+
+def test_origins_of_synthetic_kernels_are_groups_of_their_own(store: Store, made: ModuleType) -> None:
+    one, two, three = (made.kernel(channels) for channels in (8, 16, 24))
+    store.add_drawn([Drawn(kernel=one, origins=("net, arXiv 1",)), Drawn(kernel=two, origins=("yolo", "unet"))])
+    for _ in range(2):
+        store.add_drawn([Drawn(kernel=three, origins=("yolo",))])
+    assert store.groups() == {
+        "drawn from net, arXiv 1": (one.signature,),
+        "drawn from unet": (two.signature,),
+        "drawn from yolo": tuple(sorted((two.signature, three.signature))),
+    }
+    assert store.counts()["models"] == 4  # what is there already is not stored again
 
 
 def test_nothing_is_added_for_nothing(store: Store) -> None:

@@ -12,12 +12,15 @@ import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
+from autotune import models
 from autotune.core import Kernel
-from autotune.datasets import kernels_around, synthetic_kernels
+from autotune.datasets import DRAWN, Drawn, architecture, kernels_around, synthetic_kernels
 from autotune.datasets.around import MAX_BYTES, MAX_FLOPS
 from autotune.datasets.drawn import drawn_graph
 from autotune.datasets.drawn.chains import BLOCKS
 from autotune.datasets.drawn.networks import BACKBONES
+from autotune.datasets.drawn.origins import ZOO
+from autotune.datasets.drawn.sequences import MLPS, RECURRENT, TEMPORAL, TRANSFORMERS
 from autotune.datasets.synthetic import TURNS, kind_of
 from autotune.graph import build_kernel, grouped, load, random_inputs
 
@@ -25,8 +28,13 @@ COUNT = 160
 
 
 @pytest.fixture(scope="module")
-def kernels() -> list[Kernel]:
-    return synthetic_kernels([], count=COUNT, seed=0)
+def drawn() -> list[Drawn]:
+    return synthetic_kernels({}, count=COUNT, seed=0)
+
+
+@pytest.fixture(scope="module")
+def kernels(drawn: list[Drawn]) -> list[Kernel]:
+    return [one.kernel for one in drawn]
 
 
 def filled(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -62,16 +70,32 @@ def test_what_the_zoo_lacks_is_there(kernels: list[Kernel]) -> None:
     assert len({(kernel.inputs[0].shape or (1,))[0] for kernel in kernels}) > 3  # batches
 
 
-def test_the_same_seed_gives_the_same_and_a_short_list_begins_a_long_one(kernels: list[Kernel]) -> None:
-    assert synthetic_kernels([], count=40, seed=0) == kernels[:40]
-    assert synthetic_kernels([], count=40, seed=1) != kernels[:40]
+def test_the_same_seed_gives_the_same_and_a_short_list_begins_a_long_one(drawn: list[Drawn]) -> None:
+    assert synthetic_kernels({}, count=40, seed=0) == drawn[:40]
+    assert synthetic_kernels({}, count=40, seed=1) != drawn[:40]
 
 
 def test_a_quarter_is_around_what_is_given(kernels: list[Kernel]) -> None:
     parents = [kernel for kernel in kernels if kernel.ops == "Conv+Relu"][:3]
-    found = synthetic_kernels(parents, count=20, seed=3)
-    assert found[3::4] == kernels_around(parents, count=5, seed=3)
-    assert not {kernel.signature for kernel in found} & {kernel.signature for kernel in parents}
+    found = synthetic_kernels({"one": parents[:2], "two": parents[1:]}, count=20, seed=3)
+    assert [one.kernel for one in found[3::4]] == kernels_around(parents, count=5, seed=3)
+    assert not {one.kernel.signature for one in found} & {kernel.signature for kernel in parents}
+    assert {one.origins for one in found[3::4]} <= {("one",), ("one", "two"), ("two",)}
+    assert {name for one in found[3::4] for name in one.origins} == {"one", "two"}
+
+
+def test_each_knows_the_network_that_it_was_drawn_from(drawn: list[Drawn]) -> None:
+    sources = {net.source for net in (*BACKBONES, *TRANSFORMERS)} | {row[0] for row in (*RECURRENT, *TEMPORAL, *MLPS)}
+    assert {origin for one in drawn for origin in one.origins} <= sources
+    assert len({one.origins for one in drawn}) > 20
+
+
+def test_each_model_of_the_zoo_has_kin_among_the_networks() -> None:
+    kin = {architecture(DRAWN + net.source) for net in (*BACKBONES, *TRANSFORMERS)}
+    assert kin >= set(models.names()) == set(ZOO.values())
+    assert architecture(DRAWN + "ResNet-18/34, arXiv 1512.03385") == "resnet50" == architecture("resnet50")
+    assert architecture(DRAWN + "Swin-T, arXiv 2103.14030") == "arXiv 2103.14030"
+    assert architecture(DRAWN + "a, b") == "a, b" == architecture("a, b")
 
 
 def test_each_block_of_a_published_network_can_be_drawn() -> None:

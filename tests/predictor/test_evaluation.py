@@ -13,9 +13,9 @@ import pytest
 
 from autotune.core import Kernel, Measurement, ProfileRecord
 from autotune.errors import PredictorError
-from autotune.predictor import KernelPredictor, evaluate
-from autotune.predictor.evaluation import left_out
-from autotune.predictor.training import TrainingSet
+from autotune.predictor import KernelPredictor, duel, evaluate
+from autotune.predictor.evaluation import folds_by_model, held_out, left_out
+from autotune.predictor.training import TrainingSet, folds_of, training_set
 
 
 def groups_of(records: Sequence[ProfileRecord], *sizes: int) -> dict[str, list[str]]:
@@ -57,6 +57,59 @@ def test_no_kernel_of_the_model_left_out_is_learnt_from(invented: ModuleType, mo
     assert [len(given) for given in seen] == [60, 50]  # the rest, and the synthetic ones
     assert not seen[0] & set(groups["model0"])
     assert not seen[1] & set(groups["model1"])
+
+
+@pytest.fixture
+def related(invented: ModuleType) -> tuple[list[ProfileRecord], dict[str, list[str]]]:
+    """Two models of 20 kernels, 10 drawn from each (of its published network, or around it), 10 from elsewhere."""
+    records = invented.profile(invented.draw_kernels(80, 1), invented.LANES[:1])
+    names = ("yolo", "mine", "drawn from YOLO n, docs.ultralytics.com", "drawn from mine", "drawn from Swin-T, arXiv 1")
+    return records, dict(zip(names, groups_of(records, 20, 20, 10, 10, 10).values(), strict=True))
+
+
+def test_what_was_drawn_from_the_model_left_out_is_not_learnt_from(
+    related: tuple[list[ProfileRecord], dict[str, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records, groups = related
+    everything = {record.kernel.signature for record in records}
+    seen: list[set[str]] = []
+    fit = KernelPredictor.fit
+
+    def spy(self: KernelPredictor, given: TrainingSet, *args: Any, **options: Any) -> KernelPredictor:
+        seen.append(set(given.signatures))
+        return fit(self, given, *args, **options)
+
+    monkeypatch.setattr(KernelPredictor, "fit", spy)
+    held = left_out(records, groups, learners=("flops_linear",))
+    mine = everything.difference(groups["mine"], groups["drawn from mine"])
+    yolo = everything.difference(groups["yolo"], groups["drawn from YOLO n, docs.ultralytics.com"])
+    assert seen == [mine, yolo]
+    assert {one.signature for one in held} == {*groups["mine"], *groups["yolo"]}  # synthetic ones are not predicted
+    seen.clear()
+    duel(records, records, groups)
+    assert seen == [mine, mine, yolo, yolo]
+
+
+def test_what_another_device_has_of_a_model_left_out_is_unseen_too(
+    related: tuple[list[ProfileRecord], dict[str, list[str]]],
+) -> None:
+    records, groups = related
+    known_elsewhere = {**groups, "drawn from mine": [*groups["drawn from mine"], "f" * 32]}
+    folds = folds_by_model([record.kernel.signature for record in records], known_elsewhere)
+    assert folds["mine"].held == set(groups["mine"])
+    assert folds["mine"].unseen == {*groups["mine"], *groups["drawn from mine"], "f" * 32}
+
+
+def test_kernels_of_one_architecture_share_a_fold_of_the_calibration(
+    related: tuple[list[ProfileRecord], dict[str, list[str]]],
+) -> None:
+    records, groups = related
+    signatures = [record.kernel.signature for record in records]
+    fold = dict(zip(signatures, folds_of(signatures, groups, 3).tolist(), strict=True))
+    yolo = [*groups["yolo"], *groups["drawn from YOLO n, docs.ultralytics.com"]]
+    for own in (yolo, [*groups["mine"], *groups["drawn from mine"]], groups["drawn from Swin-T, arXiv 1"]):
+        assert len({fold[signature] for signature in own}) == 1
+    assert len(set(fold.values())) == 3
 
 
 def test_one_model_is_split_by_kernel(invented: ModuleType) -> None:
@@ -116,3 +169,16 @@ def test_too_little_to_learn_from_is_refused(invented: ModuleType) -> None:
     records = invented.profile(invented.draw_kernels(30, 1), invented.LANES[:1])
     with pytest.raises(PredictorError, match="too few"):
         evaluate(records, groups_of(records, 15, 15))
+
+
+def test_nine_of_ten_kernels_of_unseen_models_are_in_intervals_of_synthetic_kernels(invented: ModuleType) -> None:
+    found: list[bool] = []
+    for seed in range(3):
+        records, apart = models_apart(invented, seed)
+        groups = {f"drawn from {name}": own for name, own in list(apart.items())[:8]}
+        unseen = {signature for own in list(apart.values())[8:] for signature in own}
+        data = training_set(records)
+        predictor = KernelPredictor(device=invented.DEVICE).fit(data.without(unseen), groups)
+        found += [one.covered for one in held_out(predictor, data.lanes[0], unseen, learner="boosted")]
+    assert len(found) == 120
+    assert sum(found) / len(found) >= 0.85
