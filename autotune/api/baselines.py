@@ -203,20 +203,21 @@ def _set_level(run: Run, level: float) -> None:
 
 
 def _measure_errors(run: Run) -> None:
-    """Output error once per processor and precision: threads change it by rounding only."""
-    known: dict[tuple[str, str], Contender] = {}
+    """Output error once per processor, precision and batch: threads change it by rounding only."""
+    known: dict[tuple[str, str, int], Contender] = {}
     for contender in list(run.contenders.values()):
         if contender.error is not None or not isinstance(contender.result, Measurement):
             continue
         lane = contender.lanes[0] if contender.lanes else None
-        key = (lane.processor, str(lane.precision)) if lane else (contender.name, "")
+        batch = contender.job.batch
+        key = (lane.processor, str(lane.precision), batch) if lane else (contender.name, "", batch)
         if key in known:
             contender.error = known[key].error
             continue
         job = (
             contender.job
             if contender.candidate is None
-            else run.bench.job(run.whole(contender.lanes[0]), contender.name)
+            else run.bench.job(run.whole(contender.lanes[0], batch=batch), contender.name)
         )
         outputs = run_outputs(
             job,
@@ -229,6 +230,6 @@ def _measure_errors(run: Run) -> None:
             contender.result = outputs
             continue
         contender.error = run.task.error(outputs, run.task.search_samples)
-        if contender.below_float32:
+        if contender.below_float32 and batch == 1:  # by kernels of the model as it is
             contender.part_errors = run.task.part_errors(outputs, run.task.search_samples)
         known[key] = contender
