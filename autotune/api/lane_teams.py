@@ -18,6 +18,7 @@ from autotune.planning import KernelNeeds, LaneTeam, ideal_us, kernel_needs, lea
 from autotune.planning.costs import Floats, LaneCost
 from autotune.predictor import SlowdownPredictor
 from autotune.processors import share_out
+from autotune.profiler.handover import handover_us
 from autotune.simulator import SlowdownTable, slowdowns
 
 MOST_TEAMS = 3
@@ -167,7 +168,8 @@ def lane_teams(run: Run, groups: Sequence[Group]) -> list[LaneTeam]:
     chosen = sorted([*first, *(at for at in range(len(groups)) if at not in first)][:MOST_TEAMS])
     needs = kernel_needs(run.task.graph)
     predictor = slowdown_predictor(run.place, run.store)
-    return [_team(run, groups[at], needs, predictor) for at in chosen]
+    sync_us = handover_us(run.place.device.cores)
+    return [replace(_team(run, groups[at], needs, predictor), handover_us=sync_us) for at in chosen]
 
 
 def _team(run: Run, group: Group, needs: KernelNeeds, predictor: SlowdownPredictor) -> LaneTeam:

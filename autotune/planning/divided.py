@@ -9,7 +9,7 @@ from functools import cache
 
 from autotune.core import Candidate, Lane, SplitChoice, StageChoice
 from autotune.graph import SplitSite
-from autotune.planning.lane_team import HANDOVER_US, LaneTeam
+from autotune.planning.lane_team import LaneTeam
 from autotune.planning.sharing import Shares, Sharing, even_steps, share_among
 
 STEPS = 8
@@ -61,7 +61,7 @@ def _share(team: LaneTeam, site: SplitSite, group: Sequence[int]) -> Sharing | N
     """How much of a chain each lane gets; the first one is never without; None: it cannot pay whatever the shares."""
     times = team.kernel_us[list(site.kernels)].sum(axis=0)
     slowed = [float(times[on]) * team.beside(on, group) for on in group]
-    sync_us = 2 * HANDOVER_US * (len(group) - 1) + sum(team.costs[on].call_us for on in group)
+    sync_us = 2 * team.handover_us * (len(group) - 1) + sum(team.costs[on].call_us for on in group)
     alone_us = float(times[group[0]])
     if not all(math.isfinite(us) and us > 0 for us in slowed):
         return None

@@ -15,7 +15,7 @@ from autotune.planning.costs import Floats, LaneCost
 from autotune.simulator import CoRun, StagedPlan, offline, single_stream
 
 HANDOVER_US = 15.0
-"""From the end of a stage until the next one begins on another lane (`benchmarks/executor.py`)."""
+"""From the end of a stage until the next one begins on another lane, where it was not measured."""
 REQUESTS = 40
 
 
@@ -58,6 +58,7 @@ class LaneTeam:
         costs: [L] what a stage costs beyond its kernels.
         needs: of the model's kernels.
         corun: slowdowns of lanes that are busy together, by position; a pair that is missing does not disturb.
+        handover_us: from the end of a stage until the next one begins on another lane.
     """
 
     lanes: tuple[Lane, ...]
@@ -65,6 +66,7 @@ class LaneTeam:
     costs: tuple[LaneCost, ...]
     needs: KernelNeeds
     corun: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    handover_us: float = HANDOVER_US
 
     def unlike(self, lanes: Sequence[int]) -> list[int]:
         """Lanes of which no two are alike: the same costs, processor and slowdowns, on other cores."""
@@ -111,7 +113,7 @@ class LaneTeam:
             before = {other for k in sources for other in owners[k]} - {number}
             needs.append(tuple(sorted(before)))
             waits = any(lane[other] != lane[number] for other in before)
-            times.append(self._stage_us(candidate, stage, lane[number], sources) + HANDOVER_US * waits)
+            times.append(self._stage_us(candidate, stage, lane[number], sources) + self.handover_us * waits)
         corun: CoRun = {pair: by for pair, by in self.corun.items() if set(pair) <= set(lane)}
         streams = tuple(own.concurrency.streams for own in self.lanes)[: max(lane) + 1]
         return StagedPlan(stage_us=tuple(times), lane=lane, needs=tuple(needs), streams=streams, corun=corun or None)

@@ -18,7 +18,7 @@ from autotune.graph import Cut, SplitSite
 from autotune.planning.costs import Floats
 from autotune.planning.divided import Fits, split_candidates
 from autotune.planning.explore import Proposal
-from autotune.planning.lane_team import HANDOVER_US, LaneTeam
+from autotune.planning.lane_team import LaneTeam
 from autotune.planning.placement import place
 from autotune.simulator import TaskGraph
 
@@ -73,7 +73,7 @@ def branch_candidate(team: LaneTeam, *, seconds: float, seed: int) -> Candidate 
     transfer = np.zeros((count, lanes, lanes))
     for a, b in itertools.permutations(range(lanes), 2):
         per_byte = team.costs[a].per_byte_out_us + team.costs[b].per_byte_in_us
-        transfer[:, a, b] = HANDOVER_US + team.costs[b].call_us + per_byte * np.array(team.needs.bytes_out)
+        transfer[:, a, b] = team.handover_us + team.costs[b].call_us + per_byte * np.array(team.needs.bytes_out)
     tasks = TaskGraph(
         names=tuple(map(str, range(count))),
         processors=tuple(map(str, team.lanes)),

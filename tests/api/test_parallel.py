@@ -235,6 +235,7 @@ def predicted_only(monkeypatch: pytest.MonkeyPatch) -> list[Proposal]:
     monkeypatch.setattr(parallel, "round_s", lambda *_: 0.0)
     monkeypatch.setattr(parallel, "reserve_s", lambda *_: 0.0)
     monkeypatch.setattr(lane_teams, "slowdown_predictor", lambda *_: SlowdownPredictor())
+    monkeypatch.setattr(lane_teams, "handover_us", lambda _: 20.0)
     monkeypatch.setattr(parallel, "PLACING_S", 0.05)
     return proposed
 
@@ -253,6 +254,7 @@ def test_on_four_cores_plans_of_more_than_two_lanes_are_proposed(
     assert not any(own.lane.concurrency.cores for own in players if own.lane.concurrency.threads > 1)
     teams = lane_teams.lane_teams(run, [group for _, group in best_groups(players, range(4))])
     assert [len(team.lanes) for team in teams] == [4, 3, 2]
+    assert {team.handover_us for team in teams} == {20.0}
     proposals = parallel._proposals(run, teams)
     used = [len({stage.lane for stage in proposal.candidate.stages}) for proposal in proposals]
     assert max(used) == 4

@@ -282,3 +282,13 @@ def test_each_busy_neighbour_slows_a_lane(graph: Graph) -> None:
         made = [c for c in split_candidates(own, find_sites(graph, longest=1)) if c.stages[0].lane == THREE[0]]
         shares.append(made[0].splits[0].shares[0])
     assert shares[1] < shares[0]
+
+
+def test_each_hand_over_between_lanes_costs_what_was_measured(graph: Graph) -> None:
+    cheap, dear = (replace(team(graph), handover_us=us) for us in (10.0, 400.0))
+    (pipeline,) = pipeline_candidates(cheap, graph.cuts)
+    times = [own.estimate_us(pipeline, Scenario.SINGLE_STREAM) for own in (cheap, dear)]
+    assert times[1] - times[0] == pytest.approx(390.0)
+    sites = find_sites(graph, longest=1)
+    assert list(split_candidates(cheap, sites))
+    assert not list(split_candidates(dear, sites))  # two hand-overs are more than half of a kernel
