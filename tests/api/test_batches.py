@@ -96,5 +96,7 @@ def test_a_batch_has_an_output_error_of_its_own(place: Path, tmp_path: Path, mon
     monkeypatch.setattr(graphs, "_check_batch", lambda *_: None)  # which finds it out without the search's inputs
     found = search(less_the_mean(tmp_path / "mean.onnx"), quick(place, budget_s=PLENTY_S, scenario=Scenario.OFFLINE))
     (batch,) = (baseline for baseline in found.plan.baselines if "batch4" in baseline.name)
+    assert batch.error is not None
+    assert batch.error.relative_rms > 0.1
     assert not batch.feasible
     assert found.plan.batch == 1
