@@ -138,18 +138,75 @@ def test_loadgen_learns_of_the_last_end_after_its_failure_is_kept() -> None:
     assert [str(failure) for failure in kept] == ["None", "no more", "no more"]
 
 
+class Logged(Target):
+    """Notes when each sample was issued and ended; every fourth takes three times as long."""
+
+    def __init__(self, work_s: float) -> None:
+        super().__init__(work=self._run)
+        self.work_s = work_s
+        self.begun: list[float] = []
+        self.ended: list[float] = []
+
+    def issue(self, number: int) -> Future[Any]:
+        self.begun.append(time.perf_counter())
+        return super().issue(number)
+
+    def _run(self, _: int) -> None:
+        time.sleep(self.work_s * (3 if len(self.ended) % 4 == 3 else 1))
+        self.ended.append(time.perf_counter())
+
+    def saw(self, load: Load) -> LoadReport:
+        """The report of the load by these notes: one caller, first come, first served."""
+        size = load.samples // load.queries
+        begun, ended = self.begun[::size], self.ended[size - 1 :: size]
+        if load.scenario is Scenario.OFFLINE:
+            begun = begun[:1] * len(ended)
+        latency_us = [1e6 * (end - begin) for begin, end in zip(begun, ended, strict=True)]
+        return report(load, "log", latency_us, ended[-1] - begun[0])
+
+
+FIGURES: dict[Scenario, Callable[[LoadReport], float]] = {
+    Scenario.SINGLE_STREAM: lambda found: found.p90_us,
+    Scenario.MULTI_STREAM: lambda found: found.p99_us,
+    Scenario.SERVER: lambda found: found.p99_us,
+    Scenario.OFFLINE: lambda found: found.throughput_per_s,
+}
+"""What counts, in MLPerf Inference."""
+LONGER = [
+    Load(scenario=Scenario.SINGLE_STREAM, queries=40),
+    Load(scenario=Scenario.MULTI_STREAM, queries=10, samples_per_query=5),
+    Load(scenario=Scenario.OFFLINE, queries=60),
+    Load(scenario=Scenario.SERVER, queries=60, rate_per_s=100.0),
+]
+
+
+@pytest.mark.parametrize("load", LONGER, ids=lambda load: load.scenario.value)
+def test_a_generator_reports_what_the_plan_saw(made: LoadGenerator, load: Load) -> None:
+    """Hence both report the same; what a busy machine adds between two clocks spares one run of three."""
+    figure = FIGURES[load.scenario]
+    ratios = []
+    for _ in range(3):
+        logged = Logged(WORK_S)
+        ratios.append(figure(made.drive(logged.issue, load)) / figure(logged.saw(load)))
+        logged.pool.shutdown()
+        if ratios[-1] == pytest.approx(1, rel=0.03):
+            break
+    assert min(ratios, key=lambda ratio: abs(ratio - 1)) == pytest.approx(1, rel=0.03)
+
+
 @pytest.mark.skipif(not INSTALLED, reason="LoadGen is not installed")
-@pytest.mark.parametrize("load", [load for load, *_ in LOADS], ids=lambda load: load.scenario.value)
-def test_both_generators_agree(target: Target, load: Load) -> None:
-    """On work that takes a fixed time they report the same, within what scheduling adds: the best of three each."""
-
-    def best(name: str) -> list[LoadReport]:
-        return [generator(name).drive(target.issue, load) for _ in range(3)]
-
-    own, real = best("own"), best("loadgen")
-    assert max(r.throughput_per_s for r in own) == pytest.approx(max(r.throughput_per_s for r in real), rel=0.5)
-    if load.scenario is not Scenario.SERVER:  # its arrivals are random
-        assert min(r.p50_us for r in own) == pytest.approx(min(r.p50_us for r in real), rel=0.5)
+def test_both_generators_find_the_same_highest_rate() -> None:
+    """With a bound of many requests' time, where it hardly depends on the draw; a busy machine only lowers it."""
+    most = {"own": 0.0, "loadgen": 0.0}
+    for seed in range(4):
+        for name, before in most.items():
+            logged = Logged(WORK_S / 2)
+            found = highest_rate(generator(name), logged.issue, 15 * WORK_S * 1e6, queries=100, seed=seed)
+            logged.pool.shutdown()
+            most[name] = max(before, found.rate_per_s)
+        if most["own"] == pytest.approx(most["loadgen"], rel=0.1):
+            break
+    assert most["own"] == pytest.approx(most["loadgen"], rel=0.1)
 
 
 def test_percentiles_are_counted_as_loadgen_counts_them() -> None:
