@@ -77,6 +77,12 @@ def first_look(run: Run) -> None:
         )
     if not isinstance(outputs, Failure):
         default.error = run.task.error(outputs, run.task.search_samples)
+        if default.error.no_signal:
+            silent = ", ".join(default.error.no_signal)
+            run.warnings.append(
+                f"{silent} is constant or nearly zero on these inputs, which tells nothing of its error: "
+                "nothing below float32 is taken. Give other --inputs."
+            )
 
 
 def _whole_model(run: Run) -> list[Contender]:

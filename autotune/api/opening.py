@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from autotune.api.clock import Budget
 from autotune.api.interrupts import Interrupts
-from autotune.api.settings import SearchSettings, front_folder
+from autotune.api.settings import PrecisionPolicy, SearchSettings, front_folder
 from autotune.api.workplace import Guarded, Workplace, open_workplace
 from autotune.core import Observer, SilentObserver
 from autotune.runtime import check_target
@@ -71,6 +71,7 @@ def open_search(settings: SearchSettings, budget: Budget, observer: Observer | N
         interrupts = stack.enter_context(Interrupts())
         with budget.phase("processors"):
             place = stack.enter_context(open_workplace(settings.home, settings.processors))
+            place = place.at_float32() if settings.precision is PrecisionPolicy.FLOAT32 else place
         tracker = None
         if settings.track:
             tracker = _tracker(stack, place, interrupts)

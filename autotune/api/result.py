@@ -182,6 +182,7 @@ def _baseline(baseline: Baseline, launched: bool) -> dict[str, Any]:
         "error": _error(baseline.error),
         "feasible": baseline.feasible,
         "failure": baseline.failure,
+        "refusal": baseline.refusal,
         "protocol": ("launches" if launched else "screening") if timing else None,
     }
 

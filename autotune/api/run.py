@@ -234,16 +234,20 @@ class Run:
 
     def feasible(self, contender: Contender) -> bool:
         """Whether its outputs are near enough to the reference and its precisions allowed, as far as is known."""
-        if contender.error is None:
-            return False
-        if contender.below_float32 and (not self.low_precision_allowed or self._no_signal(contender)):
-            return False
-        errors = [error for error in (contender.error, contender.held_out) if error is not None]
-        return all(error.relative_rms <= self.settings.tolerance for error in errors)
+        return not self.refusal(contender)
 
-    @staticmethod
-    def _no_signal(contender: Contender) -> bool:
-        return contender.error is not None and bool(contender.error.no_signal)
+    def refusal(self, contender: Contender) -> str:
+        """Why it may not be taken, however fast; empty where it may."""
+        if contender.error is None:
+            return "its outputs are not known"
+        if contender.below_float32 and not self.low_precision_allowed:
+            why = "without --inputs" if self.settings.precision is PrecisionPolicy.AUTO else "with --precision float32"
+            return f"below float32 {why}"
+        if contender.below_float32 and contender.error.no_signal:
+            return f"below float32, and on these inputs {', '.join(contender.error.no_signal)} says nothing"
+        errors = [error for error in (contender.error, contender.held_out) if error is not None]
+        kept = all(error.relative_rms <= self.settings.tolerance for error in errors)
+        return "" if kept else "not within the tolerance"
 
     def keep_verified(self, contender: Contender) -> None:
         """Files a frozen prediction beside what was measured."""

@@ -129,7 +129,7 @@ def title_of(winner: Contender) -> str:
 def _why_no_partition(run: Run) -> str:
     lanes = {(lane.processor, lane.precision) for c in run.singles() if run.feasible(c) for lane in c.lanes}
     if len(lanes) < 2:
-        return "it is the only processor and precision that meets the tolerance here"
+        return "it is the only processor and precision that may be used here"
     if run.interrupted:
         return "interrupted before a partition was measured"
     if run.broken_off:
@@ -178,6 +178,7 @@ def baselines_of(run: Run) -> tuple[Baseline, ...]:
                 measured=run.timing(contender),
                 error=contender.held_out or contender.error,
                 feasible=run.feasible(contender),
+                refusal=run.refusal(contender),
                 failure=failed or ("" if run.timing(contender) is not None else _why_unmeasured(run, contender)),
             )
         )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autotune.core import Device, Observer, Processor
-from autotune.errors import StoreError
+from autotune.errors import MissingProcessorError, StoreError
 from autotune.processors import Discovery, discover, this_device
 from autotune.profiler import device_lock
 from autotune.profiler.lock import named
@@ -41,6 +41,19 @@ class Workplace:
     def processor(self, name: str) -> Processor:
         """The processor of this name."""
         return self.discovery.get(name)
+
+    def at_float32(self) -> Workplace:
+        """The same where nothing below float32 is wanted: it is not measured either.
+
+        Raises:
+            MissingProcessorError: no processor in use computes in float32.
+        """
+        exact = [replace(p, precisions=tuple(one for one in p.precisions if one.is_reference)) for p in self.processors]
+        kept = tuple(processor for processor in exact if processor.precisions)
+        if not kept:
+            names = ", ".join(processor.name for processor in self.processors)
+            raise MissingProcessorError(f"--precision float32: {names} computes in lower precisions only; try any")
+        return replace(self, processors=kept)
 
 
 @contextmanager

@@ -234,8 +234,9 @@ class Baseline:
         candidate: how it runs; None for a device policy, where ONNX Runtime decides.
         measured: its timing, None where it could not run.
         error: its output error, None where it could not run.
-        feasible: whether the error is within the tolerance.
+        feasible: whether it may be taken.
         failure: why it could not run, else empty.
+        refusal: why it may not be taken though it ran, else empty: the error, or its precision.
     """
 
     name: str
@@ -244,6 +245,7 @@ class Baseline:
     error: OutputError | None
     feasible: bool
     failure: str = ""
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

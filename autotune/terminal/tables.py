@@ -112,7 +112,7 @@ def _remark(baseline: Baseline, launched: Collection[str]) -> str:
     if baseline.failure:
         return baseline.failure.splitlines()[0][:60]
     if not baseline.feasible:
-        return "not within the tolerance"
+        return baseline.refusal
     return ROUGH if launched and baseline.name not in launched else ""
 
 
