@@ -1,4 +1,9 @@
-"""Challenger against champion: what new records make of the predictor, judged on models that neither has seen."""
+"""Challenger against champion: what new records make of the predictor, judged on models that neither has seen.
+
+What is beyond noise is told by how much the gain differs from model to model, for kernels of a model err alike: the
+jackknife over the models left out, and Student's t of so many (Tukey 1958; Miller, "The jackknife: a review",
+Biometrika 1974). Two models must gain nearly the same; from one alone nothing follows.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +19,11 @@ from autotune.predictor.kernel_predictor import KernelPredictor
 from autotune.predictor.learner import Learner, forgetting
 from autotune.predictor.training import Groups, Records, TrainingSet, sorted_out
 
-RESAMPLES = 2000
 CONFIDENCE = 0.9
+LEAST_MODELS = 2
+"""From fewer nothing follows about others."""
+TOLERATED = 1.05
+"""So many times the champion's error is no reason to do without a lane that only the challenger knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +35,8 @@ class Duel:
         models: models left out, or groups of them.
         champion: mean absolute error of the logarithm of latency, about the mean relative error.
         challenger: likewise.
-        low: 5 % quantile of how much lower the challenger's is, models drawn with replacement.
-        high: 95 % quantile.
+        low: lower end of the 90 % interval of how much lower the challenger's is on models like these.
+        high: its upper end.
         new_lanes: lanes that only the challenger knows.
     """
 
@@ -42,13 +50,13 @@ class Duel:
 
     @property
     def challenger_wins(self) -> bool:
-        """Better beyond noise, or it knows lanes that the champion does not and is not worse beyond noise."""
-        return self.low > 0 or (bool(self.new_lanes) and self.high >= 0)
+        """Better beyond noise, or it knows lanes that the champion does not and is about as good on the others."""
+        return self.low > 0 or (bool(self.new_lanes) and self.challenger <= TOLERATED * self.champion)
 
 
 def duel(
     records: Records,
-    champions: Records,
+    champions: Records | KernelPredictor,
     groups: Groups | None = None,
     device: Device | None = None,
     *,
@@ -59,22 +67,26 @@ def duel(
 
     Args:
         records: all there are now; the challenger learns from them.
-        champions: those that the champion has learnt from.
+        champions: those that the champion has learnt from; where they are gone, itself: it is judged as it is, though
+            it may know the models left out.
         groups: model name -> signatures of its kernels.
         device: the device.
         learners: the champion's and the challenger's; None is the default.
-        seed: of the learners and of the resampling.
+        seed: of the learners.
 
     Raises:
         PredictorError: too few records.
     """
-    data, known = sorted_out(records, device), sorted_out(champions, device)
+    data = sorted_out(records, device)
+    known = champions if isinstance(champions, KernelPredictor) else sorted_out(champions, device)
     errors: list[tuple[float, float, int]] = []  # sums of |log error| by fold, and how many
     lanes: set[str] = set()
     old_lanes: set[str] = set()
     for fold in folds_by_model(data.signatures, groups).values():
         champion, challenger = (
-            _fit(source, fold, KernelPredictor(seed=seed, device=device, learner=_unknowing(one, fold)), groups)
+            source
+            if isinstance(source, KernelPredictor)
+            else _fit(source, fold, KernelPredictor(seed=seed, device=device, learner=_unknowing(one, fold)), groups)
             for source, one in zip((known, data), learners, strict=True)
         )
         lanes |= {str(lane) for lane in (challenger.lanes if challenger else ())}
@@ -94,7 +106,7 @@ def duel(
             count += len(held)
         if count:
             errors.append((float(sums[0]), float(sums[1]), count))
-    return _judge(errors, tuple(sorted(lanes - old_lanes)), seed)
+    return judge(errors, tuple(sorted(lanes - old_lanes)))
 
 
 def _unknowing(one: Learner | None, fold: Fold) -> Learner | None:
@@ -108,21 +120,31 @@ def _fit(data: TrainingSet, fold: Fold, predictor: KernelPredictor, groups: Grou
         return None
 
 
-def _judge(errors: Sequence[tuple[float, float, int]], new_lanes: tuple[str, ...], seed: int) -> Duel:
-    if not errors:
+def judge(errors: Sequence[tuple[float, float, int]], new_lanes: tuple[str, ...] = ()) -> Duel:
+    """Who is better beyond noise.
+
+    Args:
+        errors: per model left out: sum of the champion's errors, sum of the challenger's, kernels.
+        new_lanes: lanes that only the challenger knows.
+    """
+    if len(errors) < LEAST_MODELS:
         return Duel(kernels=0, models=0, champion=0.0, challenger=0.0, low=0.0, high=0.0, new_lanes=new_lanes)
+    from scipy.stats import t
+
     table = np.array(errors)
-    drawn = np.random.default_rng(seed).integers(0, len(table), (RESAMPLES, len(table)))
-    sums = table[drawn].sum(axis=1)
-    gains = (sums[:, 0] - sums[:, 1]) / sums[:, 2]
-    low, high = np.quantile(gains, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    champion, challenger, count = table.sum(axis=0)
+    sums, models = table.sum(axis=0), len(table)
+    champion, challenger = sums[:2] / sums[2]
+    before, after, counts = (sums - table).T  # without each model in turn
+    gains = (before - after) / counts
+    error = float(np.sqrt((models - 1) * gains.var()))
+    margin = error * float(t.ppf((1 + CONFIDENCE) / 2, models - 1))
+    gain = float(champion - challenger)
     return Duel(
-        kernels=int(count),
-        models=len(table),
-        champion=float(champion / count),
-        challenger=float(challenger / count),
-        low=float(low),
-        high=float(high),
+        kernels=int(sums[2]),
+        models=models,
+        champion=float(champion),
+        challenger=float(challenger),
+        low=gain - margin,
+        high=gain + margin,
         new_lanes=new_lanes,
     )

@@ -7,11 +7,13 @@ import shutil
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from autotune.api.predictor_versions import predictor_versions, roll_back
 from autotune.errors import PredictorError
 from autotune.predictor import KernelPredictor, champion_version, duel, register
+from autotune.predictor.duel import Duel, judge
 
 from .test_evaluation import groups_of
 
@@ -40,6 +42,49 @@ def test_a_lane_that_is_new_is_a_reason(invented: ModuleType) -> None:
     found = duel([*old, *new], old, groups_of(old, 30, 30), invented.DEVICE)
     assert found.new_lanes == (str(invented.LANES[1]),)
     assert found.challenger_wins
+
+
+def drawn(rng: np.random.Generator, models: int, gain: float) -> Duel:
+    """Two noisy predictors on so many models; each errs alike on the kernels of a model, the second by less."""
+    errors = []
+    for count in rng.integers(8, 120, models).tolist():
+        alike = np.abs(0.08 + rng.normal(0, 0.02, (2, 1)))
+        champion, challenger = (np.abs(rng.normal(0, 0.1, (2, count))) + alike).sum(axis=1).tolist()
+        errors.append((champion, (1 - gain) * challenger, count))
+    return judge(errors)
+
+
+@pytest.mark.parametrize("models", [2, 3, 5, 8])
+def test_of_two_that_are_equally_good_one_in_twenty_challengers_wins(models: int) -> None:
+    rng = np.random.default_rng(models)
+    won = [drawn(rng, models, 0.0).challenger_wins for _ in range(1000)]
+    assert 0.02 <= np.mean(won) <= 0.08
+
+
+def test_a_clearly_better_one_wins_with_three_models() -> None:
+    rng = np.random.default_rng(0)
+    assert np.mean([drawn(rng, 3, 0.5).challenger_wins for _ in range(200)]) > 0.9
+
+
+def test_from_one_model_nothing_follows() -> None:
+    assert not judge([(9.0, 1.0, 30)]).challenger_wins
+
+
+def test_a_new_lane_is_no_reason_to_be_worse_on_the_others() -> None:
+    worse = [(5.0, 6.0, 30), (5.0, 6.5, 30)]
+    assert judge(worse).high > 0  # nothing is beyond the noise of two models
+    assert not judge(worse, ("cpu/f32/t1",)).challenger_wins
+    assert judge([(5.0, 5.1, 30), (5.0, 5.0, 30)], ("cpu/f32/t1",)).challenger_wins
+
+
+def test_a_champion_whose_records_are_gone_is_judged_as_it_is(invented: ModuleType) -> None:
+    kernels = invented.draw_kernels(120, 1)
+    lost, now = (invented.profile(own, invented.LANES[:1]) for own in (kernels[:90], kernels[90:]))
+    champion = KernelPredictor(device=invented.DEVICE).fit(lost, calibrate=False)
+    found = duel(now, champion, groups_of(now, 10, 10, 10), invented.DEVICE)
+    assert (found.kernels, found.models) == (30, 3)
+    assert found.champion < found.challenger
+    assert not found.challenger_wins
 
 
 @pytest.fixture
