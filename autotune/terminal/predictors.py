@@ -17,6 +17,13 @@ def print_retrain(result: RetrainResult) -> None:
     """Accuracy before and after, on models left out."""
     out = console()
     out.print(f"{_promotion(result)} {result.records} records, {result.seconds:.0f} s", soft_wrap=True)
+    if result.as_stored:
+        out.print(
+            f"The records that {result.previous} learnt from are no longer at hand: {result.previous} was judged as it "
+            f"is stored, and may know the models left out; `autotune retrain --to {result.version}` puts the new "
+            "one in use all the same.",
+            soft_wrap=True,
+        )
     if result.problem:
         out.print(f"The one in use before could not be compared: {result.problem}", soft_wrap=True)
     if result.helped is not None:
@@ -82,9 +89,16 @@ def _promotion(result: RetrainResult) -> str:
     contest = result.duel
     if contest is None:
         return f"Predictor {result.version} is in use: it is the first that can be compared."
+    lanes = f", new lanes {', '.join(contest.new_lanes)}" if contest.new_lanes else ""
+    if not contest.kernels:
+        replaces = (
+            f"Predictor {result.version} replaces {result.previous}"
+            if result.promoted
+            else (f"{result.previous} stays in use")
+        )
+        return f"{replaces}: too few models could be left out to compare them{lanes}."
     gain = f"error {contest.champion:.1%} before, {contest.challenger:.1%} now"
     gain += f" ({contest.low:+.1%} to {contest.high:+.1%} better on {contest.models} models left out)"
-    lanes = f", new lanes {', '.join(contest.new_lanes)}" if contest.new_lanes else ""
     if result.promoted:
         return f"Predictor {result.version} replaces {result.previous}: {gain}{lanes}."
     return f"{result.previous} stays in use: {result.version} is not better beyond noise: {gain}."

@@ -81,8 +81,8 @@ def add_models(store: Store, kernels: Sequence[Kernel], count: int) -> None:
 
 def test_records_of_another_device_take_over_where_they_help(tmp_path: Path, kernels: list[Kernel]) -> None:
     with Store(f"sqlite:///{tmp_path / 'profiles.db'}") as store:
-        store.add(own(kernels[:36]))
-        add_models(store, kernels[:36], 4)
+        store.add(own(kernels[:60]))
+        add_models(store, kernels[:60], 4)
         first = retrain(tmp_path, track=False)
         assert (first.learner, first.promoted, first.helpers, first.helped) == ("boosted", True, (), None)
         store.add(others(kernels))
@@ -94,7 +94,7 @@ def test_records_of_another_device_take_over_where_they_help(tmp_path: Path, ker
     assert helped.after.get("adapted").mape < helped.after.get("boosted").mape
     champion = load_champion(tmp_path, OWN)
     assert champion is not None
-    unseen = kernels[36:]
+    unseen = kernels[60:]
     errors = [
         abs(math.log(us / (SLOWER[kernel.family] * known_us(kernel))))
         for kernel, us in zip(unseen, champion.predictor.predict_us(unseen, LANE), strict=True)
@@ -135,12 +135,12 @@ def test_a_helped_predictor_in_use_meets_another_learner_with_its_help(
     tmp_path: Path, kernels: list[Kernel], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Store(f"sqlite:///{tmp_path / 'profiles.db'}") as store:
-        store.add(own(kernels[:36]))
-        add_models(store, kernels[:36], 4)
+        store.add(own(kernels[:60]))
+        add_models(store, kernels[:60], 4)
         store.add(others(kernels))
         first = retrain(tmp_path, track=False)
         assert first.learner == "adapted"
-        store.add(own(kernels[36:60]))
+        store.add(own(kernels[60:84]))
     linear = retrain(tmp_path, learner="flops_linear", track=False)
     forced = retrain(tmp_path, learner="boosted", track=False)
     assert (linear.learner, linear.promoted) == ("flops_linear", False)
@@ -169,6 +169,18 @@ def test_records_of_others_alone_say_what_is_needed(tmp_path: Path, kernels: lis
         PredictorError, match=r"30 records are of other: beside them 8 measured kernels .* 3 s per lane"
     ):
         retrain(tmp_path, track=False)
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_help_that_is_asked_for_and_not_there_is_an_error(tmp_path: Path, kernels: list[Kernel], count: int) -> None:
+    with Store(f"sqlite:///{tmp_path / 'profiles.db'}") as store:
+        store.add(own(kernels[:24]))
+        store.add(others(kernels[:count]))
+    with pytest.raises(
+        PredictorError, match=rf"20 measured kernels of a lane of one of them.* the store holds {count} of them"
+    ):
+        retrain(tmp_path, learner="adapted", track=False)
+    assert predictor_versions(tmp_path) == ()
 
 
 def test_a_predictor_in_use_that_cannot_be_read_is_said(tmp_path: Path, kernels: list[Kernel]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,12 @@ import pytest
 
 from autotune.api import retrain, retraining
 from autotune.api.predictor_versions import predictor_versions
+from autotune.core import SilentObserver
 from autotune.datasets import Store
 from autotune.datasets.public import device_id, import_public
-from autotune.errors import InputError, PredictorError, UnknownNameError, UsageError
+from autotune.errors import DeviceBusyError, InputError, PredictorError, UnknownNameError, UsageError
 from autotune.predictor import LEARNERS, champion_version, load_champion, promote, tuning
+from autotune.profiler import device_lock
 from autotune.terminal.commands import predictors
 from autotune.terminal.predictors import print_retrain
 from tests.api.test_helped import OWN, own_us
@@ -137,6 +141,66 @@ def test_going_back_and_mirroring_name_the_published_device(
     assert [fields["device"] for _, fields in told[2:]] == [red, red, OWN]
     with pytest.raises(PredictorError, match="no version 'v0001' of the predictor of this device"):
         predictors.retrain(version="v0001")
+
+
+def test_a_predictor_whose_records_are_gone_is_judged_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kernels = [kernel for own in by_model().values() for kernel in own]
+    database = tmp_path / "profiles.db"
+
+    def measure(factor: float) -> None:
+        database.rename(tmp_path / "damaged.db") if database.exists() else None
+        with Store(f"sqlite:///{database}") as store:
+            store.add([own_us(kernel, factor * TRUE_US) for kernel in kernels])
+
+    measure(1.0)
+    first = retrain(tmp_path, learner="flops_linear", track=False)
+    measure(3.0)  # the machine has become slower
+    again = retrain(tmp_path, track=False)
+    assert (first.as_stored, again.as_stored, again.promoted) == (False, True, True)
+    assert again.duel is not None
+    assert again.duel.champion == pytest.approx(math.log(3.0), rel=0.1)
+    print_retrain(again)
+    assert f"{first.version} was judged as it is stored" in capsys.readouterr().out
+    same = retrain(tmp_path, track=False)
+    assert (same.as_stored, same.promoted) == (False, False)
+    measure(3.0)
+    assert not retrain(tmp_path, track=False).as_stored  # the same measurements again
+
+
+def test_retraining_waits_for_a_measurement(home: Path) -> None:
+    seen: list[str] = []
+
+    class Watching(SilentObserver):
+        def progress(self, phase: str, done: int, total: int, *, text: str = "") -> None:
+            seen.append(phase)
+
+    with device_lock(home, wait_s=0), pytest.raises(DeviceBusyError, match="still measures on this device"):
+        retrain(home, published=(NAME, "red"), wait_s=0.0, observer=Watching(), track=False)
+    assert seen == ["wait"]
+
+
+def test_the_one_in_use_is_met_and_replaced_under_one_lock(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[bool] = []
+
+    def noting(name: str) -> None:
+        inner = getattr(retraining, name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            with suppress(DeviceBusyError), device_lock(home, wait_s=0):
+                return held.append(False)
+            held.append(True)
+            return inner(*arguments, **named)
+
+        monkeypatch.setattr(retraining, name, call)
+
+    for name in ("load_champion", "duel", "register"):
+        noting(name)
+    for _ in range(2):
+        retrain(home, learner="flops_linear", published=(NAME, "red"), track=False)
+    assert held
+    assert all(held)
 
 
 @pytest.mark.parametrize("flags", [{"learner": "boosted"}, {"tune": True}, {"dataset": NAME}])
