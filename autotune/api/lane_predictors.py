@@ -37,8 +37,8 @@ class LanePredictors:
     """Chooses for each lane; what is trained for one serves the others too.
 
     A predictor that learnt a lane under another version of the runtime or of the provider gives way to one trained now
-    as soon as enough was measured since; it helps that one as a known device would. Until then it is a guess, with a
-    warning.
+    as soon as enough was measured since; its records help that one as a known device's would. Until then it is a guess,
+    with a warning.
 
     Args:
         place: home, device and what is found on it.
@@ -88,12 +88,10 @@ class LanePredictors:
 
     @cached_property
     def _trained(self) -> KernelPredictor:
-        known = () if self.champion is None else (self.champion.predictor,)
         return device_predictor(
             records_for(self.store, self.place.device),
             self.place.device,
             self.store.groups(),
-            known=known,
             seed=self.seed,
             calibrate=self.calibrate,
         )

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from autotune.core import Device, Lane, ProfileRecord, Signatures
+from autotune.core import Device, Lane, Measurement, ProfileRecord, Signatures
 from autotune.datasets import Store
 from autotune.errors import PredictorError
 from autotune.predictor import Groups, KernelPredictor
@@ -41,17 +41,18 @@ def device_predictor(
     device: Device,
     groups: Groups | None = None,
     *,
-    known: Sequence[KernelPredictor] = (),
     seed: int = 0,
     calibrate: bool = True,
 ) -> KernelPredictor:
     """Learn from the device's records; lanes with few of them learn from other devices too where that is better.
 
+    What a lane took under an earlier version of its runtime or provider is that of another device: it forgets the
+    models left out as all of them do, which a predictor that learnt it could not.
+
     Args:
         records: of this device and any others.
         device: whose predictor it shall be.
         groups: model name -> signatures.
-        known: further predictors that help as those of other devices do: what an older version took here.
         seed: of learning.
         calibrate: intervals from models left out.
 
@@ -60,23 +61,24 @@ def device_predictor(
     """
     own = [record for record in records if record.identity.device == device.id]
     others = [record for record in records if record.identity.device != device.id]
-    learner = learner_with(others, known=known, seed=seed)
+    learner = learner_with([*others, *_earlier(own)], seed=seed)
     return KernelPredictor(device=device, seed=seed, learner=learner).fit(own, groups, calibrate=calibrate)
 
 
-def learner_with(
-    others: Sequence[ProfileRecord],
-    *,
-    inner: Learner | None = None,
-    known: Sequence[KernelPredictor] = (),
-    seed: int = 0,
-) -> Adapted | None:
+def _earlier(own: Sequence[ProfileRecord]) -> list[ProfileRecord]:
+    """Records of lanes as they were: made under another identity than the last one, under which few were made since."""
+    measured = sorted((one for one in own if isinstance(one.result, Measurement)), key=lambda one: one.notes.time)
+    now = {one.lane: one.identity for one in measured}
+    since = Counter(one.lane for one in measured if one.identity == now[one.lane])
+    return [one for one in measured if one.identity != now[one.lane] and since[one.lane] < ENOUGH]
+
+
+def learner_with(others: Sequence[ProfileRecord], *, inner: Learner | None = None, seed: int = 0) -> Adapted | None:
     """What learns with the help of other devices; None where none of them has records enough.
 
     Args:
         others: records of any other devices.
         inner: what learns, here and of the other devices; gradient-boosted trees unless given.
-        known: further predictors, which forget nothing: they are believed as far as the own records bear them out.
         seed: of learning.
     """
     chosen = inner or BoostedTrees()
@@ -90,10 +92,10 @@ def learner_with(
         for _, records in sorted(by_device.items()):
             rest = [one for one in _alike(records, lane) if signatures.of(one.kernel) not in without]
             found.append(_source(_some(rest, seed), unknowing, seed))
-        return (*known, *filter(None, found))
+        return tuple(filter(None, found))
 
     learnt = (_source(records, chosen, seed) for _, records in sorted(by_device.items()))
-    sources = (*known, *filter(None, learnt))
+    sources = tuple(filter(None, learnt))
     return Adapted(sources=sources, inner=chosen, teach=teach) if sources else None
 
 
