@@ -185,7 +185,9 @@ def load_public(home: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def model_table(home: Path, name: str) -> pd.DataFrame:
-    """Latencies of whole models: model, device, processor, setting, precision, latency_us; errors as of `load_public`.
+    """Latencies of whole models: row, model, device, processor, setting, precision, latency_us.
+
+    `row` is that in the rows of `load_public`, for what else they say of a model. Errors as of `load_public`.
 
     Raises:
         InputError: the data set holds operators.
@@ -194,7 +196,7 @@ def model_table(home: Path, name: str) -> pd.DataFrame:
         raise InputError(f"{name} holds operators, no whole models: their records are in `records_of`.")
     rows, latencies = load_public(home, name)
     models = rows["autotune_model"].to_numpy()[latencies["row"]]
-    return latencies.drop(columns=["row", "column"]).assign(model=models)
+    return latencies.drop(columns="column").assign(model=models)
 
 
 def records_of(home: Path, name: str) -> Store:
@@ -242,7 +244,7 @@ def verify(home: Path, name: str) -> list[str]:
 
 
 def _described(chosen: Source, table: pd.DataFrame) -> pd.DataFrame:
-    extra: dict[str, Any] = {"autotune_model": table[chosen.model].astype(str)}
+    extra: dict[str, Any] = {"autotune_model": chosen.model_names(table)}
     if chosen.family is not None:
         extra["autotune_family"] = chosen.family(table)
     return table.assign(**extra)
@@ -265,7 +267,7 @@ def _card(
         "note": chosen.note,
         "imported": time,
         "rows": len(table),
-        "models": int(table[chosen.model].nunique()),
+        "models": int(chosen.model_names(table[table[chosen.model].notna()]).nunique()),
         "latencies": len(latencies),
         "empty": checked.empty,
         "refused": len(refused),

@@ -23,7 +23,7 @@ LARGEST = 2**31 - 1
 """No size of an operator is beyond."""
 LATENCIES = ("row", "column", "device", "processor", "setting", "precision", "latency")
 """Columns of what `Source.latencies` gives: `row` counts the table's rows from 0, `column` is where the value stood,
-`setting` says threads, cores or batch where the table does, `latency` is in the table's unit."""
+`setting` says runtime, threads, cores or batch where the table does, `latency` is in the table's unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +57,7 @@ class Source:
         key: columns that name what a row describes, together.
         latencies: table -> one row per cell that may hold a latency, columns `LATENCIES`; empty cells included.
         model: column with the model's name.
+        parts: columns that tell models of one name apart, of whole models.
         family: table -> [n] one of the project's kernel families; None for whole models.
         mapping: how its rows become profile records; None for whole models.
         note: what a user must know.
@@ -76,10 +77,19 @@ class Source:
     mapping: Mapping | None = None
     note: str = ""
     median_us: tuple[float, float] | None = None
+    parts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS or self.unit not in UNITS_US:
             raise ValueError(f"{self.name}: level {self.level!r} or unit {self.unit!r} is none of ours")
+
+    def model_names(self, table: pd.DataFrame) -> pd.Series[str]:
+        """[n] the model of each row: its name, and what tells it from others of that name."""
+        names = table[self.model].astype(str)
+        for column in (name for name in self.parts if name in table.columns):
+            part = table[column].map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
+            names += (" " + part).where(table[column].notna() & (part != ""), "")
+        return names
 
 
 def cells(

@@ -97,6 +97,7 @@ HUB = Source(
     key=("model", "component", "precision", "device", "runtime"),
     latencies=_hub,
     model="model",
+    parts=("component",),
     note="keep the runtimes qnn_dlc, onnx and tflite",
 )
 TOPHUB = Source(

@@ -46,7 +46,8 @@ def _models(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "row": np.arange(len(table)), "column": "lat_us_mean", "device": table["device"].astype(str),
-            "processor": table["processor"].astype(str), "setting": table["cores"].astype(str),
+            "processor": table["processor"].astype(str),
+            "setting": table["framework"].astype(str) + " " + table["cores"].astype(str),
             "precision": table["precision"].astype(str), "latency": table["lat_us_mean"],
         }
     )  # fmt: skip

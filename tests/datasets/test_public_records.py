@@ -167,7 +167,7 @@ def test_damage_is_named(home: Path) -> None:
 def test_a_predictor_learns_a_device_of_the_table_and_no_other(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [
-        {**CONV, "in_c": int(c), "out_c": int(o), "lat_us_red": float(c * o / 50 + 5), "lat_us_blue": 1.0}
+        {**CONV, "in_c": int(c), "out_c": int(o), "lat_us_red": float(c * o / 50 + 5), "lat_us_blue": 100.0}
         for c, o in rng.integers(4, 200, (40, 2))
     ]
     home = imported(usc(rows), "usc_mobile_gpu_ops", tmp_path)
@@ -296,14 +296,49 @@ def test_whole_models_are_a_table_and_no_records(tmp_path: Path) -> None:
     table = pd.DataFrame({"arch_index": [0, 1], "arch_str": ["x", "y"], "help_ms_titan_1": [1.5, 2.0], "e01": [1, 2]})
     home = imported(table, "nb201_latency", tmp_path)
     found = model_table(home, "nb201_latency")
-    assert found[["model", "device", "latency_us"]].to_numpy().tolist() == [
-        ["x", "titan_1", 1500],
-        ["y", "titan_1", 2000],
+    assert found[["row", "model", "device", "latency_us"]].to_numpy().tolist() == [
+        [0, "x", "titan_1", 1500],
+        [1, "y", "titan_1", 2000],
     ]
     with pytest.raises(InputError, match="no profile records but latencies of models: they cannot become"):
         records_of(home, "nb201_latency")
     with pytest.raises(InputError, match="holds operators"):
         model_table(imported(usc([CONV]), "usc_mobile_gpu_ops", home), "usc_mobile_gpu_ops")
+
+
+TOLD_APART = {
+    "hat_transformer_latency": (
+        {
+            "task": "wmt", "device": "pi", "encoder_embed_dim": [512, 512, 640], "encoder_ffn_embed_dim_avg": 1877.25,
+            "decoder_layer_num": [1, 2, 2], "enc_ms_mean": 9.0, "dec_ms_mean": [70.0, 80.0, 90.0],
+        },
+        ["wmt 512 1877.25 1", "wmt 512 1877.25 2", "wmt 640 1877.25 2"],
+    ),
+    "usc_mobile_e2e": (
+        {
+            "framework": ["tflite", "torch", "tflite"], "model": "a", "device": "red", "processor": "cpu",
+            "cores": ["1large", "1large", "2large"], "precision": "float", "lat_us_mean": [1e4, 2e4, 3e4],
+        },
+        ["a", "a", "a"],
+    ),
+    "qaihub_npu_latency": (
+        {
+            "model": "a", "component": ["encoder", "decoder", None], "precision": "int8", "device": "s24",
+            "runtime": "onnx", "latency_ms": [5.0, 6.0, 7.0], "primary_compute_unit": "NPU",
+        },
+        ["a encoder", "a decoder", "a"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TOLD_APART)
+def test_rows_of_whole_models_are_told_apart_and_found_again(name: str, tmp_path: Path) -> None:
+    columns, models = TOLD_APART[name]
+    found = model_table(imported(pd.DataFrame(columns), name, tmp_path), name)
+    assert found["row"].tolist() == [0, 1, 2]
+    assert found["model"].tolist() == models
+    assert not found.duplicated(["model", "device", "processor", "setting", "precision"]).any()
+    assert read_card(tmp_path, name)["models"] == len(set(models))
 
 
 def test_padding_is_what_the_sizes_need() -> None:
