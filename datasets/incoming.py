@@ -220,7 +220,7 @@ def _check_unit(samples: _Samples, place: str) -> None:
 def _check_rates(
     lanes: _Texts, measured: npt.NDArray[np.intp], flops: npt.NDArray[np.float64], samples: _Samples, place: str
 ) -> None:
-    """Refuses the file if a lane would be faster than any.
+    """Refuses the file if a lane would be faster or slower than any.
 
     Args:
         lanes: of all rows.
@@ -231,9 +231,11 @@ def _check_rates(
     """
     counted = measured[flops > 0]
     codes, count = lanes.codes[counted], len(lanes.good)
-    by_lane = (np.bincount(codes, weights=own, minlength=count) for own in (flops[flops > 0], samples.means()[counted]))
-    for text, work, spent_us in zip(lanes.good, *by_lane, strict=True):
-        problem = rate_problem(rows.lane_of(text), work, spent_us) if spent_us else ""
+    by_lane = (
+        np.bincount(codes, weights=own, minlength=count) for own in (flops[flops > 0], samples.means()[counted], None)
+    )
+    for text, work, spent_us, kernels in zip(lanes.good, *by_lane, strict=True):
+        problem = rate_problem(rows.lane_of(text), work, spent_us, int(kernels)) if spent_us else ""
         if problem:
             raise StoreError(f"{place}: read as microseconds, {problem}; nothing was imported.")
 

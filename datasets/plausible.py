@@ -21,6 +21,14 @@ DEVICE_SLACK = 30.0
 FASTEST_FLOPS = {"cpu": 2e13, "other": 1e15}
 """FLOP/s that no lane reaches over all its convolutions and products together: a CPU in f32 (96 cores of AVX-512 at
 their peak), and anything else."""
+SLOWEST_FLOPS, LAUNCH_US = 1e8, 1e3
+"""FLOP/s below which no CPU in f32 falls (a core of a Cortex-A53 reaches ten times that), beside what a launch takes at
+the most; accelerators that are emulated may be slower."""
+APART = 100.0
+"""A device that differs from others by this factor on the same rows is in another unit; the known tables' differ by up
+to 31 (a Jetson Nano beside desktop GPUs)."""
+LEAST_SHARED, MOST_COMPARED = 10, 2000
+"""Rows that two devices must share before they are compared, and how many rows of a table are looked at for it."""
 DEVICES = ("cpu", "gpu", "npu")
 _PROCESSOR = re.compile(rf"cpu|[a-z0-9_-]+:({'|'.join(DEVICES)})")
 
@@ -40,16 +48,20 @@ def unit_problem(median_us: float, between: tuple[float, float] = RECORDS_MEDIAN
     return f"the median would be {median_us:.3g} µs, {low:.3g} to {high:.3g} µs are plausible: it is in another unit"
 
 
-def rate_problem(lane: Lane, flops: float, spent_us: float) -> str:
+def rate_problem(lane: Lane, flops: float, spent_us: float, kernels: int = 1) -> str:
     """Why a lane's latencies are in another unit, from what it would compute in a second; empty if it may well.
 
     Args:
         lane: which one.
         flops: of convolutions and products of matrices, which nothing can fuse away, all together.
         spent_us: their latencies, together.
+        kernels: how many they are.
     """
-    fastest = FASTEST_FLOPS["cpu" if lane.on_cpu and lane.precision.is_reference else "other"]
-    if flops <= fastest * spent_us * 1e-6:
-        return ""
+    on_cpu = lane.on_cpu and lane.precision.is_reference
+    fastest = FASTEST_FLOPS["cpu" if on_cpu else "other"]
     rate = flops / spent_us * 1e6
-    return f"{lane} would compute {rate:.3g} FLOP/s, no such lane reaches {fastest:.0e}: it is in another unit"
+    if rate > fastest:
+        return f"{lane} would compute {rate:.3g} FLOP/s, no such lane reaches {fastest:.0e}: it is in another unit"
+    if on_cpu and flops < SLOWEST_FLOPS * (spent_us - LAUNCH_US * kernels) * 1e-6:
+        return f"{lane} would compute {rate:.3g} FLOP/s, any such lane {SLOWEST_FLOPS:.0e}: it is in another unit"
+    return ""

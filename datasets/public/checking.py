@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autotune.datasets.plausible import ABSURD_US, DEVICE_SLACK, TABLE_MEDIAN_US, unit_problem
+from autotune.datasets.plausible import (
+    ABSURD_US,
+    APART,
+    DEVICE_SLACK,
+    LEAST_SHARED,
+    MOST_COMPARED,
+    TABLE_MEDIAN_US,
+    unit_problem,
+)
 from autotune.datasets.public.source import PROCESSORS, UNITS_US, Source
 from autotune.errors import InputError
 
@@ -84,6 +92,7 @@ def check(source: Source, table: pd.DataFrame) -> Checked:
     good = (reasons == "") & ~empty.to_numpy()
     kept = found.drop(columns="latency").assign(latency_us=latency_us)[good].reset_index(drop=True)
     _check_unit(source, kept)
+    _check_devices(source, table, kept)
     return Checked(latencies=kept, refused=tuple(sorted(refused, key=lambda cell: cell.row)), empty=int(empty.sum()))
 
 
@@ -99,3 +108,25 @@ def _check_unit(source: Source, kept: pd.DataFrame) -> None:
                 f"{source.name}{place}, read as {source.unit}: {problem}. Nothing was imported; bring its latencies to "
                 f"{source.unit}, in which the source states them, and import it again."
             )
+
+
+def _check_devices(source: Source, table: pd.DataFrame, kept: pd.DataFrame) -> None:
+    """Devices that measured the same are compared: one in another unit can pass for a device by itself."""
+    shared = [name for name in source.key if name != "device" and name in table.columns]
+    what = table.groupby(shared, dropna=False, sort=False).ngroup().to_numpy()[kept["row"]]
+    log_us = np.log(kept["latency_us"]).groupby([what, kept["device"], kept["column"]]).mean().unstack([1, 2])
+    log_us = log_us[log_us.count(axis=1) > 1]
+    log_us = log_us.sample(min(len(log_us), MOST_COMPARED), random_state=0)
+    ratios = {}
+    for place in log_us.columns:
+        beside = log_us.drop(columns=[place]).rsub(log_us[place], axis=0)
+        typical = beside.median()[beside.count() >= LEAST_SHARED].median()
+        if abs(typical) >= np.log(APART):
+            ratios[place] = float(typical)
+    if ratios:
+        device, column = worst = max(ratios, key=lambda place: abs(ratios[place]))
+        raise InputError(
+            f"{source.name}, {column} of {device}: {np.exp(ratios[worst]):.3g} times what others take on the same "
+            f"rows, up to {APART:.0f} times is plausible: it is in another unit. Nothing was imported; bring its "
+            f"latencies to {source.unit}, in which the source states them, and import it again."
+        )

@@ -175,6 +175,26 @@ def test_latencies_that_no_processor_reaches_are_another_unit(
             import_parquet(empty, written(0.99))
 
 
+def test_nanoseconds_read_as_microseconds_are_too_slow_for_any_cpu(
+    made: ModuleType, tmp_path: Path, empty: Store
+) -> None:
+    def written(unit: float) -> Path:
+        kernels = [replace(made.kernel(8 * n), family="convolution", flops=n * 10**6) for n in (1, 2, 3)]
+        records = [
+            replace(made.record(8, Lane.parse("cpu/f32/t1")), kernel=kernel, result=made.measurement(unit * us))
+            for kernel, us in zip(kernels, (60.0, 100.0, 140.0), strict=True)
+        ]
+        with Store(f"sqlite:///{tmp_path / f'{unit}.db'}") as one:
+            one.add(records)
+            export_parquet(one, tmp_path / f"{unit}.parquet", time=TIME)
+        return tmp_path / f"{unit}.parquet"
+
+    with empty:
+        assert import_parquet(empty, written(1.0)).added == 3
+        with pytest.raises(StoreError, match=r"cpu/f32/t1 would compute 2e\+07 FLOP/s, any such lane 1e\+08: .* unit"):
+            import_parquet(empty, written(1e3))
+
+
 def test_a_file_in_another_unit_imports_nothing(exported: Path, empty: Store) -> None:
     table = pq.read_table(exported)
     rows = [

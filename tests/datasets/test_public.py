@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -168,10 +169,34 @@ def test_a_thousandth_and_a_thousand_times_the_published_latencies_are_another_u
             check(one, table.assign(**{column: table[column] * factor for column in times}))
 
 
-def test_one_device_in_another_unit_imports_nothing() -> None:
-    red, blue = [1e-3, 2e-3, 3e-3, 4e-3], [5.0, 6.0, 7.0, 8.0]
-    with pytest.raises(InputError, match=r"on red, read as us: the median would be 0\.0025 µs, 0\.1 to"):
-        check(source("usc_mobile_gpu_ops"), operators(lat_us_red=red, lat_us_blue=blue, lat_us_green=blue))
+REAL_US = np.linspace(105.0, 1400.0, 12)
+
+
+@pytest.mark.parametrize("others", [1, 2])
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_one_device_in_another_unit_imports_nothing(factor: float, others: int) -> None:
+    table = operators()[["framework", "op", *source("usc_mobile_gpu_ops").columns[4:]]].iloc[[0] * len(REAL_US)]
+    table = table.assign(model="a", op_index=range(len(REAL_US)))
+    beside = {f"lat_us_phone{at}": (0.4 + at) * REAL_US for at in range(others)}
+    assert len(check(source("usc_mobile_gpu_ops"), table.assign(lat_us_red=12 * REAL_US, **beside)).latencies)
+    with pytest.raises(InputError, match=r"lat_us_\w+ of \w+: [\d.e+-]+ times what others take on the same rows") as e:
+        check(source("usc_mobile_gpu_ops"), table.assign(lat_us_red=factor * REAL_US, **beside))
+    assert others == 1 or "lat_us_red of red" in str(e.value)
+
+
+def test_one_phone_of_a_table_by_rows_is_compared_with_the_others() -> None:
+    parts = [
+        pd.DataFrame(
+            {
+                "framework": "tflite", "model": [f"m{at}" for at in range(12)], "device": device, "processor": "cpu",
+                "cores": "1large", "precision": "float", "lat_us_mean": unit * 50 * REAL_US,
+            }
+        )
+        for device, unit in {"red": 1.0, "blue": 2.0, "green": 1e-3}.items()
+    ]  # fmt: skip
+    assert len(check(source("usc_mobile_e2e"), pd.concat(parts[:2], ignore_index=True)).latencies) == 24
+    with pytest.raises(InputError, match=r"lat_us_mean of green: 0\.0007"):
+        check(source("usc_mobile_e2e"), pd.concat(parts, ignore_index=True))
 
 
 def test_an_import_that_fails_or_is_interrupted_leaves_the_earlier_one(
