@@ -3,8 +3,8 @@
 python benchmarks/latency_data.py --data FOLDER [--json] [--tasks NAME,...] [--write]
 
 FOLDER holds the tables of docs/public_data.md; tasks whose tables are missing are skipped. One JSON object on stdout
-with --json, else a table; progress on stderr. --write puts the rows of the tasks that ran into
-results/latency_data.json and keeps those of the others.
+with --json (`failed`: tasks that failed, and their errors; the exit code is then 1), else a table; progress on stderr.
+--write puts the rows of the tasks that ran into results/latency_data.json and keeps those of the others.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ TASKS: dict[str, tuple[tuple[str, ...], Callable[[Path], Iterator[Outcome]]]] = 
 """Name -> the tables it needs, and what yields its rows."""
 
 
-def run(folder: Path, wanted: list[str]) -> list[dict[str, Any]]:
-    """Every task whose tables are there; one that fails is reported and the others go on."""
-    rows = []
+def run(folder: Path, wanted: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Rows of every task whose tables are there, and those that failed: the others go on."""
+    rows, failed = [], []
     for name in wanted:
         tables, task = TASKS[name]
         missing = [table for table in tables if not (folder / table).is_file()]
@@ -49,8 +49,9 @@ def run(folder: Path, wanted: list[str]) -> list[dict[str, Any]]:
         started = time.perf_counter()
         try:
             outcomes = list(task(folder))
-        except Exception:  # noqa: BLE001 - one task's tables may be damaged, the others are still wanted
+        except Exception as error:  # noqa: BLE001 - one task's tables may be damaged, the others are still wanted
             say(f"{name}: failed\n{traceback.format_exc()}")
+            failed.append({"part": name, "error": f"{type(error).__name__}: {error}"})
             continue
         said = {
             "part": name,
@@ -58,7 +59,7 @@ def run(folder: Path, wanted: list[str]) -> list[dict[str, Any]]:
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         rows += [outcome.row() | said for outcome in outcomes]
-    return rows
+    return rows, failed
 
 
 def merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -100,20 +101,20 @@ def main() -> int:
     if not flags.data.is_dir():
         say(f"{flags.data} is no folder: name one that holds the tables of docs/public_data.md")
         return 1
-    rows = run(flags.data, wanted)
-    if not rows:
-        say(f"no task ran: {flags.data} holds none of the tables, or all failed (above)")
+    rows, failed = run(flags.data, wanted)
+    if not rows and not failed:
+        say(f"no task ran: {flags.data} holds none of the tables, or too little in them (above)")
         return 1
     if flags.json:
-        print(json.dumps({"schema_version": 1, "tasks": rows}, indent=1))
-    else:
+        print(json.dumps({"schema_version": 1, "tasks": rows, "failed": failed}, indent=1))
+    elif rows:
         print(
             "| task | metric | published | baseline | reached | target | met | n | left out in turn |\n|" + "---|" * 9
         )
         print("\n".join(line(row) for row in rows))
-    if flags.write:
+    if flags.write and rows:
         say(str(write("latency_data", merged(rows))))
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -243,8 +243,9 @@ def new_gpu(folder: Path) -> Iterator[Outcome]:
         for count in (MEASURED // 2, 2 * MEASURED, 4 * MEASURED):
             more = known.spread_out(count)
             others_than = np.setdiff1d(rest, more)
-            found = errors(true[others_than], known.adapt(more, true[more])[others_than])
-            curve.setdefault(count, []).append(found)
+            if len(others_than):
+                found = errors(true[others_than], known.adapt(more, true[more])[others_than])
+                curve.setdefault(count, []).append(found)
         drawn = np.random.default_rng(0).permutation(len(true))
         train, test = (np.isin(np.arange(len(true)), part) for part in (drawn[:MEASURED], drawn[MEASURED:]))
         plain = untuned(np.column_stack([raw, np.log(others)]), true, train, test)
