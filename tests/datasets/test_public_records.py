@@ -6,6 +6,7 @@ import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -306,7 +307,7 @@ def test_whole_models_are_a_table_and_no_records(tmp_path: Path) -> None:
         model_table(imported(usc([CONV]), "usc_mobile_gpu_ops", home), "usc_mobile_gpu_ops")
 
 
-TOLD_APART = {
+TOLD_APART: dict[str, tuple[dict[str, Any], list[str]]] = {
     "hat_transformer_latency": (
         {
             "task": "wmt", "device": "pi", "encoder_embed_dim": [512, 512, 640], "encoder_ffn_embed_dim_avg": 1877.25,
