@@ -29,7 +29,7 @@ from autotune.predictor.evaluation import RETEST
 from autotune.predictor.training import models_of
 from autotune.processors import this_device
 
-SYNTHETIC = 900
+SYNTHETIC = 1500
 """More than ten minutes allow on this machine."""
 
 
