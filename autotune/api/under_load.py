@@ -48,7 +48,7 @@ class LoadResult:
         return (
             f"no run keeps p99 within {self.server.bound_us / 1e3:g} ms: the closest has {closest.p99_us / 1e3:.3g} ms "
             f"{f'at {rate:.3g} queries/s' if rate else 'with one request after the other'}. "
-            "Give a longer --latency-bound, or search a plan for it: autotune search --scenario Server."
+            "Give a longer --latency-bound, or search a plan for it (--scenario Server)."
         )
 
 

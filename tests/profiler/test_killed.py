@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,6 +56,12 @@ def drive_there(*args: Any) -> Iterator[Any]:
 def measure_there(*args: Any) -> Iterator[Any]:
     killed_at_its_second_turn(Probe, "take", lambda probe: probe.kernel == KERNELS[1])
     yield from measure_here(*args)
+
+
+@pytest.fixture(autouse=True)
+def _found_by_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers import the functions of above from where this process would: pytest itself needs no path to its tests."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
 
 
 @pytest.fixture
