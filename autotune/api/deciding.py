@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -34,6 +35,8 @@ FINAL_COUNT = 3
 FINAL_REACH = 1.06
 """Further single processors or partitions are finalists when their screened time is within this factor of the first:
 about what launches differ by."""
+HOPELESS = 1.2
+"""A partition that took so many times what the best single processor took when both were screened is no finalist."""
 SPENT = 0.95
 """Share of the seconds that are left which launches may take by their estimate."""
 RUNS_PER_LAUNCH = 20
@@ -196,7 +199,8 @@ def _finalists(run: Run) -> list[Contender]:
     simple = (run.contenders.get(name) for name in (DEFAULT, USER))
     chosen = [contender for contender in simple if contender is not None and _measured(run, contender)]
     singles = [c for c in run.singles() if c.name != DEFAULT and run.feasible(c) and _measured(run, c)]
-    partitions = [contender for contender in run.partitions() if _measured(run, contender)]
+    enough_us = HOPELESS * min(map(run.figure_us, singles), default=math.inf)
+    partitions = [c for c in run.partitions() if _measured(run, c) and run.figure_us(c) <= enough_us]
     if run.under_load and not any(contender.candidate is not None for contender in (*chosen, *singles, *partitions)):
         return []
     for contender in [*_front(run, singles), *_front(run, partitions)]:
