@@ -82,6 +82,7 @@ def build_plan(
     _prove(run, winner, own)
     run.warnings += left_to_others(run, own)
     over = dict(decision.over) if decision is not None else {}
+    source = candidate.source(serial=serial([(stage.inputs, stage.outputs) for stage in stages]))
     plan = Plan(
         model=replace(run.task.info, inputs=graph.inputs, outputs=graph.outputs),
         scenario=run.settings.scenario,
@@ -98,7 +99,7 @@ def build_plan(
         baselines=baselines_of(run),
         over_default=over.get(DEFAULT),
         over_best_single=over.get(best_single_name(run, decision)),
-        verdict=verdict or verdict_of(run, winner, decision, source=candidate.source(serial=serial(stages))),
+        verdict=verdict or verdict_of(run, winner, decision, source=source),
         splits=candidate.splits,
     )
     whole_file = written[-1].path.name

@@ -182,9 +182,13 @@ class Stage:
     part: int | None = None
 
 
-def serial(stages: Sequence[Stage]) -> bool:
-    """Whether no two stages can ever run at the same time: each needs the one before it."""
-    return all(set(one.outputs) & set(two.inputs) for one, two in pairwise(stages))
+def serial(stages: Sequence[tuple[Collection[str], Collection[str]]]) -> bool:
+    """Whether no two stages can ever run at the same time: each needs the one before it.
+
+    Args:
+        stages: names of the tensors that each takes and gives, in the order of the plan.
+    """
+    return all(set(gives) & set(takes) for (_, gives), (takes, _) in pairwise(stages))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,4 +357,4 @@ class Plan:
     @property
     def source(self) -> str:
         """Where its gain comes from."""
-        return self.candidate.source(serial=serial(self.stages))
+        return self.candidate.source(serial=serial([(stage.inputs, stage.outputs) for stage in self.stages]))

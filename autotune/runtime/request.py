@@ -40,11 +40,6 @@ class Wiring:
     uses: Mapping[str, int]
     outputs: tuple[str, ...]
 
-    @property
-    def is_serial(self) -> bool:
-        """Whether no two stages can ever run at the same time: each needs the one before it."""
-        return all(stage + 1 in self.after[stage] for stage in range(len(self.after) - 1))
-
 
 def wire(steps: Sequence[Step], outputs: Sequence[str]) -> Wiring:
     """What waits for what.

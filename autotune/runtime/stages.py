@@ -12,13 +12,13 @@ from typing import Any
 
 import onnxruntime as ort
 
-from autotune.core import Lane
+from autotune.core import Lane, serial
 from autotune.errors import PlanError
 from autotune.processors import SessionSpec, create_session
 from autotune.runtime.crew import apart, copies_of, crews_of
 from autotune.runtime.engine import in_callback
 from autotune.runtime.pipeline import Pipeline
-from autotune.runtime.request import Step, wire
+from autotune.runtime.request import Step
 
 Create = Callable[..., ort.InferenceSession]
 
@@ -90,7 +90,7 @@ class StageRunner:
             return self.run_on_workers
         if streams == 1 and len(self.sessions) == 1:
             return _alone(self.sessions[0], self._outputs)
-        if apart(crews) and not wire(self._pipeline_steps(), self._outputs).is_serial:
+        if apart(crews) and not serial([(takes, gives) for _, takes, gives in self._pipeline_steps()]):
             return self.run_on_workers
         if streams == 1:
             return self._run_all

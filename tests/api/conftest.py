@@ -25,6 +25,7 @@ from autotune.api import (
     together_measuring,
 )
 from autotune.api import together as orchestration
+from autotune.api.run import Run
 from autotune.core import Measurement
 from autotune.profiler import Job, JointJob, JointResult, JointTimes, MemberTimes
 from autotune.profiler.together import together_here
@@ -59,6 +60,13 @@ def write_model(path: Path, *, batch: str | int = "batch", size: int = 24) -> Pa
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
     return path
+
+
+def bare_run(settings: SearchSettings, **parts: Any) -> Run:
+    """A run with nothing behind it but the parts given; who watches it sees nothing."""
+    quiet = SimpleNamespace(progress=lambda *_, **__: None, event=lambda *_: None)
+    none = dict.fromkeys(("place", "task", "bench", "store", "budget", "worker"))
+    return Run(**{"settings": settings, "observer": quiet, **none, **parts})
 
 
 @pytest.fixture(scope="session")

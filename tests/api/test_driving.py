@@ -29,6 +29,7 @@ from autotune.core import (
 from autotune.profiler import Job
 from autotune.profiler.load import Goal
 from autotune.profiler.load.trials import RateTrial
+from tests.api.conftest import bare_run
 
 GOOD = OutputError(relative_rms=0.0, max_abs=0.0)
 LANES = {"slow": "cpu/f32/t1", "near": "cpu/f32/t2", "best": "openvino:cpu/f32/t2"}
@@ -48,18 +49,9 @@ def contender(name: str, pace_us: float, *lanes: str, scenario: Scenario) -> Con
 
 def a_run(scenario: Scenario, pace_us: dict[str, float], bound_ms: float | None = None) -> Run:
     settings = SearchSettings(scenario=scenario, latency_bound_us=bound_ms * 1e3 if bound_ms else None, budget_s=1e4)
-    quiet = SimpleNamespace(progress=lambda *_, **__: None, event=lambda *_: None)
     budget = SimpleNamespace(left_s=1e4, total_s=1e4, make_room=lambda *_, **__: True)
-    run = Run(
-        settings=settings,
-        place=SimpleNamespace(processors=()),  # type: ignore[arg-type]
-        task=SimpleNamespace(real_inputs=True),  # type: ignore[arg-type]
-        bench=None,  # type: ignore[arg-type]
-        store=None,  # type: ignore[arg-type]
-        budget=budget,  # type: ignore[arg-type]
-        observer=quiet,  # type: ignore[arg-type]
-        worker=None,  # type: ignore[arg-type]
-    )
+    task, place = SimpleNamespace(real_inputs=True), SimpleNamespace(processors=())
+    run = bare_run(settings, place=place, task=task, budget=budget)
     for name, us in pace_us.items():
         lanes = {"default": ["cpu/f32"], "plan:1": ["cpu/f32/t2", "openvino:cpu/f32/t2"]}.get(name)
         chosen = lanes or [LANES[name.removeprefix("single:")]]

@@ -28,6 +28,7 @@ from autotune.core import (
 from autotune.errors import StoreError, UsageError
 from autotune.planning import Decision
 from autotune.profiler import Job
+from tests.api.conftest import bare_run
 
 L, T, M, E = Criterion.LATENCY, Criterion.THROUGHPUT, Criterion.MEMORY, Criterion.ERROR
 NOISE = (1.0, 1.004, 0.997, 1.002, 0.999, 1.001)
@@ -35,16 +36,9 @@ NOISE = (1.0, 1.004, 0.997, 1.002, 0.999, 1.001)
 
 def a_run(objectives: tuple[Criterion, ...], points: dict[str, tuple[float, int, float]]) -> Run:
     """A run whose contenders have (time, memory, output error) and six launches each."""
-    run = Run(
-        settings=SearchSettings(objectives=objectives, tolerance=1e-2),
-        place=None,  # type: ignore[arg-type]
-        task=SimpleNamespace(real_inputs=True),  # type: ignore[arg-type]
-        bench=None,  # type: ignore[arg-type]
-        store=None,  # type: ignore[arg-type]
-        budget=SimpleNamespace(left_s=100.0, total_s=100.0),  # type: ignore[arg-type]
-        observer=SimpleNamespace(progress=lambda *_, **__: None, event=lambda *_: None),  # type: ignore[arg-type]
-        worker=None,  # type: ignore[arg-type]
-    )
+    settings = SearchSettings(objectives=objectives, tolerance=1e-2)
+    budget = SimpleNamespace(left_s=100.0, total_s=100.0)
+    run = bare_run(settings, task=SimpleNamespace(real_inputs=True), budget=budget)
     for at, (name, (us, peak, error)) in enumerate(points.items()):
         lanes = ["cpu/f32/t2", "cpu/f32/t1"] if name.startswith("plan:") else ["cpu/f32/t2"]
         stages = tuple(StageChoice(start=k, stop=k + 1 + at, lane=Lane.parse(lane)) for k, lane in enumerate(lanes))

@@ -10,14 +10,14 @@ import pytest
 from onnx import TensorProto, helper
 
 from autotune.api import search
-from autotune.api.run import Contender, Run
+from autotune.api.run import Contender
 from autotune.api.settings import PrecisionPolicy, SearchSettings
 from autotune.api.workplace import Workplace
 from autotune.core import Candidate, Device, Lane, OutputError, Precision, Processor, Scenario, StageChoice
 from autotune.errors import MissingProcessorError
 from autotune.processors import Discovery
 from autotune.profiler import Job
-from tests.api.conftest import quick
+from tests.api.conftest import bare_run, quick
 
 WITHIN, BEYOND = OutputError(relative_rms=1e-4, max_abs=0.0), OutputError(relative_rms=1e-2, max_abs=0.0)
 SILENT = OutputError(relative_rms=0.0, max_abs=0.0, no_signal=("scores",))
@@ -26,16 +26,7 @@ SILENT = OutputError(relative_rms=0.0, max_abs=0.0, no_signal=("scores",))
 def refusal(
     precision: str, error: OutputError | None, policy: PrecisionPolicy = PrecisionPolicy.AUTO, *, real: bool = True
 ) -> str:
-    run = Run(
-        settings=SearchSettings(precision=policy),
-        place=None,  # type: ignore[arg-type]
-        task=SimpleNamespace(real_inputs=real),  # type: ignore[arg-type]
-        bench=None,  # type: ignore[arg-type]
-        store=None,  # type: ignore[arg-type]
-        budget=None,  # type: ignore[arg-type]
-        observer=None,  # type: ignore[arg-type]
-        worker=None,  # type: ignore[arg-type]
-    )
+    run = bare_run(SearchSettings(precision=policy), task=SimpleNamespace(real_inputs=real))
     lane = Lane.parse(f"openvino:cpu/{precision}/t2")
     contender = Contender(
         name=f"single:{lane}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from autotune.core import DEFAULT_LANE, Candidate, Lane, SplitChoice, Stage, StageChoice, serial
+from autotune.core import Candidate, Lane, SplitChoice, StageChoice, serial
 
 
 def test_a_candidate_says_where_its_gain_would_come_from() -> None:
@@ -34,12 +34,7 @@ def test_a_candidate_says_where_its_gain_would_come_from() -> None:
 
 
 def test_stages_are_serial_where_each_takes_what_the_one_before_makes() -> None:
-    def stage(at: int, takes: str, gives: str) -> Stage:
-        return Stage(
-            file=f"{at}.onnx", start=at, stop=at + 1, lane=DEFAULT_LANE, inputs=(takes,), outputs=(gives,), operators=1
-        )
-
-    first, second = stage(0, "x", "a"), stage(1, "a", "b")
+    first, second, third = (("x",), ("a",)), (("a",), ("b",)), (("a",), ("c",))
     assert serial([first])
     assert serial([first, second])
-    assert not serial([first, second, stage(2, "a", "c")])
+    assert not serial([first, second, third])

@@ -41,18 +41,24 @@ def test_learners_stand_beside_the_noise_ceiling(invented: ModuleType) -> None:
     assert found.card()["rows"]
 
 
-def test_no_kernel_of_the_model_left_out_is_learnt_from(invented: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    records = invented.profile(invented.draw_kernels(90, 1), invented.LANES[:1])
-    groups = groups_of(records, 30, 30)
-    groups["model1"] += groups["model0"][:10]  # ten kernels that both models have
-    seen: list[set[str]] = []
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
+    """Signatures that each predictor has learnt from."""
+    found: list[set[str]] = []
     fit = KernelPredictor.fit
 
     def spy(self: KernelPredictor, given: TrainingSet, *args: Any, **options: Any) -> KernelPredictor:
-        seen.append(set(given.signatures))
+        found.append(set(given.signatures))
         return fit(self, given, *args, **options)
 
     monkeypatch.setattr(KernelPredictor, "fit", spy)
+    return found
+
+
+def test_no_kernel_of_the_model_left_out_is_learnt_from(invented: ModuleType, seen: list[set[str]]) -> None:
+    records = invented.profile(invented.draw_kernels(90, 1), invented.LANES[:1])
+    groups = groups_of(records, 30, 30)
+    groups["model1"] += groups["model0"][:10]  # ten kernels that both models have
     evaluate(records, groups, learners=("flops_linear",))
     assert [len(given) for given in seen] == [60, 50]  # the rest, and the synthetic ones
     assert not seen[0] & set(groups["model0"])
@@ -68,18 +74,10 @@ def related(invented: ModuleType) -> tuple[list[ProfileRecord], dict[str, list[s
 
 
 def test_what_was_drawn_from_the_model_left_out_is_not_learnt_from(
-    related: tuple[list[ProfileRecord], dict[str, list[str]]], monkeypatch: pytest.MonkeyPatch
+    related: tuple[list[ProfileRecord], dict[str, list[str]]], seen: list[set[str]]
 ) -> None:
     records, groups = related
     everything = {record.kernel.signature for record in records}
-    seen: list[set[str]] = []
-    fit = KernelPredictor.fit
-
-    def spy(self: KernelPredictor, given: TrainingSet, *args: Any, **options: Any) -> KernelPredictor:
-        seen.append(set(given.signatures))
-        return fit(self, given, *args, **options)
-
-    monkeypatch.setattr(KernelPredictor, "fit", spy)
     held = left_out(records, groups, learners=("flops_linear",))
     mine = everything.difference(groups["mine"], groups["drawn from mine"])
     yolo = everything.difference(groups["yolo"], groups["drawn from YOLO n, docs.ultralytics.com"])
