@@ -14,7 +14,7 @@ from autotune.profiler.coruns import corun_here, together
 from autotune.profiler.probes import reference_kernel
 
 two_cores = pytest.mark.skipif(len(allowed_cores()) < 2, reason="two lanes need two cores")
-SMALL, LARGER = reference_kernel(4, 8), reference_kernel(8, 16)
+SMALL, LARGER = reference_kernel(4, 8), reference_kernel(64, 32)  # thousands of times the work
 
 
 def lane(core: int = 0) -> Lane:
@@ -47,7 +47,7 @@ def test_a_pair_is_measured_in_both_directions_and_a_broken_one_costs_itself_onl
     for result in (second, streams):
         assert not isinstance(result, Failure)
         assert [isinstance(one, CoRunMeasurement) and len(one.beside_us) for one in result] == [3, 3]
-        assert result[1].alone_median_us > result[0].alone_median_us  # the larger one is the second
+        assert result[1].alone_median_us > result[0].alone_median_us  # which is which, far apart on any machine
 
 
 @two_cores
