@@ -27,7 +27,7 @@ A message says what was wrong, with the value, and what to do next. The command 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class AutotuneError(Exception):
@@ -66,11 +66,15 @@ class UnresolvedDimensionError(UsageError):
     Args:
         path: the model's file.
         what: the inputs as they are.
+        inputs: shapes of all inputs; -1 where a dimension lacks a value, None where the rank is unknown.
         flags: what is missing, as (`--dim`, `height=VALUE`) or (`--shape`, `images=1,VALUE`).
     """
 
-    def __init__(self, path: str, what: str, *, flags: Iterable[tuple[str, str]]) -> None:
+    def __init__(
+        self, path: str, what: str, *, inputs: Mapping[str, tuple[int, ...] | None], flags: Iterable[tuple[str, str]]
+    ) -> None:
         self.path = path
+        self.inputs = dict(inputs)
         self.flags = tuple(flags)
         self.problem = f"{path}: dimensions without a value: {what}"
         super().__init__(f"{self.problem}. Add: {' '.join(f'{flag} {value}' for flag, value in self.flags)}")

@@ -115,21 +115,49 @@ def load_inputs(paths: Sequence[Path], inputs: Sequence[TensorSpec]) -> list[Sam
     return found
 
 
+def settled_shapes(path: Path, inputs: Mapping[str, tuple[int, ...] | None]) -> dict[str, tuple[int, ...]]:
+    """What a first sample says of the inputs whose shapes are open, in the sizes that are open.
+
+    Args:
+        path: see `load_inputs`.
+        inputs: shapes of all inputs in their order; -1 where any size is accepted, None where any rank is.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if path.is_dir():
+        arrays = _stored(_folders(path)[0], list(inputs))
+    else:
+        arrays = _arrays(path, list(inputs))
+    shapes = {name: arrays[name].shape for name in inputs if name in arrays}
+    if not path.is_dir() and all(len(shapes.get(name, ())) == len(want or ()) + 1 for name, want in inputs.items()):
+        shapes = {name: shape[1:] for name, shape in shapes.items()}
+    return {
+        name: tuple(has if size < 0 else size for size, has in zip(want or (-1,) * len(shape), shape, strict=True))
+        for name, shape in shapes.items()
+        if (want := inputs[name]) is None or (-1 in want and len(want) == len(shape))
+    }
+
+
 def _from_npz(path: Path, inputs: Sequence[TensorSpec]) -> list[Sample]:
+    arrays = _arrays(path, [spec.name for spec in inputs])
+    _check_names(path, arrays, inputs)
+    return _split(path, arrays, inputs)
+
+
+def _arrays(path: Path, names: Sequence[str]) -> dict[str, Array]:
     if not path.exists():
         raise InputError(f"no such file: {path}")
     if not zipfile.is_zipfile(path):
-        named = ", ".join(f"{spec.name}=…" for spec in inputs)
+        named = ", ".join(f"{name}=…" for name in names)
         raise InputError(
             f"{path} is no npz file, or a truncated one: write it with numpy.savez({path.name!r}, {named})"
         )
     try:
         with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+            return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise InputError(f"{path} cannot be read as npz ({error}): use numpy.savez with plain arrays") from error
-    _check_names(path, arrays, inputs)
-    return _split(path, arrays, inputs)
 
 
 def _check_names(path: Path, arrays: Mapping[str, Array], inputs: Sequence[TensorSpec]) -> None:
@@ -182,22 +210,33 @@ def _checked(path: Path, spec: TensorSpec, array: Array) -> Array:
 
 
 def _from_folder(path: Path, inputs: Sequence[TensorSpec]) -> list[Sample]:
+    samples = []
+    for folder in _folders(path):
+        found = _stored(folder, [spec.name for spec in inputs])
+        samples.append(
+            {spec.name: _checked(folder / f"input_{at}.pb", spec, found[spec.name]) for at, spec in enumerate(inputs)}
+        )
+    return samples
+
+
+def _folders(path: Path) -> list[Path]:
     folders = [path] if any(path.glob("input_*.pb")) else sorted(path.glob("test_data_set_*"))
     if not folders:
         raise InputError(f"{path} holds neither input_0.pb nor test_data_set_* folders")
-    samples = []
-    for folder in folders:
-        sample = {}
-        for at, spec in enumerate(inputs):
-            file = folder / f"input_{at}.pb"
-            if not file.is_file():
-                raise InputError(f"{folder} lacks input_{at}.pb for the input {spec.name}")
-            tensor = onnx.TensorProto()
-            try:
-                tensor.ParseFromString(file.read_bytes())
-                sample[spec.name] = numpy_helper.to_array(tensor)
-            except Exception as error:
-                raise InputError(f"{file} is not a stored tensor: {error}") from error
-            sample[spec.name] = _checked(file, spec, sample[spec.name])
-        samples.append(sample)
-    return samples
+    return folders
+
+
+def _stored(folder: Path, names: Sequence[str]) -> Sample:
+    """The tensors of one `test_data_set_*`, by the inputs in their order."""
+    sample = {}
+    for at, name in enumerate(names):
+        file = folder / f"input_{at}.pb"
+        if not file.is_file():
+            raise InputError(f"{folder} lacks input_{at}.pb for the input {name}")
+        tensor = onnx.TensorProto()
+        try:
+            tensor.ParseFromString(file.read_bytes())
+            sample[name] = numpy_helper.to_array(tensor)
+        except Exception as error:
+            raise InputError(f"{file} is not a stored tensor: {error}") from error
+    return sample

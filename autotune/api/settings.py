@@ -56,7 +56,7 @@ class SearchSettings:
         precision: which precisions a plan may use.
         shapes: full shapes of inputs, by name.
         dims: values of symbolic dimensions, by name.
-        inputs: npz files or test_data_set folders with real inputs.
+        inputs: npz files or test_data_set folders with real inputs; dimensions without a value have that of the first.
         processors: names of the processors to use; empty uses all.
         baseline: JSON file with the user's own session options, to be beaten too.
         budget_s: seconds for everything; None: about a minute (more for a model of which a run takes long), and as long

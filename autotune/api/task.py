@@ -23,6 +23,7 @@ from autotune.errors import (
     MeasurementError,
     ModelFileError,
     UnknownNameError,
+    UnresolvedDimensionError,
     UsageError,
 )
 from autotune.graph import Graph, load, save_arrays
@@ -103,7 +104,20 @@ def load_model(model: str | Path, settings: SearchSettings, work: Path) -> tuple
                 f"no such file: {model}. Give an ONNX file or one of the zoo: {', '.join(models.names())}."
             )
         raise UnknownNameError("model", str(model), known=models.names(), hint="Or give the path of an ONNX file.")
-    return load(path, shapes=settings.shapes, dims=settings.dims, work=work / "model"), path.stem, ""
+    return _loaded(path, settings, work / "model"), path.stem, ""
+
+
+def _loaded(path: Path, settings: SearchSettings, work: Path) -> Graph:
+    """The graph; dimensions that nothing else gives a value have that of the inputs given."""
+    from autotune import models
+
+    try:
+        return load(path, shapes=settings.shapes, dims=settings.dims, work=work)
+    except UnresolvedDimensionError as error:
+        settled = models.settled_shapes(settings.inputs[0], error.inputs) if settings.inputs else {}
+        if not settled:
+            raise
+    return load(path, shapes={**settled, **settings.shapes}, dims=settings.dims, work=work)
 
 
 def prepare_task(

@@ -57,7 +57,7 @@ def fix_dimensions(
             elif not _known(dim) and _is_batch(at, dim.dim_param, inputs):
                 dim.dim_value = 1
     if any(_is_open(value) for value in inputs.values()):
-        raise _unresolved(path, [value for value in inputs.values() if _is_open(value)])
+        raise _unresolved(path, inputs)
     if bound or shapes:
         del model.graph.value_info[:]
         for output in model.graph.output:
@@ -120,7 +120,8 @@ def describe(value: onnx.ValueInfoProto) -> str:
     return f"{value.name}[{','.join(dims)}]"
 
 
-def _unresolved(path: Path, open_inputs: Sequence[onnx.ValueInfoProto]) -> UnresolvedDimensionError:
+def _unresolved(path: Path, inputs: Mapping[str, onnx.ValueInfoProto]) -> UnresolvedDimensionError:
+    open_inputs = [value for value in inputs.values() if _is_open(value)]
     symbols = sorted({d.dim_param for v in open_inputs for d in _dimensions(v) if not _known(d) and d.dim_param})
     flags = [("--dim", f"{symbol}=VALUE") for symbol in symbols]
     for value in open_inputs:
@@ -131,4 +132,8 @@ def _unresolved(path: Path, open_inputs: Sequence[onnx.ValueInfoProto]) -> Unres
             flags.append(("--shape", f"{value.name}={','.join(dims)}"))
     listed = ", ".join(describe(value) for value in open_inputs)
     listed += " (... stands for any number of them)" if any(_lacks_rank(value) for value in open_inputs) else ""
-    return UnresolvedDimensionError(str(path), listed, flags=flags)
+    shapes = {
+        name: None if _lacks_rank(value) else tuple(d.dim_value if _known(d) else -1 for d in _dimensions(value))
+        for name, value in inputs.items()
+    }
+    return UnresolvedDimensionError(str(path), listed, inputs=shapes, flags=flags)

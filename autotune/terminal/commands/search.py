@@ -135,10 +135,10 @@ def search(
         from autotune.terminal.joint_flags import participants
 
         models = participants(model, weights=weight, shapes=shape, dims=dim, inputs=inputs)
-        with dimensions_to_paste(model):
+        with dimensions_to_paste(model, takes_inputs=True):
             search_several(models, settings, fairness=fairness, as_json=as_json)
         return
-    with dimensions_to_paste(model), show_progress() as observer:
+    with dimensions_to_paste(model, takes_inputs=True), show_progress() as observer:
         result = api.search(model[0], settings, observer=observer)
     print_json(result.to_json()) if as_json else print_search(result)
     if result.bound_missed:
