@@ -2,8 +2,8 @@
 
 Every launch measures, one after the other: ONNX Runtime's default, the plan, every single processor at its best threads
 and streams (from the search's baselines) and with a pinned stream per core, what Olive tuned, and OpenVINO's own
-hint for the scenario. The best single processor is chosen on the even launches, the plan's gain over it reported on the
-odd ones. What is the same as the plan is not measured twice.
+hint for the scenario. Either half of the launches chooses the best single processor, and the other reports the plan's
+gain over it. What is the same as the plan is not measured twice.
 
 Under load (MultiStream, Server) every launch drives all of them in the scenario, and OpenVINO's hints are left out: its
 program has no such load. Server's bound is a multiple of the default's latency alone, known from the SingleStream row.
@@ -15,6 +15,7 @@ program has no such load. Server's bound is a multiple of the default's latency 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 import time
@@ -31,7 +32,7 @@ from search_quality import row_of
 from autotune.api import SearchResult, SearchSettings, parse_duration, search
 from autotune.api.plans import goal_for
 from autotune.core import DEFAULT_LANE, Candidate, Concurrency, Failure, Lane, Measurement, Ratio, Scenario, StageChoice
-from autotune.planning import speedup
+from autotune.planning import crossed, interval, speedup
 from autotune.processors import SessionSpec, this_device
 from autotune.profiler import Job, JobStage, decide
 from autotune.profiler.load import Goal
@@ -109,15 +110,27 @@ def launched(
 
 
 def over_best_single(times: Times, same: list[str]) -> dict[str, Any]:
-    """The plan over the best single processor: chosen on even launches, reported on odd ones."""
-    plan = times[PLAN]
-    names = [name for name in times if name.startswith(("single:", PINNED, DEFAULT))]
-    slower = {name: gain for name in names if (gain := speedup(times[name][::2], plan[::2])) is not None}
-    best = min(slower, key=lambda name: slower[name].ratio, default="")
-    if same and (not best or slower[best].ratio >= 1):
-        return {"name": same[0], "ratio": 1.0, "low": 1.0, "high": 1.0, "is_the_plan": True}
-    gain = speedup(times[best][1::2], plan[1::2]) if best else None
-    return {"name": best, **_ratio(gain), "is_the_plan": False}
+    """The plan over the best single processor: either half of the launches chooses it, the other reports on it."""
+    names = [name for name in times if name.startswith(("single:", PINNED, DEFAULT))] + ([PLAN] if same else [])
+    logs = {name: own for name in {*names, PLAN} if (own := _logs(times[name]))}
+    names = [name for name in names if name in logs]
+
+    def best(at: range) -> str:
+        return min(names, key=lambda name: sum(logs[name][one] for one in at))
+
+    if not names or PLAN not in logs:
+        return {"name": "", **_ratio(None), "is_the_plan": False}
+    count = len(logs[PLAN])
+    chosen = [(best(choosing), report) for choosing, report in crossed(count)]
+    gain = interval([logs[name][at] - logs[PLAN][at] for name, report in chosen for at in report])
+    found = best(range(count))
+    return {"name": same[0] if found == PLAN else found, **_ratio(gain), "is_the_plan": found == PLAN}
+
+
+def _logs(results: list[Measurement | Failure]) -> list[float]:
+    """Of every launch; empty where one failed."""
+    found = [math.log(result.median_us) for result in results if isinstance(result, Measurement)]
+    return found if len(found) == len(results) else []
 
 
 def _ratio(gain: Ratio | None) -> dict[str, float | None]:

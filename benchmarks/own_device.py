@@ -30,7 +30,7 @@ from autotune.predictor.training import models_of
 from autotune.processors import this_device
 
 SYNTHETIC = 1500
-"""More than ten minutes allow on this machine."""
+"""More than ten minutes allow on four lanes; on one they allow 2500."""
 
 
 def throughput(predictor: KernelPredictor, kernels: list[Kernel], lane: Lane) -> float:
@@ -43,7 +43,7 @@ def throughput(predictor: KernelPredictor, kernels: list[Kernel], lane: Lane) ->
     return done / (time.perf_counter() - begin)
 
 
-def report(home: Path) -> None:
+def report(home: Path, result: str) -> None:
     import own_figures
 
     data = read(home, this_device())
@@ -86,7 +86,7 @@ def report(home: Path) -> None:
     twice = {(one.lane, one.signature) for one in held if one.learner == RETEST}
     fair = rows_of([one for one in held if one.learner == DEFAULT and (one.lane, one.signature) in twice], uses)
     same = {row["lane"]: row["within_10"] for row in fair if row["family"] == "all"}
-    print(own_figures.accuracy(rows, "within_10"))
+    print(own_figures.accuracy(rows, "within_10", result))
     summary: dict[str, Any] = {
         "minutes": round(data.kernel_s / 60, 1),
         "kernels": len(kernels),
@@ -105,7 +105,7 @@ def report(home: Path) -> None:
     }
     print(summary, flush=True)
     results = {"kernels": rows, "models": wholes, "model_errors": whole, "coverage": coverage}
-    print(write("own_device", results, **summary), flush=True)
+    print(write(result, results, **summary), flush=True)
     zoo = set().union(*models_of(data.groups).values())
     points = {
         "zoo and synthetic": curve(data, lambda _: True, CURVE),
@@ -114,7 +114,7 @@ def report(home: Path) -> None:
     }
     for name, own in points.items():
         print(name, [(round(p["minutes"], 1), round(p["within_10"]["all"], 3)) for p in own], flush=True)
-    print(own_figures.curves(points, ceilings), write("own_device", results | {"curve": points}, **summary))
+    print(own_figures.curves(points, ceilings, result), write(result, results | {"curve": points}, **summary))
 
 
 def main() -> None:
@@ -123,14 +123,17 @@ def main() -> None:
     parser.add_argument("--part", choices=("measure", "again", "report"), default="report")
     parser.add_argument("--minutes", type=float, default=10.0, help="for kernels, on all lanes together")
     parser.add_argument("--models", default=",".join(models.names()))
+    parser.add_argument("--lanes", default="", help="only these, for instance cpu/f32/t1; else all of this machine")
+    parser.add_argument("--synthetic", type=int, default=SYNTHETIC, help="kernels, after those of the models")
+    parser.add_argument("--name", default="own_device", help="of the report's result file and figures")
     flags = parser.parse_args()
     if flags.part == "report":
-        report(Path(flags.home))
+        report(Path(flags.home), flags.name)
         return
     again = flags.part == "again"
-    synthetic = [] if again else synthetic_kernels({}, count=SYNTHETIC, seed=0)
-    names = flags.models.split(",")
-    measure(Path(flags.home), minutes=flags.minutes, synthetic=synthetic, again=again, names=names)
+    synthetic = [] if again else synthetic_kernels({}, count=flags.synthetic, seed=0)
+    names, lanes = flags.models.split(","), [text for text in flags.lanes.split(",") if text]
+    measure(Path(flags.home), minutes=flags.minutes, synthetic=synthetic, again=again, names=names, only=lanes)
 
 
 if __name__ == "__main__":

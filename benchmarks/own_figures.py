@@ -18,15 +18,15 @@ SHOWN = {
 COLOURS = ("#1f6fb4", "#2f9e6e", "#c2553f", "#8a63b3", "#e5a33b", "#5b5b5b")
 
 
-def accuracy(rows: Sequence[Mapping[str, Any]], column: str) -> Path:
+def accuracy(rows: Sequence[Mapping[str, Any]], column: str, name: str) -> Path:
     """Bars by lane: learners beside the ceiling."""
     own = [row for row in rows if row["family"] == "all" and row["lane"] != "all"]
     lanes = sorted({row["lane"] for row in own})
     figure = Figure(figsize=(7.5, 3.2), layout="constrained")
     axes = figure.subplots()
-    for at, (name, (label, colour)) in enumerate(SHOWN.items()):
+    for at, (learner, (label, colour)) in enumerate(SHOWN.items()):
         shares = [
-            next((100 * r[column] for r in own if (r["learner"], r["lane"]) == (name, lane)), 0) for lane in lanes
+            next((100 * r[column] for r in own if (r["learner"], r["lane"]) == (learner, lane)), 0) for lane in lanes
         ]
         axes.bar([place + 0.2 * (at - 1.5) for place in range(len(lanes))], shares, 0.19, label=label, color=colour)
     axes.set_xticks(range(len(lanes)), lanes)
@@ -35,10 +35,10 @@ def accuracy(rows: Sequence[Mapping[str, Any]], column: str) -> Path:
     axes.set_title("Kernels of models left out", loc="left", fontsize=10)
     axes.legend(frameon=False, fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.1))
     axes.spines[["top", "right"]].set_visible(False)
-    return _saved(figure, "own_device_accuracy.png")
+    return _saved(figure, f"{name}_accuracy.png")
 
 
-def curves(points: Mapping[str, Sequence[Mapping[str, Any]]], ceilings: Mapping[str, float]) -> Path:
+def curves(points: Mapping[str, Sequence[Mapping[str, Any]]], ceilings: Mapping[str, float], name: str) -> Path:
     """Accuracy against minutes, a line per lane; what is learnt from is one of `points`."""
     figure = Figure(figsize=(7.5, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -51,9 +51,9 @@ def curves(points: Mapping[str, Sequence[Mapping[str, Any]]], ceilings: Mapping[
         if lane in ceilings:
             left.axhline(100 * ceilings[lane], color=colour, lw=0.8, ls=":")
     left.set_title("By lane; dotted: measured again", loc="left", fontsize=10)
-    for (name, own), colour in zip(points.items(), COLOURS, strict=False):
+    for (source, own), colour in zip(points.items(), COLOURS, strict=False):
         right.plot(
-            [p["minutes"] for p in own], [100 * p["within_10"]["all"] for p in own], "o-", ms=3, c=colour, label=name
+            [p["minutes"] for p in own], [100 * p["within_10"]["all"] for p in own], "o-", ms=3, c=colour, label=source
         )
     right.set_title("All lanes, by what is measured", loc="left", fontsize=10)
     left.set_ylabel("kernels within ±10 % (%)")
@@ -62,7 +62,7 @@ def curves(points: Mapping[str, Sequence[Mapping[str, Any]]], ceilings: Mapping[
         axes.set_ylim(0, 100)
         axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-    return _saved(figure, "own_device_curve.png")
+    return _saved(figure, f"{name}_curve.png")
 
 
 def _saved(figure: Figure, name: str) -> Path:

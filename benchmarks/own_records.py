@@ -138,7 +138,15 @@ def whole_record(graph: Graph, lane: Lane, result: Measurement | Failure, tag: I
     )
 
 
-def measure(home: Path, *, minutes: float, synthetic: Sequence[Drawn], again: bool, names: Sequence[str]) -> None:
+def measure(
+    home: Path,
+    *,
+    minutes: float,
+    synthetic: Sequence[Drawn],
+    again: bool,
+    names: Sequence[str],
+    only: Sequence[str] = (),
+) -> None:
     """Kernels for so many minutes, then whole models.
 
     Args:
@@ -147,6 +155,7 @@ def measure(home: Path, *, minutes: float, synthetic: Sequence[Drawn], again: bo
         synthetic: kernels that follow those of the zoo.
         again: measure once more, in new sessions and another order, into the home's folder `again`.
         names: models of the zoo.
+        only: lanes; empty: all that are judged.
     """
     with ExitStack() as stack:
         place = stack.enter_context(open_workplace(home / AGAIN if again else home))
@@ -156,7 +165,7 @@ def measure(home: Path, *, minutes: float, synthetic: Sequence[Drawn], again: bo
             store.add_model(graph.sha256, name, [use.kernel.signature for use in graph.kernels])
         store.add_drawn(synthetic)
         stack.enter_context(hold_device(place, Guarded(SilentObserver()), wait_s=WAIT_S))
-        zoo, lanes = kernels_of(graphs), lanes_here(place)
+        zoo, lanes = kernels_of(graphs), [lane for lane in lanes_here(place) if not only or str(lane) in only]
         kernels = [*(reversed(zoo) if again else zoo), *(one.kernel for one in synthetic)]
         print(f"{len(zoo)} kernels of {len(graphs)} models, {len(kernels)} in all, {len(lanes)} lanes", flush=True)
         begin = time.monotonic()

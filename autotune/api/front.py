@@ -136,8 +136,8 @@ def with_objectives(run: Run, decision: Decision) -> Decision:
 
 
 def decision_for(run: Run, decision: Decision, winner: str) -> Decision:
-    """The same decision, had another won: its speedups, on the launches that report."""
-    over = {name: speedup(run.launches[name][1::2], run.launches[winner][1::2]) for name in run.launches}
+    """The same decision, had another won that was not chosen by its time: its speedups."""
+    over = {name: speedup(run.launches[name], run.launches[winner]) for name in run.launches}
     return replace(decision, winner=winner, over={name: ratio for name, ratio in over.items() if ratio is not None})
 
 

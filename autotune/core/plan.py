@@ -254,7 +254,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """A speedup with its 95 % interval over process launches."""
+    """A speedup with its 97 % interval over process launches."""
 
     ratio: float
     low: float

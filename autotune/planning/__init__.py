@@ -4,7 +4,16 @@ from autotune.planning.aim import Aim, at_pace, callers_plan
 from autotune.planning.bench import Bench
 from autotune.planning.chain import ChainOptimum, cheapest_chain, exact_chain
 from autotune.planning.costs import CostTable, Setting, build_table
-from autotune.planning.decision import Decision, LaunchTimes, calm, decide_winner, interval, speedup, undisturbed
+from autotune.planning.decision import (
+    Decision,
+    LaunchTimes,
+    calm,
+    crossed,
+    decide_winner,
+    interval,
+    speedup,
+    undisturbed,
+)
 from autotune.planning.explore import Explorer, Proposal, exact_seeds
 from autotune.planning.front import front_proposals, non_dominated, spread
 from autotune.planning.ideal import ideal_us, least_ideal_us
@@ -44,6 +53,7 @@ __all__ = [
     "callers_plan",
     "calm",
     "cheapest_chain",
+    "crossed",
     "decide_joint",
     "decide_winner",
     "exact_chain",

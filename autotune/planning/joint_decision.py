@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autotune.core import Ratio
-from autotune.planning.decision import interval
+from autotune.planning.decision import EQUAL, crossed, interval
 
 Scores = Mapping[str, Sequence[float | None]]
 """Job name -> score of each launch, None where it failed; more is better."""
@@ -33,20 +33,26 @@ class JointDecision:
 def decide_joint(scores: Scores, *, reference: str) -> JointDecision:
     """The best joint plan wins if its gain over the reference is surely above 1.
 
-    Where there are several, the even launches choose and the odd ones report, so that the choice does not flatter its
-    own figures. A single one was chosen before: all launches report.
+    Where there are several, either half of the launches chooses and the other reports on its choice, so that the choice
+    does not flatter its own figures.
 
     Args:
         scores: of the reference, of further baselines, and of joint plans (names that begin with `joint:`).
         reference: what is kept unless a joint plan is better.
     """
     joint = [name for name, launches in scores.items() if name.startswith("joint:") and all(launches)]
-    several = len(joint) > 1
-    challenger = max(joint, key=lambda name: _level(scores[name][0::2] if several else scores[name]), default="")
-    reported = {name: launches[1::2] if several else launches for name, launches in scores.items()}
-    gain = _ratio(reported, challenger, reference) if challenger else None
-    winner = challenger if gain is not None and gain.low > 1.0 else reference
-    over = {name: _ratio(reported, winner, name) for name in reported}
+    count = len(scores[reference])
+
+    def best(at: Iterable[int]) -> str:
+        return max(joint, key=lambda name: sum(math.log(scores[name][one] or 1.0) for one in at), default="")
+
+    challenger = best(range(count))
+    picks = [(best(choosing), report) for choosing, report in crossed(count)]
+    gain = _ratio(scores, picks, reference) if challenger else None
+    won = gain is not None and gain.low > 1.0
+    winner = challenger if won else reference
+    chosen = picks if won else [(reference, range(count))]
+    over = {name: _ratio(scores, chosen, name) if name != winner else EQUAL for name in scores}
     return JointDecision(
         winner=winner,
         challenger=challenger,
@@ -55,10 +61,7 @@ def decide_joint(scores: Scores, *, reference: str) -> JointDecision:
     )
 
 
-def _level(launches: Sequence[float | None]) -> float:
-    return sum(math.log(score) for score in launches if score)
-
-
-def _ratio(scores: Scores, better: str, base: str) -> Ratio | None:
-    pairs = zip(scores[better], scores[base], strict=True)
+def _ratio(scores: Scores, better: Sequence[tuple[str, range]], base: str) -> Ratio | None:
+    """Of what is named for each of these launches over one job."""
+    pairs = [(scores[name][at], scores[base][at]) for name, launches in better for at in launches]
     return interval([math.log(new / old) for new, old in pairs if new and old])

@@ -50,21 +50,40 @@ def test_a_plan_that_failed_in_a_launch_cannot_win() -> None:
     assert decide_winner(times, ranks=RANKS, against=[]).winner == "default"
 
 
-def test_the_reported_half_did_not_choose() -> None:
-    lucky: list[Measurement | Failure] = [Measurement(samples_us=(50.0 if at % 2 == 0 else 110.0,)) for at in range(8)]
-    times = {"default": launches(100), "plan:1": lucky}
-    assert decide_winner(times, ranks=RANKS, against=["default"]).winner == "default"
+def test_no_launch_reports_on_its_own_choice() -> None:
+    """Either plan is lucky in the half that chooses it."""
+    one, two = ((50.0, 110.0) if first else (110.0, 50.0) for first in (True, False))
+    times = {"default": launches(100)} | {
+        name: [Measurement(samples_us=(luck[at % 2],)) for at in range(8)]
+        for name, luck in (("plan:1", one), ("plan:2", two))
+    }
+    decision = decide_winner(times, ranks=RANKS, against=["default"])
+    assert (decision.winner, decision.challenger) == ("default", "default")
 
 
-def test_equal_plans_are_rarely_called_different() -> None:
+def test_all_launches_report() -> None:
+    """A half alone would leave this open."""
+    base: list[Measurement | Failure] = [Measurement(samples_us=(100.0,))] * 6
+    plan: list[Measurement | Failure] = [Measurement(samples_us=(us,)) for us in (97, 99, 92, 95, 94, 98)]
+    decision = decide_winner({"default": base, "plan:1": plan}, ranks=RANKS, against=["default"])
+    assert decision.winner == "plan:1"
+    every, half = speedup(base, plan), speedup(base[1::2], plan[1::2])
+    assert every is not None
+    assert half is not None
+    assert decision.over["default"].low == pytest.approx(every.low)
+    assert half.low < 1 < every.low
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+@pytest.mark.parametrize("count", [6, 10])
+def test_equal_plans_are_rarely_called_different(count: int, partitions: int) -> None:
+    names = ["default", "single:a", "single:b", *(f"plan:{at}" for at in range(partitions))]
+    ranks = [names[:1], names[1:3], names[3:]]
     different = 0
-    for seed in range(200):
-        times = {
-            "default": launches(100, seed=seed, spread=0.02),
-            "plan:1": launches(100, seed=1000 + seed, spread=0.02),
-        }
-        different += decide_winner(times, ranks=RANKS, against=[]).winner != "default"
-    assert different <= 0.05 * 200
+    for seed in range(400):
+        times = {name: launches(100, count=count, seed=1000 * seed + at, spread=0.02) for at, name in enumerate(names)}
+        different += decide_winner(times, ranks=ranks, against=[]).winner.startswith("plan:")
+    assert different <= 0.05 * 400
 
 
 def test_a_faster_single_session_needs_no_certainty() -> None:
@@ -77,7 +96,7 @@ def test_a_faster_single_session_needs_no_certainty() -> None:
     assert decide_winner(times, ranks=RANKS, against=[]).winner == "default"
 
 
-def test_of_single_sessions_the_fastest_on_the_choosing_half_leads_unless_they_are_even() -> None:
+def test_of_single_sessions_the_fastest_leads_unless_they_are_even() -> None:
     times = {"default": launches(100), "single:a": launches(99.5, seed=1), "single:b": launches(98, seed=2)}
     decision = decide_winner(times, ranks=RANKS, against=["default", "single:b"])
     assert decision.winner == decision.best_single == "single:b"
