@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from autotune.core import Failure
 from autotune.profiler.jobs import Job, OpenJob
-from autotune.profiler.sentinel import Sentinel
+from autotune.profiler.sentinel import Mark, Sentinel, between
 from autotune.profiler.worker import Worker
 
 DRAIN_S = 0.03
@@ -44,7 +44,7 @@ def time_chain(
     Args:
         chain: a job of several stages.
         whole: the same model as one.
-        rounds: in turns; the faster half counts.
+        rounds: in turns; the faster half counts, brought to the speed of the machine at its fastest.
         round_s: seconds of each, at least two runs.
         seed: of the order.
         deadline_s: seconds for all of it.
@@ -61,43 +61,44 @@ def chain_here(chain: Job, whole: Job, rounds: int, round_s: float, seed: int) -
     order = random.Random(seed)
     stages, alone = OpenJob(chain), OpenJob(whole)
     sentinel = Sentinel(chain.stages[0].lane) if chain.callers == 1 else None
-    marks: dict[str, list[float]] = {"chain": [], "whole": []}
-    cut: list[tuple[float, list[float]]] = []
-    uncut: list[float] = []
+
+    def mark() -> Mark:
+        return sentinel.mark() if sentinel is not None else ()
+
+    cut: list[tuple[list[float], Mark, Mark]] = []
+    uncut: list[tuple[list[float], Mark, Mark]] = []
     for _ in range(rounds):
         for kind in order.sample(("chain", "whole"), 2):
-            before = sentinel.mark() if sentinel is not None else 0.0
+            before = mark()
             if kind == "whole":
                 alone.drain(DRAIN_S)
                 found = alone.samples_us(seconds=round_s, least=LEAST_RUNS, most=200)
-                uncut.append(statistics.median(found))
+                uncut.append(([statistics.median(found)], before, mark()))
             else:
                 stages.drain(DRAIN_S)
-                cut.append(_round(stages, round_s))
-            marks[kind].append((before + sentinel.mark()) / 2 if sentinel is not None else 1.0)
+                cut.append((_round(stages, round_s), before, mark()))
     stages.close()
     alone.close()
-    fastest = sentinel.fastest_us if sentinel is not None else 1.0
-    even = [
-        (total * fastest / mark, [us * fastest / mark for us in times])
-        for (total, times), mark in zip(cut, marks["chain"], strict=True)
-    ]
-    whole_us = [us * fastest / mark for us, mark in zip(uncut, marks["whole"], strict=True)]
-    kept = sorted(even, key=lambda pair: pair[0])[: (rounds + 1) // 2]
+    fastest = sentinel.fastest if sentinel is not None else ()
     return ChainTimes(
-        stages_us=tuple(statistics.median(column) for column in zip(*(times for _, times in kept), strict=True)),
-        whole_us=statistics.median(sorted(whole_us)[: (rounds + 1) // 2]),
-        sentinel_us=fastest if sentinel is not None else 0.0,
+        stages_us=_at_the_fastest(cut, fastest),
+        whole_us=_at_the_fastest(uncut, fastest)[0],
+        sentinel_us=fastest[0] if fastest else 0.0,
     )
 
 
-def _round(opened: OpenJob, round_s: float) -> tuple[float, list[float]]:
-    """Time of a sample in µs, and of each stage's share of it."""
+def _at_the_fastest(rounds: Sequence[tuple[list[float], Mark, Mark]], fastest: Mark) -> tuple[float, ...]:
+    """Medians over the faster half as measured: not every stage is slowed down as the sentinel is."""
+    kept = sorted(rounds, key=lambda found: sum(found[0]))[: (len(rounds) + 1) // 2]
+    even = [[us / between(before, after, fastest) if fastest else us for us in times] for times, before, after in kept]
+    return tuple(statistics.median(column) for column in zip(*even, strict=True))
+
+
+def _round(opened: OpenJob, round_s: float) -> list[float]:
+    """Time of each stage in µs; with several callers its share of a sample's."""
     callers = opened.job.callers
     if callers == 1:
-        runs = _runs(opened, round_s)
-        times = [statistics.median(column) for column in zip(*runs, strict=True)]
-        return sum(times), times
+        return [statistics.median(column) for column in zip(*_runs(opened, round_s), strict=True)]
     with ThreadPoolExecutor(callers) as pool:
         begin = time.perf_counter()
         found = [
@@ -105,7 +106,7 @@ def _round(opened: OpenJob, round_s: float) -> tuple[float, list[float]]:
         ]
         per_sample = (time.perf_counter() - begin) * 1e6 / len(found)
     walls = [statistics.fmean(column) for column in zip(*found, strict=True)]
-    return per_sample, [wall * per_sample / sum(walls) for wall in walls]
+    return [wall * per_sample / sum(walls) for wall in walls]
 
 
 def _runs(opened: OpenJob, round_s: float) -> Sequence[list[float]]:

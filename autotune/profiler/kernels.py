@@ -50,6 +50,8 @@ OPENING_SHARE = 0.2
 round takes about as long as opening."""
 ENDING_SHARE = 0.85
 """Share of the time left after which a group ends with the rounds that it has, before the deadline kills the worker."""
+WAIT_SHARE = 0.2
+"""Of the lane's time that may be spent waiting for a disturbed machine to calm down."""
 LEAST_SAMPLES = 2
 """Fewer samples than this are not worth keeping: what is stored is not measured again."""
 SETTLED_SAMPLES = 6
@@ -143,7 +145,7 @@ def measure_here(
     """In the worker: what runs (-1: references), each kernel's result with the sentinel's ratio and µs; `late`."""
     until = time.monotonic() + left_s
     own, shared = own_threads(lane)
-    sentinel = Sentinel(lane)
+    sentinel = Sentinel(lane, patience_s=WAIT_SHARE * left_s)
     surplus: dict[Ends, Surplus] = {}
     for kind in {ends_of(kernel, lane) for kernel in kernels}:
         surplus[kind] = _surplus(kind, own, rounds, round_s, sentinel, shared=shared, seed=seed)
@@ -165,12 +167,15 @@ def measure_here(
         slower: list[float] = []
         moving = set(probes)
         while moving and time.monotonic() < ended_by:
+            for mark in sentinel.calmer(marks[-1]):
+                marks[-1] = mark
+                yield ("running", min(moving))
             for at in order.sample(sorted(moving), len(moving)):
                 if time.monotonic() < ended_by:
                     yield ("running", at)
                     probes[at].take(round_s)
             marks.append(sentinel.mark())
-            slower = slowness(marks, sentinel.fastest_us)
+            slower = slowness(marks, sentinel.fastest)
             moving = {
                 at
                 for at in moving
@@ -209,7 +214,7 @@ def _surplus(
         for probe in (*chains, *fans):
             probe.take(round_s)
         marks.append(sentinel.mark())
-    slower = slowness(marks, sentinel.fastest_us)
+    slower = slowness(marks, sentinel.fastest)
     alone, slopes = np.array([probe.median_us(slower) for probe in chains]).T
     copies = np.array([probe.median_us(slower)[1] for probe in fans])
     written = np.array([float(kernel.bytes_written) for kernel in REFERENCES[kind]])

@@ -29,7 +29,7 @@ KERNEL_SECONDS = 0.15
 FLOOR_US = 0.3
 FLOOR_SHARE = 0.05
 MAX_CHAIN_BYTES = 64 << 20
-CALM = 1.15
+CALM = 1.08
 """How many times slower than at its fastest the machine may be in a round that counts."""
 LEAST_CALM = 3
 SLOW_S = 0.02

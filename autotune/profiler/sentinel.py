@@ -1,56 +1,100 @@
-"""How fast the machine is just now: one small kernel, timed in turns with what is measured.
+"""How fast the machine is just now: a few small kernels, timed in turns with what is measured.
 
-Neighbours on the host and clocks make a machine up to twice as slow for seconds at a time. Every round of a measurement
-is divided by how much slower the sentinel was beside it than at its fastest, and the fastest is stored with the result.
+Neighbours on the host and clocks make a machine up to twice as slow for seconds at a time. What is measured then is put
+off for a while; where that does not help, every round is divided by how much slower the sentinel was beside it than at
+its fastest. The fastest is stored with the result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+import time
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from autotune.core import Lane
 from autotune.graph import build_kernel
-from autotune.profiler.probes import Bound, own_threads, reference_kernel
+from autotune.profiler.probes import Bound, own_threads, reference_kernel, reference_product
 
-CHANNELS, SIZE = 32, 40
+KERNELS = (reference_kernel(32, 40), reference_kernel(64, 56), reference_product(256, 256))
+"""What slows one kernel may hardly slow another: with two threads of a Zen 5 a neighbour made the first 1.4 times as
+slow for a quarter of a minute, the second 1.2 times and the third 1.04 times, and most kernels about as the second."""
 SAMPLE_S = 0.003
 FASTEST = 0.1
 """Quantile of what it took: a single sample may be lucky."""
+DISTURBED = 1.15
+"""How many times slower than at its fastest one of its kernels is on a machine that is disturbed."""
+LOOK_S = 0.2
+"""Between two looks while the machine is disturbed."""
+LONGEST_WAIT_S = 15.0
+"""For one disturbance, about what a neighbour's burst lasts."""
+
+Mark = tuple[float, ...]
+"""What each of the sentinel's kernels took, in µs."""
 
 
 class Sentinel:
-    """A convolution that stays open on a lane.
+    """Kernels that stay open on a lane.
 
     Args:
         lane: whose speed it watches.
+        patience_s: seconds that it may wait in all.
     """
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane, *, patience_s: float = 0.0) -> None:
         own, shared = own_threads(lane)
-        kernel = reference_kernel(CHANNELS, SIZE)
-        model = build_kernel(kernel, seed=0).SerializeToString()
-        self._bound = Bound(model, kernel.inputs, own, shared_pool=shared)
-        self._marks: list[float] = []
+        models = [build_kernel(kernel, seed=0).SerializeToString() for kernel in KERNELS]
+        self._bound = [
+            Bound(model, kernel.inputs, own, shared_pool=shared) for model, kernel in zip(models, KERNELS, strict=True)
+        ]
+        self._marks: list[Mark] = []
+        self._patience_s = patience_s
 
-    def mark(self) -> float:
-        """What it takes now, in µs: the median over a few milliseconds."""
-        self._marks.append(self._bound.sample_us(SAMPLE_S))
+    def mark(self) -> Mark:
+        """What it takes now: medians over a few milliseconds."""
+        self._marks.append(self._look())
         return self._marks[-1]
+
+    def _look(self) -> Mark:
+        return tuple(bound.sample_us(SAMPLE_S) for bound in self._bound)
+
+    @property
+    def fastest(self) -> Mark:
+        """What it takes on the undisturbed machine, as far as has been seen."""
+        return tuple(map(float, np.quantile(self._marks, FASTEST, axis=0)))
 
     @property
     def fastest_us(self) -> float:
-        """What it takes on the undisturbed machine, as far as has been seen."""
-        return float(np.quantile(self._marks, FASTEST))
+        """The same of its first kernel, by which the speeds of different hours are told."""
+        return self.fastest[0]
+
+    def calmer(self, mark: Mark) -> Iterator[Mark]:
+        """Waits while the machine is disturbed, as long as patience lasts: what it takes at each further look."""
+        begin = time.monotonic()
+        while self._patience_s > 0 and time.monotonic() - begin < LONGEST_WAIT_S and disturbed(mark, self.fastest):
+            time.sleep(LOOK_S)
+            mark = self._look()  # not counted: looks are more frequent than marks
+            self._patience_s -= LOOK_S
+            yield mark
 
 
-def slowness(marks: Sequence[float], fastest_us: float) -> list[float]:
-    """[R] how many times slower than at its fastest the machine was in each round.
+def disturbed(mark: Mark, fastest: Mark) -> bool:
+    """Whether any of the kernels takes longer than on a calm machine."""
+    return any(now > DISTURBED * best for now, best in zip(mark, fastest, strict=True))
+
+
+def slowness(marks: Sequence[Mark], fastest: Mark) -> list[float]:
+    """[R] how many times slower than at its fastest the machine was in each round, by the median kernel.
 
     Args:
         marks: [R + 1] what the sentinel took before, between and after the rounds.
-        fastest_us: what it takes at its fastest.
+        fastest: what it takes at its fastest.
     """
-    return [(before + after) / 2 / fastest_us for before, after in pairwise(marks)]
+    return [between(before, after, fastest) for before, after in pairwise(marks)]
+
+
+def between(before: Mark, after: Mark, fastest: Mark) -> float:
+    """How many times slower the machine was between two marks."""
+    return statistics.median((one + two) / 2 / best for one, two, best in zip(before, after, fastest, strict=True))

@@ -9,9 +9,10 @@ import pytest
 
 from autotune.core import Failure, FailureKind, Identity, Kernel, Lane, Measurement, ProfileRecord, Protocol
 from autotune.profiler import kernels, profile_kernels
+from autotune.profiler import sentinel as sentinels
 from autotune.profiler.kernels import measure_here, settled
 from autotune.profiler.probes import Ends, Form, Probe, Surplus, ends_of, form_of, reference_kernel, reference_product
-from autotune.profiler.sentinel import slowness
+from autotune.profiler.sentinel import Sentinel, slowness
 
 IDENTITY = Identity(device="d", provider="p 1", runtime="r 1", protocol=Protocol.MARGINAL)
 SMALL = reference_kernel(4, 8)
@@ -174,8 +175,28 @@ def test_where_the_machine_was_slow_all_the_time_each_round_is_brought_to_its_fa
     assert probe.result({}, [2.0, 1.0, 3.0]).samples_us == pytest.approx((10.0, 10.0, 10.0))
 
 
-def test_a_round_is_as_slow_as_the_sentinel_before_and_after_it() -> None:
-    assert slowness([100.0, 100.0, 200.0], 100.0) == [1.0, 1.5]
+def test_a_round_is_as_slow_as_most_of_the_sentinel_before_and_after_it() -> None:
+    fastest = (100.0, 10.0, 1.0)
+    assert slowness([fastest, fastest, (300.0, 20.0, 1.0)], fastest) == [1.0, 1.5]
+
+
+def test_a_disturbed_machine_is_waited_for_as_long_as_patience_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(sentinels, "time", clock)
+
+    def waited(*looks: float, patience_s: float) -> list[float]:
+        """What it sees after one that is twice as slow."""
+        sentinel = object.__new__(Sentinel)
+        sentinel._marks, sentinel._patience_s = [(1.0, 1.0, 1.0)] * 9, patience_s
+        coming = iter(looks)
+        monkeypatch.setattr(sentinel, "_look", lambda: (1.0, next(coming), 1.0))
+        return [mark[1] for mark in sentinel.calmer((1.0, 2.0, 1.0))]
+
+    assert waited(1.9, 1.5, 1.1, 1.0, patience_s=10.0) == [1.9, 1.5, 1.1]
+    assert waited(*[2.0] * 9, patience_s=0.9) == [2.0] * 5
+    assert waited(patience_s=0.0) == []
+    longest = len(waited(*[2.0] * 999, patience_s=1e3)) * sentinels.LOOK_S
+    assert longest == pytest.approx(sentinels.LONGEST_WAIT_S, abs=1.1 * sentinels.LOOK_S)
 
 
 def test_the_record_says_what_the_sentinel_took() -> None:
@@ -214,12 +235,15 @@ def test_ends_of_images_are_small_where_a_provider_compiles() -> None:
 class Still:
     """The sentinel of a machine that is always as fast."""
 
-    fastest_us = 1.0
+    fastest, fastest_us = (1.0,), 1.0
 
-    def __init__(self, _: Lane) -> None: ...
+    def __init__(self, _: Lane, **__: float) -> None: ...
 
-    def mark(self) -> float:
-        return 1.0
+    def mark(self) -> tuple[float, ...]:
+        return self.fastest
+
+    def calmer(self, _: tuple[float, ...]) -> Iterator[tuple[float, ...]]:
+        return iter(())
 
 
 class Clock:
@@ -227,6 +251,9 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
     def monotonic(self) -> float:
         return self.now
