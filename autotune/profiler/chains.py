@@ -83,7 +83,7 @@ def chain_here(chain: Job, whole: Job, rounds: int, round_s: float, seed: int) -
     return ChainTimes(
         stages_us=_at_the_fastest(cut, fastest),
         whole_us=_at_the_fastest(uncut, fastest)[0],
-        sentinel_us=fastest[0] if fastest else 0.0,
+        sentinel_us=sentinel.level_us if sentinel is not None else 0.0,
     )
 
 

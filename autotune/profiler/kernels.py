@@ -25,6 +25,7 @@ from autotune.core import (
     Measurement,
     ProfileRecord,
 )
+from autotune.profiler.following import Following
 from autotune.profiler.probes import (
     Ends,
     Form,
@@ -146,9 +147,9 @@ def measure_here(
     until = time.monotonic() + left_s
     own, shared = own_threads(lane)
     sentinel = Sentinel(lane, patience_s=WAIT_SHARE * left_s)
-    surplus: dict[Ends, Surplus] = {}
+    following, surplus = Following(), dict[Ends, Surplus]()
     for kind in {ends_of(kernel, lane) for kernel in kernels}:
-        surplus[kind] = _surplus(kind, own, rounds, round_s, sentinel, shared=shared, seed=seed)
+        surplus[kind] = _surplus(kind, own, rounds, round_s, sentinel, following, shared=shared, seed=seed)
         yield ("running", -1)
     order = random.Random(seed)
     for begin in range(0, len(kernels), LIVE_KERNELS):
@@ -164,7 +165,6 @@ def measure_here(
             if time.monotonic() > opened_by:
                 break
         marks = [sentinel.mark()]
-        slower: list[float] = []
         moving = set(probes)
         while moving and time.monotonic() < ended_by:
             for mark in sentinel.calmer(marks[-1]):
@@ -175,17 +175,18 @@ def measure_here(
                     yield ("running", at)
                     probes[at].take(round_s)
             marks.append(sentinel.mark())
-            slower = slowness(marks, sentinel.fastest)
+            slower = following.of(slowness(marks, sentinel.fastest))
             moving = {
                 at
                 for at in moving
                 if len(slower) < probes[at].rounds(rounds) and not settled(probes[at], surplus, slower)
             }
+        slower = _slower(list(probes.values()), slowness(marks, sentinel.fastest), following)
         for at, probe in probes.items():
             if len(probe.samples) < LEAST_SAMPLES:
                 continue
             ratio = statistics.fmean(slower[: len(probe.samples)])
-            yield ("record", at, probe.result(surplus, slower), (ratio, sentinel.fastest_us))
+            yield ("record", at, probe.result(surplus, slower), (ratio, sentinel.level_us))
         if until - time.monotonic() < LEAST_LEFT_SHARE * left_s:
             yield ("late",)
             return
@@ -202,7 +203,15 @@ def settled(probe: Probe, surplus: Mapping[Ends, Surplus], slower: Sequence[floa
 
 
 def _surplus(
-    kind: Ends, lane: Lane, rounds: int, round_s: float, sentinel: Sentinel, *, shared: bool, seed: int
+    kind: Ends,
+    lane: Lane,
+    rounds: int,
+    round_s: float,
+    sentinel: Sentinel,
+    following: Following,
+    *,
+    shared: bool,
+    seed: int,
 ) -> Surplus:
     """What kernels with such ends are measured to take beyond their cost on this lane."""
     chains, fans = (
@@ -214,7 +223,7 @@ def _surplus(
         for probe in (*chains, *fans):
             probe.take(round_s)
         marks.append(sentinel.mark())
-    slower = slowness(marks, sentinel.fastest)
+    slower = _slower([*chains, *fans], slowness(marks, sentinel.fastest), following)
     alone, slopes = np.array([probe.median_us(slower) for probe in chains]).T
     copies = np.array([probe.median_us(slower)[1] for probe in fans])
     written = np.array([float(kernel.bytes_written) for kernel in REFERENCES[kind]])
@@ -222,6 +231,13 @@ def _surplus(
     call_us, per_byte_us = _line(moved, alone - slopes)
     copy_us, copy_per_byte_us = _line(written, copies - slopes)
     return Surplus(call_us=call_us, per_byte_us=per_byte_us, copy_us=copy_us, copy_per_byte_us=copy_per_byte_us)
+
+
+def _slower(probes: Sequence[Probe], sentinel: Sequence[float], following: Following) -> list[float]:
+    """How many times slower these were in each round, from how much the sentinel was, once they have taught it."""
+    for probe in probes:
+        following.learn([alone for alone, _ in probe.samples], sentinel)
+    return following.of(sentinel)
 
 
 def _line(size: np.ndarray[Any, Any], found_us: np.ndarray[Any, Any]) -> tuple[float, float]:

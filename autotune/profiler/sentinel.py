@@ -66,9 +66,9 @@ class Sentinel:
         return tuple(map(float, np.quantile(self._marks, FASTEST, axis=0)))
 
     @property
-    def fastest_us(self) -> float:
-        """The same of its first kernel, by which the speeds of different hours are told."""
-        return self.fastest[0]
+    def level_us(self) -> float:
+        """Geometric mean of the same, by which the speeds of different hours are told."""
+        return statistics.geometric_mean(self.fastest)
 
     def calmer(self, mark: Mark) -> Iterator[Mark]:
         """Waits while the machine is disturbed, as long as patience lasts: what it takes at each further look."""

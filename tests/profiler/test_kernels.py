@@ -10,6 +10,7 @@ import pytest
 from autotune.core import Failure, FailureKind, Identity, Kernel, Lane, Measurement, ProfileRecord, Protocol
 from autotune.profiler import kernels, profile_kernels
 from autotune.profiler import sentinel as sentinels
+from autotune.profiler.following import SHARE, Following
 from autotune.profiler.kernels import measure_here, settled
 from autotune.profiler.probes import Ends, Form, Probe, Surplus, ends_of, form_of, reference_kernel, reference_product
 from autotune.profiler.sentinel import Sentinel, slowness
@@ -137,7 +138,7 @@ def test_what_time_allows_is_kept_when_a_group_is_too_long_for_the_deadline(monk
     monkeypatch.setattr(kernels, "time", clock)
 
     class Slow:
-        samples: list[float]
+        samples: list[tuple[float, float]]
 
         def __init__(self, kernel: object, lane: object, **_: object) -> None:
             clock.now += 1.0
@@ -151,7 +152,7 @@ def test_what_time_allows_is_kept_when_a_group_is_too_long_for_the_deadline(monk
 
         def take(self, _: float) -> None:
             clock.now += 1.0
-            self.samples.append(1.0)
+            self.samples.append((1.0, 0.0))
 
         def result(self, *_: object) -> Measurement:
             return Measurement(samples_us=(1.0,))
@@ -178,6 +179,23 @@ def test_where_the_machine_was_slow_all_the_time_each_round_is_brought_to_its_fa
 def test_a_round_is_as_slow_as_most_of_the_sentinel_before_and_after_it() -> None:
     fastest = (100.0, 10.0, 1.0)
     assert slowness([fastest, fastest, (300.0, 20.0, 1.0)], fastest) == [1.0, 1.5]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
+def test_how_much_kernels_follow_the_sentinel_is_learnt(share: float) -> None:
+    following = Following()
+    assert following.of([1.0, 16.0]) == [1.0, 8.0]  # before anything is known
+    for level in range(1, 30):
+        slower = [1.0, 1.01, 1.4, 1.38, 1.0]
+        following.learn([level * factor**share for factor in slower], slower)
+    assert following.of([1.4])[0] == pytest.approx(1.4**share, rel=0.01)
+
+
+def test_a_calm_sentinel_teaches_nothing_about_what_follows_it() -> None:
+    following = Following()
+    for _ in range(1000):
+        following.learn([1.0, 1.0, 1.0], [1.0, 1.02, 0.99])
+    assert following.share == SHARE
 
 
 def test_a_disturbed_machine_is_waited_for_as_long_as_patience_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +253,7 @@ def test_ends_of_images_are_small_where_a_provider_compiles() -> None:
 class Still:
     """The sentinel of a machine that is always as fast."""
 
-    fastest, fastest_us = (1.0,), 1.0
+    fastest, level_us = (1.0,), 1.0
 
     def __init__(self, _: Lane, **__: float) -> None: ...
 
