@@ -184,18 +184,18 @@ def test_a_round_is_as_slow_as_most_of_the_sentinel_before_and_after_it() -> Non
 @pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
 def test_how_much_kernels_follow_the_sentinel_is_learnt(share: float) -> None:
     following = Following()
-    assert following.of([1.0, 16.0]) == [1.0, 8.0]  # before anything is known
+    assert following.of([1.0, 16.0]) == pytest.approx([1.0, 8.0])  # before anything is known
     for level in range(1, 30):
         slower = [1.0, 1.01, 1.4, 1.38, 1.0]
         following.learn([level * factor**share for factor in slower], slower)
-    assert following.of([1.4])[0] == pytest.approx(1.4**share, rel=0.01)
+    assert following.of([1.4])[0] == pytest.approx(1.4**share, rel=0.02)
 
 
 def test_a_calm_sentinel_teaches_nothing_about_what_follows_it() -> None:
     following = Following()
     for _ in range(1000):
         following.learn([1.0, 1.0, 1.0], [1.0, 1.02, 0.99])
-    assert following.share == SHARE
+    assert following.share == pytest.approx(SHARE)
 
 
 def test_a_disturbed_machine_is_waited_for_as_long_as_patience_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
