@@ -16,7 +16,7 @@ LaunchTimes = Mapping[str, Sequence[Measurement | Failure]]
 
 CONFIDENCE = 0.97
 """Of an interval. Halves that report on each other's choice are not independent, and further launches are a second
-look: with both, of equal plans at most 5 % are called faster (simulated: 2.5 to 4.2 %)."""
+look: with both, of equal plans at most 5 % are called faster (`benchmarks/power.py`: 4.3 %)."""
 DISTURBED = 1.2
 """Times its own fastest launch from where on a job counts as slowed; launches as such differ by 2–7 %."""
 EVEN = 1.01
