@@ -36,19 +36,18 @@ Mark = tuple[float, ...]
 
 
 class Sentinel:
-    """Kernels that stay open on a lane.
+    """Kernels that stay open on a lane: those that run there.
 
     Args:
         lane: whose speed it watches.
         patience_s: seconds that it may wait in all.
+
+    Raises:
+        SessionError: none of them runs.
     """
 
     def __init__(self, lane: Lane, *, patience_s: float = 0.0) -> None:
-        own, shared = own_threads(lane)
-        models = [build_kernel(kernel, seed=0).SerializeToString() for kernel in KERNELS]
-        self._bound = [
-            Bound(model, kernel.inputs, own, shared_pool=shared) for model, kernel in zip(models, KERNELS, strict=True)
-        ]
+        self._bound = _that_run(lane)
         self._marks: list[Mark] = []
         self._patience_s = patience_s
 
@@ -78,6 +77,21 @@ class Sentinel:
             mark = self._look()  # not counted: looks are more frequent than marks
             self._patience_s -= LOOK_S
             yield mark
+
+
+def _that_run(lane: Lane) -> list[Bound]:
+    own, shared = own_threads(lane)
+    found: list[Bound] = []
+    problems: list[Exception] = []
+    for kernel in KERNELS:
+        try:
+            model = build_kernel(kernel, seed=0).SerializeToString()
+            found.append(Bound(model, kernel.inputs, own, shared_pool=shared))
+        except Exception as error:  # noqa: BLE001 - providers raise anything; a few do not have every operator
+            problems.append(error)
+    if not found:
+        raise problems[0]
+    return found
 
 
 def disturbed(mark: Mark, fastest: Mark) -> bool:

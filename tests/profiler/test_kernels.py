@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from autotune.core import Failure, FailureKind, Identity, Kernel, Lane, Measurement, ProfileRecord, Protocol
+from autotune.errors import SessionError
 from autotune.profiler import kernels, profile_kernels
 from autotune.profiler import sentinel as sentinels
 from autotune.profiler.following import SHARE, Following
@@ -179,6 +180,15 @@ def test_where_the_machine_was_slow_all_the_time_each_round_is_brought_to_its_fa
 def test_a_round_is_as_slow_as_most_of_the_sentinel_before_and_after_it() -> None:
     fastest = (100.0, 10.0, 1.0)
     assert slowness([fastest, fastest, (300.0, 20.0, 1.0)], fastest) == [1.0, 1.5]
+
+
+def test_a_provider_without_some_operator_is_watched_by_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = replace(SMALL, nodes=(replace(SMALL.nodes[0], op_type="NoSuchOperator"), SMALL.nodes[1]))
+    monkeypatch.setattr(sentinels, "KERNELS", (SMALL, wrong))
+    assert len(Sentinel(Lane.parse("cpu/f32/t1")).mark()) == 1
+    monkeypatch.setattr(sentinels, "KERNELS", (wrong, wrong))
+    with pytest.raises(SessionError, match="NoSuchOperator"):
+        Sentinel(Lane.parse("cpu/f32/t1"))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
