@@ -52,7 +52,7 @@ round takes about as long as opening."""
 ENDING_SHARE = 0.85
 """Share of the time left after which a group ends with the rounds that it has, before the deadline kills the worker."""
 WAIT_SHARE = 0.2
-"""Of the lane's time that may be spent waiting for a disturbed machine to calm down."""
+"""Of the time spent on a lane so far that may go by waiting for a disturbed machine to calm down."""
 LEAST_SAMPLES = 2
 """Fewer samples than this are not worth keeping: what is stored is not measured again."""
 SETTLED_SAMPLES = 6
@@ -146,7 +146,7 @@ def measure_here(
     """In the worker: what runs (-1: references), each kernel's result with the sentinel's ratio and µs; `late`."""
     until = time.monotonic() + left_s
     own, shared = own_threads(lane)
-    sentinel = Sentinel(lane, patience_s=WAIT_SHARE * left_s)
+    sentinel = Sentinel(lane, patience=WAIT_SHARE)
     following, surplus = Following(), dict[Ends, Surplus]()
     for kind in {ends_of(kernel, lane) for kernel in kernels}:
         surplus[kind] = _surplus(kind, own, rounds, round_s, sentinel, following, shared=shared, seed=seed)

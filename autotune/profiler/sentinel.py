@@ -40,16 +40,16 @@ class Sentinel:
 
     Args:
         lane: whose speed it watches.
-        patience_s: seconds that it may wait in all.
+        patience: share of the time since it was opened that it may have waited.
 
     Raises:
         SessionError: none of them runs.
     """
 
-    def __init__(self, lane: Lane, *, patience_s: float = 0.0) -> None:
+    def __init__(self, lane: Lane, *, patience: float = 0.0) -> None:
         self._bound = _that_run(lane)
         self._marks: list[Mark] = []
-        self._patience_s = patience_s
+        self._patience, self._opened, self._waited_s = patience, time.monotonic(), 0.0
 
     def mark(self) -> Mark:
         """What it takes now: medians over a few milliseconds."""
@@ -72,10 +72,12 @@ class Sentinel:
     def calmer(self, mark: Mark) -> Iterator[Mark]:
         """Waits while the machine is disturbed, as long as patience lasts: what it takes at each further look."""
         begin = time.monotonic()
-        while self._patience_s > 0 and time.monotonic() - begin < LONGEST_WAIT_S and disturbed(mark, self.fastest):
+        while (now := time.monotonic()) - begin < LONGEST_WAIT_S and disturbed(mark, self.fastest):
+            if self._waited_s >= self._patience * (now - self._opened):
+                break
             time.sleep(LOOK_S)
             mark = self._look()  # not counted: looks are more frequent than marks
-            self._patience_s -= LOOK_S
+            self._waited_s += LOOK_S
             yield mark
 
 

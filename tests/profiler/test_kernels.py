@@ -208,22 +208,23 @@ def test_a_calm_sentinel_teaches_nothing_about_what_follows_it() -> None:
     assert following.share == pytest.approx(SHARE)
 
 
-def test_a_disturbed_machine_is_waited_for_as_long_as_patience_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disturbed_machine_is_waited_for_a_fifth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(sentinels, "time", clock)
 
-    def waited(*looks: float, patience_s: float) -> list[float]:
-        """What it sees after one that is twice as slow."""
+    def waited(*looks: float, after_s: float) -> list[float]:
+        """What it sees after one that is twice as slow, so many seconds after it was opened."""
         sentinel = object.__new__(Sentinel)
-        sentinel._marks, sentinel._patience_s = [(1.0, 1.0, 1.0)] * 9, patience_s
+        sentinel._marks, sentinel._patience, sentinel._waited_s = [(1.0, 1.0, 1.0)] * 9, 0.2, 0.0
+        sentinel._opened = clock.now - after_s
         coming = iter(looks)
         monkeypatch.setattr(sentinel, "_look", lambda: (1.0, next(coming), 1.0))
         return [mark[1] for mark in sentinel.calmer((1.0, 2.0, 1.0))]
 
-    assert waited(1.9, 1.5, 1.1, 1.0, patience_s=10.0) == [1.9, 1.5, 1.1]
-    assert waited(*[2.0] * 9, patience_s=0.9) == [2.0] * 5
-    assert waited(patience_s=0.0) == []
-    longest = len(waited(*[2.0] * 999, patience_s=1e3)) * sentinels.LOOK_S
+    assert waited(1.9, 1.5, 1.1, 1.0, after_s=100.0) == [1.9, 1.5, 1.1]
+    assert len(waited(*[2.0] * 99, after_s=8.0)) * sentinels.LOOK_S == pytest.approx(2.0, abs=1.1 * sentinels.LOOK_S)
+    assert waited(after_s=0.0) == []
+    longest = len(waited(*[2.0] * 999, after_s=1e3)) * sentinels.LOOK_S
     assert longest == pytest.approx(sentinels.LONGEST_WAIT_S, abs=1.1 * sentinels.LOOK_S)
 
 
