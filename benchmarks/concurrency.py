@@ -32,7 +32,7 @@ from search_quality import row_of
 from autotune.api import SearchResult, SearchSettings, parse_duration, search
 from autotune.api.plans import goal_for
 from autotune.core import DEFAULT_LANE, Candidate, Concurrency, Failure, Lane, Measurement, Ratio, Scenario, StageChoice
-from autotune.planning import crossed, interval, speedup
+from autotune.planning import cross_fitted, speedup
 from autotune.processors import SessionSpec, this_device
 from autotune.profiler import Job, JobStage, decide
 from autotune.profiler.load import Goal
@@ -121,8 +121,7 @@ def over_best_single(times: Times, same: list[str]) -> dict[str, Any]:
     if not names or PLAN not in logs:
         return {"name": "", **_ratio(None), "is_the_plan": False}
     count = len(logs[PLAN])
-    chosen = [(best(choosing), report) for choosing, report in crossed(count)]
-    gain = interval([logs[name][at] - logs[PLAN][at] for name, report in chosen for at in report])
+    gain = cross_fitted(count, best, lambda name, at: logs[name][at] - logs[PLAN][at])
     found = best(range(count))
     return {"name": same[0] if found == PLAN else found, **_ratio(gain), "is_the_plan": found == PLAN}
 

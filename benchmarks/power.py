@@ -31,7 +31,7 @@ def logs_of(gain: float, spread: float, rng: np.random.Generator) -> dict[str, n
     }
 
 
-def crossed(logs: dict[str, np.ndarray[Any, Any]], launches: int) -> Decision:
+def decided(logs: dict[str, np.ndarray[Any, Any]], launches: int) -> Decision:
     times = {
         name: [Measurement(samples_us=(float(100 * np.exp(log)),)) for log in own[:launches]]
         for name, own in logs.items()
@@ -61,12 +61,12 @@ def main() -> None:
         told = {"six": 0, "ten where open": 0, "six, one half": 0, "ten where open, one half": 0}
         for _ in range(flags.searches):
             logs = logs_of(gain, flags.spread, rng)
-            decision = crossed(logs, LAUNCHES)
+            decision = decided(logs, LAUNCHES)
             won = decision.winner.startswith("plan:")
             told["six"] += won
             challenger = decision.challenger_gain
             if not won and challenger is not None and challenger.ratio >= OPEN_GAIN:
-                won = crossed(logs, MORE_LAUNCHES).winner.startswith("plan:")
+                won = decided(logs, MORE_LAUNCHES).winner.startswith("plan:")
             told["ten where open"] += won
             ratio, one = one_way(logs, LAUNCHES)
             told["six, one half"] += one

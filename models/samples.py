@@ -125,13 +125,11 @@ def settled_shapes(path: Path, inputs: Mapping[str, tuple[int, ...] | None]) -> 
     Raises:
         InputError: the file cannot be read.
     """
-    if path.is_dir():
-        arrays = _stored(_folders(path)[0], list(inputs))
-    else:
-        arrays = _arrays(path, list(inputs))
-    shapes = {name: arrays[name].shape for name in inputs if name in arrays}
-    if not path.is_dir() and all(len(shapes.get(name, ())) == len(want or ()) + 1 for name, want in inputs.items()):
-        shapes = {name: shape[1:] for name, shape in shapes.items()}
+    whole = path.is_dir()
+    arrays = _stored(_folders(path)[0], list(inputs)) if whole else _arrays(path, list(inputs))
+    ranked = {name: shape for name, shape in inputs.items() if shape is not None}
+    first = 0 if whole or not _several(arrays, ranked) else 1
+    shapes = {name: arrays[name].shape[first:] for name in inputs if name in arrays}
     return {
         name: tuple(has if size < 0 else size for size, has in zip(want or (-1,) * len(shape), shape, strict=True))
         for name, shape in shapes.items()
@@ -172,7 +170,7 @@ def _check_names(path: Path, arrays: Mapping[str, Array], inputs: Sequence[Tenso
 
 def _split(path: Path, arrays: Mapping[str, Array], inputs: Sequence[TensorSpec]) -> list[Sample]:
     """One sample, or several where every array has one more dimension than its input."""
-    several = all(arrays[s.name].ndim == len(s.shape or ()) + 1 for s in inputs)
+    several = _several(arrays, {s.name: s.shape or () for s in inputs})
     counts = {len(arrays[s.name]) for s in inputs} if several else {1}
     if counts == {0}:
         raise InputError(f"{path} holds no sample: its arrays have 0 along the first axis")
@@ -183,6 +181,11 @@ def _split(path: Path, arrays: Mapping[str, Array], inputs: Sequence[TensorSpec]
         sample = {s.name: arrays[s.name][at] if several else arrays[s.name] for s in inputs}
         samples.append({spec.name: _checked(path, spec, sample[spec.name]) for spec in inputs})
     return samples
+
+
+def _several(arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether every array has one more dimension than its input."""
+    return bool(shapes) and all(name in arrays and arrays[name].ndim == len(own) + 1 for name, own in shapes.items())
 
 
 def _checked(path: Path, spec: TensorSpec, array: Array) -> Array:

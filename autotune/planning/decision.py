@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from autotune.core import Failure, Measurement, Ratio
 
+Choice = TypeVar("Choice")
 LaunchTimes = Mapping[str, Sequence[Measurement | Failure]]
 """Job name -> one result per launch; launch i of every job is the same launch."""
 
@@ -21,6 +24,8 @@ DISTURBED = 1.2
 """Times its own fastest launch from where on a job counts as slowed; launches as such differ by 2–7 %."""
 EVEN = 1.01
 """Speedup under which two single sessions count as even."""
+EQUAL = Ratio(ratio=1.0, low=1.0, high=1.0)
+"""Of a job over itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,14 +98,31 @@ def calm(times: LaunchTimes, *, least: int) -> dict[str, list[Measurement | Fail
     }
 
 
-def crossed(count: int) -> list[tuple[range, range]]:
-    """Positions of the launches that choose, and of those that report on their choice: each half does both.
+def cross_fitted(
+    count: int, choose: Callable[[range], Choice], log_gain: Callable[[Choice, int], float]
+) -> Ratio | None:
+    """The gain of choosing by launches: either half chooses, and the other reports on its choice.
 
-    So no launch reports on a choice that it had a part in, and all of them report (cross-fitting; Chernozhukov et al.,
-    The Econometrics Journal 21, 2018).
+    So no launch reports on a choice that it had a part in, and all of them report (Chernozhukov et al., The
+    Econometrics Journal 21, 2018).
+
+    Args:
+        count: of launches.
+        choose: by the launches at these positions.
+        log_gain: logarithm of a choice's gain in the launch at a position; `math.nan` where it is not known.
     """
     even, odd = range(0, count, 2), range(1, count, 2)
-    return [(even, odd), (odd, even)] if odd else [(even, even)]
+    halves = [(even, odd), (odd, even)] if odd else [(even, even)]
+    logs = [log_gain(choice, at) for chooses, reports in halves for choice in [choose(chooses)] for at in reports]
+    return interval([log for log in logs if not math.isnan(log)])
+
+
+class Pick(NamedTuple):
+    """The fastest job of one session, the one that leads, and the fastest partition; empty where there is none."""
+
+    single: str
+    leader: str
+    partition: str
 
 
 def decide_winner(times: LaunchTimes, *, ranks: Sequence[Sequence[str]], against: Sequence[str]) -> Decision:
@@ -108,7 +130,7 @@ def decide_winner(times: LaunchTimes, *, ranks: Sequence[Sequence[str]], against
 
     The first two ranks are one session each, as simple as each other: the fastest of them leads, the first rank where
     they are even. The fastest of the further ranks wins only if its speedup over the leader has an interval above 1.
-    Speedups are of what one half of the launches chooses, on the other half, both ways.
+    Speedups are `cross_fitted`.
 
     Args:
         times: results by job and launch; one that failed in a launch cannot win.
@@ -123,35 +145,35 @@ def decide_winner(times: LaunchTimes, *, ranks: Sequence[Sequence[str]], against
     complete = {name: logs for name, logs in found.items() if logs and not np.isnan(logs).any()}
     count = max(map(len, complete.values()), default=0)
     ready = [[name for name in rank if name in complete] for rank in ranks]
-    picks = [(_pick(complete, ready, choosing), reporting) for choosing, reporting in crossed(count)]
-    single, leader, challenger = _pick(complete, ready, range(count))
+    choose = partial(_pick, complete, ready)
+    single, leader, challenger = choose(range(count))
     gain = None
     if leader and challenger:
-        gain = interval([complete[own][at] - complete[new][at] for (_, own, new), report in picks for at in report])
+        gain = cross_fitted(count, choose, lambda pick, at: found[pick.leader][at] - found[pick.partition][at])
         if gain is not None and gain.ratio < 1:
             challenger, gain = "", None
     won = bool(challenger) and (not leader or (gain is not None and gain.low > 1.0))
     winner = challenger if won else leader
     if not winner:
         raise ValueError("no job finished all its launches")
-    over: dict[str, Ratio | None] = {}
-    for name in against:
-        base = found.get(name, [])
-        chosen = [(pick[2] if won else pick[1], report) for pick, report in picks]
-        pairs = [(base[at], complete[own][at]) for own, report in chosen for at in report if at < len(base)]
-        over[name] = interval([old - new for old, new in pairs if not math.isnan(old)])
-    known = {winner: EQUAL} | ({leader: gain} if won and leader else {})
-    over |= {name: ratio for name, ratio in known.items() if name in over}
+
+    def over(name: str) -> Ratio | None:
+        if name == winner:
+            return EQUAL
+        if won and name == leader:
+            return gain
+        return cross_fitted(
+            count, choose, lambda pick, at: found[name][at] - found[pick.partition if won else pick.leader][at]
+        )
+
+    speedups = {name: over(name) for name in against if name in found}
     return Decision(
         winner=winner,
         best_single=single,
         challenger=challenger or winner,
-        over={name: ratio for name, ratio in over.items() if ratio is not None},
+        over={name: ratio for name, ratio in speedups.items() if ratio is not None},
         challenger_gain=gain,
     )
-
-
-EQUAL = Ratio(ratio=1.0, low=1.0, high=1.0)
 
 
 def _logs(results: Sequence[Measurement | Failure]) -> list[float]:
@@ -159,8 +181,8 @@ def _logs(results: Sequence[Measurement | Failure]) -> list[float]:
     return [math.log(result.median_us) if isinstance(result, Measurement) else math.nan for result in results]
 
 
-def _pick(times: Mapping[str, Sequence[float]], ranks: Sequence[Sequence[str]], at: range) -> tuple[str, str, str]:
-    """By these launches: the fastest of one session, the one that leads, the fastest of the further ranks."""
+def _pick(times: Mapping[str, Sequence[float]], ranks: Sequence[Sequence[str]], at: range) -> Pick:
+    """What these launches choose."""
     levels = {name: float(np.mean([logs[one] for one in at])) for name, logs in times.items()}
 
     def fastest(names: Iterable[str], otherwise: str = "") -> str:
@@ -169,4 +191,5 @@ def _pick(times: Mapping[str, Sequence[float]], ranks: Sequence[Sequence[str]], 
     single = fastest(itertools.chain(*ranks[:2]))
     simplest = fastest(ranks[0], single)
     leads = single and levels[simplest] > levels[single] + math.log(EVEN)
-    return single, single if leads else simplest, fastest(itertools.chain(*ranks[2:]))
+    partition = fastest(itertools.chain(*ranks[2:]))
+    return Pick(single=single, leader=single if leads else simplest, partition=partition)

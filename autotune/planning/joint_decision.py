@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autotune.core import Ratio
-from autotune.planning.decision import EQUAL, crossed, interval
+from autotune.planning.decision import EQUAL, cross_fitted
 
 Scores = Mapping[str, Sequence[float | None]]
 """Job name -> score of each launch, None where it failed; more is better."""
@@ -41,27 +41,23 @@ def decide_joint(scores: Scores, *, reference: str) -> JointDecision:
         reference: what is kept unless a joint plan is better.
     """
     joint = [name for name, launches in scores.items() if name.startswith("joint:") and all(launches)]
+    logs = {name: [math.log(score) if score else math.nan for score in own] for name, own in scores.items()}
     count = len(scores[reference])
 
     def best(at: Iterable[int]) -> str:
-        return max(joint, key=lambda name: sum(math.log(scores[name][one] or 1.0) for one in at), default="")
+        return max(joint, key=lambda name: sum(logs[name][one] for one in at), default="")
+
+    def over(name: str, choose: Callable[[range], str]) -> Ratio | None:
+        return cross_fitted(count, choose, lambda chosen, at: logs[chosen][at] - logs[name][at])
 
     challenger = best(range(count))
-    picks = [(best(choosing), report) for choosing, report in crossed(count)]
-    gain = _ratio(scores, picks, reference) if challenger else None
+    gain = over(reference, best) if challenger else None
     won = gain is not None and gain.low > 1.0
     winner = challenger if won else reference
-    chosen = picks if won else [(reference, range(count))]
-    over = {name: _ratio(scores, chosen, name) if name != winner else EQUAL for name in scores}
+    found = {name: over(name, best if won else lambda _: reference) if name != winner else EQUAL for name in scores}
     return JointDecision(
         winner=winner,
         challenger=challenger,
         gain=gain,
-        over={name: ratio for name, ratio in over.items() if ratio is not None},
+        over={name: ratio for name, ratio in found.items() if ratio is not None},
     )
-
-
-def _ratio(scores: Scores, better: Sequence[tuple[str, range]], base: str) -> Ratio | None:
-    """Of what is named for each of these launches over one job."""
-    pairs = [(scores[name][at], scores[base][at]) for name, launches in better for at in launches]
-    return interval([math.log(new / old) for new, old in pairs if new and old])

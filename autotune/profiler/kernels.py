@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -181,7 +181,7 @@ def measure_here(
                 for at in moving
                 if len(slower) < probes[at].rounds(rounds) and not settled(probes[at], surplus, slower)
             }
-        slower = _slower(list(probes.values()), slowness(marks, sentinel.fastest), following)
+        slower = _slower(probes.values(), slowness(marks, sentinel.fastest), following)
         for at, probe in probes.items():
             if len(probe.samples) < LEAST_SAMPLES:
                 continue
@@ -233,11 +233,11 @@ def _surplus(
     return Surplus(call_us=call_us, per_byte_us=per_byte_us, copy_us=copy_us, copy_per_byte_us=copy_per_byte_us)
 
 
-def _slower(probes: Sequence[Probe], sentinel: Sequence[float], following: Following) -> list[float]:
+def _slower(probes: Iterable[Probe], beside: Sequence[float], following: Following) -> list[float]:
     """How many times slower these were in each round, from how much the sentinel was, once they have taught it."""
     for probe in probes:
-        following.learn([alone for alone, _ in probe.samples], sentinel)
-    return following.of(sentinel)
+        following.learn([alone for alone, _ in probe.samples], beside)
+    return following.of(beside)
 
 
 def _line(size: np.ndarray[Any, Any], found_us: np.ndarray[Any, Any]) -> tuple[float, float]:

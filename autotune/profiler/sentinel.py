@@ -20,7 +20,7 @@ from autotune.profiler.probes import Bound, own_threads, reference_kernel, refer
 
 KERNELS = (reference_kernel(32, 40), reference_kernel(64, 56), reference_product(256, 256))
 """What slows one kernel may hardly slow another: with two threads of a Zen 5 a neighbour made the first 1.4 times as
-slow for a quarter of a minute, the second 1.2 times and the third 1.04 times, and most kernels about as the second."""
+slow for a quarter of a minute, the second 1.2 times and the third 1.04 times, and most kernels less than the second."""
 SAMPLE_S = 0.003
 FASTEST = 0.1
 """Quantile of what it took: a single sample may be lucky."""
@@ -71,8 +71,8 @@ class Sentinel:
 
     def calmer(self, mark: Mark) -> Iterator[Mark]:
         """Waits while the machine is disturbed, as long as patience lasts: what it takes at each further look."""
-        begin = time.monotonic()
-        while (now := time.monotonic()) - begin < LONGEST_WAIT_S and disturbed(mark, self.fastest):
+        begin, fastest = time.monotonic(), self.fastest
+        while (now := time.monotonic()) - begin < LONGEST_WAIT_S and disturbed(mark, fastest):
             if self._waited_s >= self._patience * (now - self._opened):
                 break
             time.sleep(LOOK_S)
@@ -98,7 +98,7 @@ def _that_run(lane: Lane) -> list[Bound]:
 
 def disturbed(mark: Mark, fastest: Mark) -> bool:
     """Whether any of the kernels takes longer than on a calm machine."""
-    return any(now > DISTURBED * best for now, best in zip(mark, fastest, strict=True))
+    return any(us > DISTURBED * best for us, best in zip(mark, fastest, strict=True))
 
 
 def slowness(marks: Sequence[Mark], fastest: Mark) -> list[float]:

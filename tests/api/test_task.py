@@ -69,6 +69,11 @@ def test_a_batch_stays_one_and_what_was_asked_for_stays(tmp_path: Path) -> None:
     assert taken(model, tmp_path, batch, dims={"high": 5})[0].shape == (1, 5, 9)
 
 
+def test_a_shape_of_unknown_rank_is_that_of_the_array_as_it_is(tmp_path: Path) -> None:
+    model = saved(tmp_path / "m.onnx", x=None)
+    assert taken(model, tmp_path, stored(tmp_path, x=(5,)))[0].shape == (5,)
+
+
 def test_inputs_of_other_names_settle_nothing(tmp_path: Path) -> None:
     model = saved(tmp_path / "m.onnx", x=["batch", "length"])
     with pytest.raises(UnresolvedDimensionError, match="length"):
