@@ -33,7 +33,7 @@ from autotune.core import (
 from autotune.datasets import Store
 from autotune.errors import PredictorError, UsageError
 from autotune.graph import Graph, extract
-from autotune.planning import segment_ranges
+from autotune.planning import rough_us, segment_ranges
 from autotune.planning.corun_pairs import spread_pairs, work_point
 from autotune.predictor import SlowdownAccuracy, SlowdownPredictor, evaluate_slowdowns, load_slowdown, save_slowdown
 from autotune.predictor.training import models_of
@@ -249,11 +249,7 @@ def work_of(graph: Graph, folder: Path, *, kernels: int = KERNELS, segments: int
     bins = [part for part in np.array_split(np.array(ordered), min(kernels, len(ordered))) if len(part)]
     chosen = [max(map(str, part), key=lambda signature: points[signature][1]) for part in bins]
     found = [_Work((unique[signature],), (signature,)) for signature in chosen]
-    weight = np.array(
-        [use.kernel.flops / 20 + use.kernel.bytes_read + use.kernel.bytes_written + 1 for use in graph.kernels],
-        dtype=np.float64,
-    )
-    ranges = segment_ranges(graph.cuts, weight, count=segments)
+    ranges = segment_ranges(graph.cuts, rough_us([use.kernel for use in graph.kernels]), count=segments)
     for stage in extract(graph, ranges, folder):
         own = tuple(use.kernel for use in graph.kernels[stage.start : stage.stop])
         if len(own) > 1 and all(tensor.is_static for tensor in stage.inputs):

@@ -40,7 +40,9 @@ HOPELESS = 1.2
 SPENT = 0.95
 """Share of the seconds that are left which launches may take by their estimate."""
 RUNS_PER_LAUNCH = 20
-TIME_CAP_S = 0.4
+TIME_CAP_S = 0.2
+"""Most seconds of runs per launch and finalist: launches differ, runs within one hardly do, so more launches say more.
+"""
 DRAIN_S = 0.05
 HELD_OUT_DEADLINE_S = 300.0
 
@@ -50,6 +52,7 @@ def decide_run(run: Run) -> Decision | None:
     finalists = _finalists(run)
     if not finalists:  # nothing keeps the latency bound
         return None
+    finalists = _affordable(run, finalists)
     least = LAUNCHES if run.under_load or run.settings.objectives else MIN_LAUNCHES
     has_time(run, least * launch_s(run, finalists) / SPENT + memory_s(run, finalists), most_s=LOAD_BUDGET_S)
     measure_memory(run, finalists)
@@ -69,6 +72,16 @@ def decide_run(run: Run) -> Decision | None:
         _launch(run, finalists, more)
         _repeat_disturbed(run, finalists)
     return conclude(run)
+
+
+def _affordable(run: Run, finalists: list[Contender]) -> list[Contender]:
+    """Finalists without the second and third of their kind where all would leave time for too few launches."""
+    if run.settings.objectives or run.under_load:  # all of a front are wanted; under load there is time for six
+        return finalists
+    kinds = len({_kind(contender) for contender in finalists})
+    fewer = (_that_fit(finalists, count) for count in range(len(finalists), kinds, -1))
+    affordable = (some for some in fewer if LAUNCHES * launch_s(run, some) <= SPENT * run.budget.left_s)
+    return next(affordable, _that_fit(finalists, kinds))
 
 
 def _launch(run: Run, finalists: Sequence[Contender], launches: int) -> None:
@@ -222,11 +235,15 @@ def _that_fit(finalists: list[Contender], count: int) -> list[Contender]:
     seen: Counter[str] = Counter()
     ranks = {}
     for contender in finalists:
-        kind = contender.name.partition(":")[0]
-        ranks[contender.name] = seen[kind]
-        seen[kind] += 1
+        ranks[contender.name] = seen[_kind(contender)]
+        seen[_kind(contender)] += 1
     kept = sorted(finalists, key=lambda contender: ranks[contender.name])[:count]
     return [contender for contender in finalists if contender in kept]
+
+
+def _kind(contender: Contender) -> str:
+    """What it is: `default`, `user`, `single`, `policy` or `plan`."""
+    return contender.name.partition(":")[0]
 
 
 def _measured(run: Run, contender: Contender) -> bool:

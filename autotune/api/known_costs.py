@@ -24,7 +24,7 @@ from autotune.core import (
 )
 from autotune.errors import PredictorError
 from autotune.learning import ranked
-from autotune.planning import Proposal
+from autotune.planning import Proposal, rough_us
 from autotune.planning.costs import Floats, LaneCost
 from autotune.predictor import KernelPredictor, StagePredictor
 from autotune.predictor.training import PROFILE_S
@@ -146,7 +146,7 @@ def _fill(
         missing = [kernel for kernel, gap in zip(kernels, gaps, strict=True) if gap]
         filled[gaps] = predictor.predict_us(missing, lane, sentinel_us=sentinel_us)
         return filled
-    work = np.array([kernel.flops / 5e4 + (kernel.bytes_read + kernel.bytes_written) / 1e4 + 1.0 for kernel in kernels])
+    work = rough_us(kernels)
     level = np.nanmedian(values / work) if not gaps.all() else 1.0
     filled[gaps] = work[gaps] * level
     return filled

@@ -14,7 +14,7 @@ from autotune.api.known_costs import lane_identity
 from autotune.api.run import DEFAULT, Contender, Run
 from autotune.core import Failure, Lane, Measurement, Protocol, StageRecord
 from autotune.graph import StageFile
-from autotune.planning import Setting, segment_ranges
+from autotune.planning import Setting, rough_us, segment_ranges
 from autotune.planning.costs import Floats
 from autotune.planning.output_error import UNUSABLE
 from autotune.profiler import ChainTimes, notes, stage_errors, time_chain
@@ -31,7 +31,7 @@ LEAST_DEADLINE_S = 15.0
 def measure_segments(run: Run, knowledge: Knowledge) -> None:
     """Times a few segments of the model on every lane, and what each adds to the output error below float32."""
     graph = run.task.graph
-    weight = np.mean([np.where(np.isfinite(us), us, 0.0) for us in knowledge.kernel_us.values()], axis=0)
+    weight = rough_us([use.kernel for use in graph.kernels])  # a second search finds the segments of the first
     ranges = segment_ranges(graph.cuts, weight, count=SEGMENTS)
     if len(ranges) < 2 or not has_time(run, reserve_s(run)):
         return

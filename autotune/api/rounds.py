@@ -28,7 +28,7 @@ HOPE = 0.6
 MOST_HOPEFUL = 2
 NOISE = 0.015
 """Relative gain under which a prediction is not worth another round."""
-SEARCH_S = 3.0
+SEARCH_S = 2.0
 """Most seconds of Optuna trials in the first round, a third of it in later ones: the exact seeds are there before."""
 CURVE = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 

@@ -24,7 +24,7 @@ from autotune.planning.joint_search import shortlist
 from autotune.planning.lane_team import KernelNeeds, LaneTeam, kernel_needs
 from autotune.planning.output_error import ErrorModel
 from autotune.planning.parallel import parallel_proposals
-from autotune.planning.segments import segment_ranges
+from autotune.planning.segments import rough_us, segment_ranges
 from autotune.planning.stage_files import WrittenStage, write_stages
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "non_dominated",
     "parallel_proposals",
     "quiet",
+    "rough_us",
     "segment_ranges",
     "shortlist",
     "speedup",

@@ -8,7 +8,20 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from autotune.core import Kernel
 from autotune.graph import Cut
+
+WORK_RATE = 2e5
+"""Floating-point operations per us, to tell about how long a kernel takes where nothing was measured."""
+BYTE_RATE = 1e4
+"""Bytes per us, likewise."""
+
+
+def rough_us(kernels: Sequence[Kernel]) -> NDArray[np.float64]:
+    """[K] about how long kernels take, by FLOPs and bytes alone: the same in every search, whatever was measured."""
+    return np.array(
+        [k.flops / WORK_RATE + (k.bytes_read + k.bytes_written) / BYTE_RATE + 1.0 for k in kernels], dtype=np.float64
+    )
 
 
 def segment_ranges(cuts: Sequence[Cut], weight: NDArray[np.float64], *, count: int) -> list[tuple[int, int]]:

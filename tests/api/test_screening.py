@@ -156,3 +156,21 @@ def test_lanes_that_cannot_matter_are_not_profiled() -> None:
     assert {str(lane) for lane in lanes[setting]} == {
         "openvino:cpu/bf16/t2", "openvino:cpu/f32/t2", "cpu/f32/t2/nospin", "cpu/f32/t1",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("t1_us", "profiled", "chosen"), [
+    (95.0, ("cpu/f32/t2/nospin",), {"cpu/f32/t2/nospin"}),  # screening cannot tell them apart: what is known is enough
+    (80.0, ("cpu/f32/t2/nospin",), {"cpu/f32/t1", "cpu/f32/t2/nospin"}),
+    (95.0, ("cpu/f32/t1", "cpu/f32/t2/nospin"), {"cpu/f32/t1", "cpu/f32/t2/nospin"}),
+    (95.0, ("openvino:cpu/f32/t2",), {"cpu/f32/t1", "cpu/f32/t2/nospin"}),  # another processor says nothing of this one
+])  # fmt: skip
+def test_another_number_of_threads_is_profiled_only_where_it_is_clearly_faster(
+    t1_us: float, profiled: tuple[str, ...], chosen: set[str]
+) -> None:
+    times = {"cpu/f32/t2/nospin": 100.0, "cpu/f32/t1": t1_us}
+    singles = sorted(
+        (contender(f"single:{lane}", measured(us), lane) for lane, us in times.items()), key=lambda c: c.median_us
+    )
+    run = SimpleNamespace(singles=lambda: singles)
+    (setting,), lanes = choose_lanes(run, {Lane.parse(lane) for lane in profiled})  # type: ignore[arg-type]
+    assert {str(lane) for lane in lanes[setting]} == chosen
