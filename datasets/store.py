@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from autotune.core import CoRunRecord, FailureKind, Identity, Kernel, Lane, ProfileRecord, StageRecord
+from autotune.core import CoRunRecord, FailureKind, Identity, Kernel, Lane, Notes, ProfileRecord, StageRecord
 from autotune.datasets import bulk, integrity, rows, schema
 from autotune.datasets.columns import ProfileColumns
 from autotune.datasets.connect import open_engine, place_of, reading, writing
@@ -229,6 +229,13 @@ class Store:
         with reading(self._engine) as connection:
             settled = _settled((signature, failure) for signature, failure in connection.execute(query))
         return settled & set(signatures)
+
+    def notes(self, lane: Lane, identity: Identity) -> list[Notes]:
+        """Circumstances of all kernels measured on this lane under this identity."""
+        table = schema.profiles
+        query = sa.select(table.c.notes).where(*self._conditions(table, device=None, lanes=[lane], identity=identity))
+        with reading(self._engine) as connection:
+            return decoded(self.place, connection.execute(query.distinct()).scalars(), rows.notes_of)
 
     def stages(
         self,

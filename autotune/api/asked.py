@@ -9,7 +9,7 @@ from autotune.api.workplace import Guarded, Workplace
 from autotune.core import Failure, Identity, Kernel, Lane, ProfileRecord, Protocol
 from autotune.datasets import Store
 from autotune.learning import DeviceMeasurer, Pace, Queue, learn
-from autotune.profiler import expected_seconds, identity
+from autotune.profiler import expected_seconds, fastest_us, identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,11 @@ def profile_asked(
     )
     lesson = learn(
         queue,
-        DeviceMeasurer(tags.__getitem__, seed=seed),
+        DeviceMeasurer(
+            tags.__getitem__,
+            seed=seed,
+            fastest_us={lane: fastest_us(store.notes(lane, tags[lane])) for lane in lanes},
+        ),
         Pace(budget_s=budget_s, cores=place.device.cores, seed=seed),
         known=[record for lane in lanes for record in store.kernels(lanes=[lane], identity=tags[lane])],
         on_record=keep,

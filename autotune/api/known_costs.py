@@ -28,7 +28,7 @@ from autotune.planning import Proposal, rough_us
 from autotune.planning.costs import Floats, LaneCost
 from autotune.predictor import KernelPredictor, StagePredictor
 from autotune.predictor.training import PROFILE_S
-from autotune.profiler import identity, profile_kernels
+from autotune.profiler import fastest_us, identity, profile_kernels
 
 AFTER_PROFILE_SHARE = 0.15
 """Share of the budget kept for segments, search and verification."""
@@ -71,13 +71,15 @@ def profile_model(run: Run, lanes: Sequence[Lane]) -> None:
 
     with run.budget.extended(extra_s):
         for at, lane in enumerate(lanes):
+            tag = lane_identity(run, lane, Protocol.MARGINAL)
             left_s = (until - time.monotonic()) / max(1, len(lanes) - at)
             if missing[lane] and left_s > 0:
                 profile_kernels(
                     missing[lane],
                     lane,
-                    identity=lane_identity(run, lane, Protocol.MARGINAL),
+                    identity=tag,
                     seed=run.settings.seed,
+                    fastest_us=fastest_us(run.store.notes(lane, tag)),
                     deadline_s=max(left_s, 1.0),
                     on_record=keep,
                 )

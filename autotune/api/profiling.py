@@ -18,7 +18,7 @@ from autotune.core import Failure, Kernel, Lane, Observer, ProfileRecord, Protoc
 from autotune.datasets import Store, synthetic_kernels
 from autotune.errors import UnknownNameError
 from autotune.processors import lanes_of
-from autotune.profiler import identity, noise_check, profile_kernels
+from autotune.profiler import fastest_us, identity, noise_check, profile_kernels
 
 DEFAULT_BUDGET_S = 120.0
 WITHOUT_MODEL = 300
@@ -169,7 +169,8 @@ def _profile_lane(
         observer.progress("profile", measured, len(missing), text=str(lane))
 
     if missing and left_s > 0:
-        profile_kernels(missing, lane, identity=tag, seed=seed, deadline_s=left_s, on_record=keep)
+        speed_us = fastest_us(store.notes(lane, tag))
+        profile_kernels(missing, lane, identity=tag, seed=seed, fastest_us=speed_us, deadline_s=left_s, on_record=keep)
     return LaneProfile(
         lane=str(lane),
         known=len(known),

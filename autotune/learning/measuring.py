@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from autotune.core import Identity, Kernel, Lane, ProfileRecord
@@ -39,11 +39,15 @@ class DeviceMeasurer:
     Args:
         identity: under which a lane's records are filed.
         seed: of orders and weights.
+        fastest_us: what each lane's sentinel takes at its fastest, as far as is known.
     """
 
-    def __init__(self, identity: Callable[[Lane], Identity], *, seed: int = 0) -> None:
+    def __init__(
+        self, identity: Callable[[Lane], Identity], *, seed: int = 0, fastest_us: Mapping[Lane, float] | None = None
+    ) -> None:
         self._identity = identity
         self._seed = seed
+        self._fastest_us = dict(fastest_us or {})
 
     def measure(
         self,
@@ -56,6 +60,20 @@ class DeviceMeasurer:
     ) -> None:
         """In a worker process; it inherits the cores of the thread that starts it."""
         pin_thread(cores)
+        seen: list[float] = []
+
+        def keep(record: ProfileRecord) -> None:
+            seen.append(record.notes.sentinel_us)
+            on_record(record)
+
         profile_kernels(
-            kernels, lane, identity=self._identity(lane), seed=self._seed, deadline_s=deadline_s, on_record=on_record
+            kernels,
+            lane,
+            identity=self._identity(lane),
+            seed=self._seed,
+            fastest_us=self._fastest_us.get(lane, 0.0),
+            deadline_s=deadline_s,
+            on_record=keep,
         )
+        levels = [us for us in (self._fastest_us.get(lane, 0.0), *seen) if us > 0]
+        self._fastest_us[lane] = min(levels, default=0.0)

@@ -11,7 +11,7 @@ from autotune.profiler.kernels import profile_kernels
 from autotune.profiler.lock import device_lock
 from autotune.profiler.noise import NoiseReport, noise_check
 from autotune.profiler.outputs import run_outputs, stage_errors
-from autotune.profiler.provenance import identity, notes
+from autotune.profiler.provenance import fastest_us, identity, notes
 from autotune.profiler.screen import screen
 from autotune.profiler.together import JointJob, JointResult, JointTimes, MemberTimes, measure_together
 from autotune.profiler.worker import Worker
@@ -36,6 +36,7 @@ __all__ = [
     "decide",
     "device_lock",
     "expected_seconds",
+    "fastest_us",
     "identity",
     "measure_coruns",
     "measure_together",

@@ -74,6 +74,7 @@ def profile_kernels(
     rounds: int = 12,
     round_s: float = 0.003,
     seed: int = 0,
+    fastest_us: float = 0.0,
     deadline_s: float,
     on_record: Callable[[ProfileRecord], None],
 ) -> None:
@@ -89,6 +90,7 @@ def profile_kernels(
         rounds: most samples of each kernel: fewer for slow ones, and once its median has settled.
         round_s: seconds of a round, at least one run.
         seed: of orders and weights.
+        fastest_us: what the lane's sentinel takes at its fastest, as far as is known; 0: nothing is.
         deadline_s: seconds for all of it.
         on_record: takes each record.
     """
@@ -99,7 +101,7 @@ def profile_kernels(
     with Worker() as worker:
         while waiting and (left_s := until - time.monotonic()) > 0:
             running, done = -1, set()
-            asked = (waiting, lane, rounds, round_s, seed, left_s)
+            asked = (waiting, lane, rounds, round_s, seed, left_s, fastest_us)
             for item in worker.stream(measure_here, *asked, deadline_s=left_s, silence_s=silence_s):
                 if isinstance(item, Failure):
                     if item.kind is FailureKind.HANG and time.monotonic() >= until:
@@ -141,12 +143,18 @@ REFERENCES = {Ends.SMALL: IMAGES, Ends.MEANS: IMAGES, Ends.PLAIN: ROWS}
 
 
 def measure_here(
-    kernels: Sequence[Kernel], lane: Lane, rounds: int, round_s: float, seed: int, left_s: float
+    kernels: Sequence[Kernel],
+    lane: Lane,
+    rounds: int,
+    round_s: float,
+    seed: int,
+    left_s: float,
+    fastest_us: float = 0.0,
 ) -> Iterator[Any]:
     """In the worker: what runs (-1: references), each kernel's result with the sentinel's ratio and µs; `late`."""
     until = time.monotonic() + left_s
     own, shared = own_threads(lane)
-    sentinel = Sentinel(lane, patience=WAIT_SHARE)
+    sentinel = Sentinel(lane, patience=WAIT_SHARE, known_us=fastest_us)
     following, surplus = Following(), dict[Ends, Surplus]()
     for kind in {ends_of(kernel, lane) for kernel in kernels}:
         surplus[kind] = _surplus(kind, own, rounds, round_s, sentinel, following, shared=shared, seed=seed)

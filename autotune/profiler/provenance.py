@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,6 +36,13 @@ def notes(*, sentinel_ratio: float = 1.0, sentinel_us: float = 0.0) -> Notes:
         sentinel_ratio=sentinel_ratio,
         sentinel_us=sentinel_us,
     )
+
+
+def fastest_us(known: Iterable[Notes]) -> float:
+    """What a lane's sentinel took at its fastest under the governor and power source of now, in µs; 0 if unknown."""
+    source = governor(), power_source()
+    levels = (one.sentinel_us for one in known if (one.governor, one.power_source) == source)
+    return min((us for us in levels if us > 0), default=0.0)
 
 
 def governor() -> str:

@@ -30,6 +30,8 @@ LOOK_S = 0.2
 """Between two looks while the machine is disturbed."""
 LONGEST_WAIT_S = 15.0
 """For one disturbance, about what a neighbour's burst lasts."""
+BELIEVED = 2.0
+"""How many times faster than now it may have been before; beyond, something else than a neighbour is different."""
 
 Mark = tuple[float, ...]
 """What each of the sentinel's kernels took, in µs."""
@@ -41,13 +43,16 @@ class Sentinel:
     Args:
         lane: whose speed it watches.
         patience: share of the time since it was opened that it may have waited.
+        known_us: its level at the fastest that was seen before, 0 where nothing is known: a process that begins beside
+            a busy neighbour would take that for the machine's speed.
 
     Raises:
         SessionError: none of them runs.
     """
 
-    def __init__(self, lane: Lane, *, patience: float = 0.0) -> None:
+    def __init__(self, lane: Lane, *, patience: float = 0.0, known_us: float = 0.0) -> None:
         self._bound = _that_run(lane)
+        self._known_us = known_us
         self._marks: list[Mark] = []
         self._patience, self._opened, self._waited_s = patience, time.monotonic(), 0.0
 
@@ -61,8 +66,10 @@ class Sentinel:
 
     @property
     def fastest(self) -> Mark:
-        """What it takes on the undisturbed machine, as far as has been seen."""
-        return tuple(map(float, np.quantile(self._marks, FASTEST, axis=0)))
+        """What it takes on the undisturbed machine, as far as has been seen, here or before."""
+        seen = tuple(map(float, np.quantile(self._marks, FASTEST, axis=0)))
+        faster = statistics.geometric_mean(seen) / self._known_us if self._known_us > 0 else 1.0
+        return tuple(us / faster for us in seen) if 1.0 < faster < BELIEVED else seen
 
     @property
     def level_us(self) -> float:

@@ -96,6 +96,12 @@ def test_known_kernels_are_those_settled_under_this_identity(store: Store, made:
     assert known == {signatures[8], signatures[16]}
 
 
+def test_circumstances_are_those_of_this_lane_and_identity(store: Store, made: ModuleType) -> None:
+    store.add([made.record(8), made.record(16), made.record(24, made.OPENVINO), made.record(32, version="2")])
+    assert set(store.notes(made.CPU, made.identity())) == {made.record(8).notes}
+    assert store.notes(made.OPENVINO, made.identity(version="2")) == []
+
+
 def test_stages_are_kept_all_and_found_by_model_and_lane(store: Store, made: ModuleType) -> None:
     store.add_stages([made.stage(), made.stage(), made.stage("n" * 64), made.stage(lane=made.OPENVINO)])
     assert len(store.stages()) == 4

@@ -216,7 +216,7 @@ def test_a_disturbed_machine_is_waited_for_a_fifth_of_the_time_at_most(monkeypat
         """What it sees after one that is twice as slow, so many seconds after it was opened."""
         sentinel = object.__new__(Sentinel)
         sentinel._marks, sentinel._patience, sentinel._waited_s = [(1.0, 1.0, 1.0)] * 9, 0.2, 0.0
-        sentinel._opened = clock.now - after_s
+        sentinel._opened, sentinel._known_us = clock.now - after_s, 0.0
         coming = iter(looks)
         monkeypatch.setattr(sentinel, "_look", lambda: (1.0, next(coming), 1.0))
         return [mark[1] for mark in sentinel.calmer((1.0, 2.0, 1.0))]
@@ -226,6 +226,25 @@ def test_a_disturbed_machine_is_waited_for_a_fifth_of_the_time_at_most(monkeypat
     assert waited(after_s=0.0) == []
     longest = len(waited(*[2.0] * 999, after_s=1e3)) * sentinels.LOOK_S
     assert longest == pytest.approx(sentinels.LONGEST_WAIT_S, abs=1.1 * sentinels.LOOK_S)
+
+
+@pytest.mark.parametrize(("known_us", "fastest"), [(0.0, 8.0), (4.0 * 1.5, 6.0), (9.0, 8.0), (3.0, 8.0)])
+def test_a_process_that_begins_beside_a_neighbour_knows_how_fast_the_machine_was(
+    known_us: float, fastest: float
+) -> None:
+    sentinel = object.__new__(Sentinel)
+    sentinel._marks, sentinel._known_us = [(8.0, 8.0)] * 9, known_us  # 3: so much faster was another machine
+    assert sentinel.fastest == pytest.approx((fastest, fastest))
+    assert sentinel.level_us == pytest.approx(fastest)
+    assert slowness([(8.0, 8.0)] * 2, sentinel.fastest) == pytest.approx([8.0 / fastest])
+
+
+def test_kernels_are_measured_against_the_fastest_that_was_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Sentinel, "_look", lambda _: (8.0, 8.0, 8.0))
+    items = measure_here([SMALL], Lane.parse("cpu/f32/t1"), 4, 0.001, 0, 60.0, 6.0)
+    ((ratio, level_us),) = [item[3] for item in items if item[0] == "record"]
+    assert level_us == pytest.approx(6.0)
+    assert ratio == pytest.approx((8.0 / 6.0) ** SHARE)
 
 
 def test_the_record_says_what_the_sentinel_took() -> None:

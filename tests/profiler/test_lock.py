@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from autotune.core import Protocol
 from autotune.errors import DeviceBusyError
 from autotune.processors import discover, this_device
-from autotune.profiler import device_lock, identity, noise_check, notes
+from autotune.profiler import device_lock, fastest_us, identity, noise_check, notes
 from autotune.profiler.lock import SHARED_FILE
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="a user's temporary folder is that user's own")
@@ -123,3 +124,10 @@ def test_identity_names_device_provider_and_runtime() -> None:
     assert tag.provider.startswith("CPUExecutionProvider ")
     assert tag.runtime == found.runtime
     assert notes(sentinel_ratio=1.1).sentinel_ratio == 1.1
+
+
+def test_how_fast_a_lane_was_counts_only_in_circumstances_like_now() -> None:
+    now = notes(sentinel_us=8.0)
+    unknown, other = replace(now, sentinel_us=0.0), replace(now, governor="another", sentinel_us=4.0)
+    assert fastest_us([now, unknown, other, replace(now, sentinel_us=9.0)]) == 8.0
+    assert fastest_us([unknown, other]) == 0.0
