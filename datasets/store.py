@@ -237,6 +237,27 @@ class Store:
         with reading(self._engine) as connection:
             return decoded(self.place, connection.execute(query.distinct()).scalars(), rows.notes_of)
 
+    def disturbed(
+        self, signatures: Collection[str], lane: Lane, identity: Identity, *, fastest_us: float
+    ) -> set[str]:
+        """Those of `signatures` that were measured once, on a disturbed machine; a second measurement is believed.
+
+        Args:
+            signatures: of kernels.
+            lane: where.
+            identity: under which their records are filed.
+            fastest_us: what the lane's sentinel takes at its fastest.
+        """
+        table = schema.profiles
+        conditions = self._conditions(table, device=None, lanes=[lane], identity=identity)
+        query = sa.select(table.c.signature, table.c.notes).where(*conditions, table.c.failure_kind == "")
+        with reading(self._engine) as connection:
+            found = connection.execute(query).all()
+        times = Counter(signature for signature, _ in found)
+        once = [(signature, text) for signature, text in found if times[signature] == 1 and signature in signatures]
+        notes = decoded(self.place, (text for _, text in once), rows.notes_of)
+        return {name for (name, _), note in zip(once, notes, strict=True) if note.disturbed(fastest_us)}
+
     def stages(
         self,
         *,

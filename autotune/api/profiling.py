@@ -156,7 +156,10 @@ def _profile_lane(
 ) -> LaneProfile:
     tag = identity(place.device, place.processor(lane.processor), place.discovery, Protocol.MARGINAL)
     known = store.known(list(kernels), lane, tag)
+    speed_us = fastest_us(store.notes(lane, tag))
+    again = store.disturbed(known, lane, tag, fastest_us=speed_us)
     missing = [kernel for signature, kernel in kernels.items() if signature not in known]
+    missing += [kernels[signature] for signature in sorted(again)]
     measured = 0
     reasons: list[str] = []
 
@@ -169,11 +172,10 @@ def _profile_lane(
         observer.progress("profile", measured, len(missing), text=str(lane))
 
     if missing and left_s > 0:
-        speed_us = fastest_us(store.notes(lane, tag))
         profile_kernels(missing, lane, identity=tag, seed=seed, fastest_us=speed_us, deadline_s=left_s, on_record=keep)
     return LaneProfile(
         lane=str(lane),
-        known=len(known),
+        known=len(known - again),
         measured=measured - len(reasons),
         failed=len(reasons),
         missing=len(missing) - measured,

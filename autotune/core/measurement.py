@@ -13,6 +13,11 @@ from autotune.core.plan import Timing
 PROTOCOL_VERSION = 3
 """Changes whenever the way of measuring changes what the numbers mean; records of unlike versions never mix."""
 
+DISTURBED_RATIO = 1.1
+"""How many times slower one of the sentinel's kernels is beside a measurement that is worth another one."""
+DISTURBED_LEVEL = 1.06
+"""How many times slower the sentinel is in a process that was never on a calm machine."""
+
 
 class Protocol(StrEnum):
     """How a measurement was made.
@@ -133,7 +138,8 @@ class Notes:
         governor: CPU frequency governor, empty where unknown.
         power_source: `mains`, `battery` or empty.
         load_average: one-minute load average before the measurement.
-        sentinel_ratio: the lane's sentinel beside the measurement over its first value; 1.0 means no drift.
+        sentinel_ratio: the lane's sentinel beside the measurement over its fastest, of its kernels the one that was
+            slowed most; 1.0 means that nothing disturbed.
         sentinel_us: µs of the lane's sentinel at the speed to which the result was brought; 0 where it is not known.
     """
 
@@ -148,6 +154,11 @@ class Notes:
     def slower_when(self, sentinel_us: float) -> float:
         """How many times longer the same work takes on a machine whose sentinel takes `sentinel_us`; 1 if unknown."""
         return sentinel_us / self.sentinel_us if self.sentinel_us > 0 and sentinel_us > 0 else 1.0
+
+    def disturbed(self, fastest_us: float) -> bool:
+        """Whether the machine was not at its fastest, where its sentinel takes `fastest_us` (0: unknown)."""
+        slower = self.sentinel_us / fastest_us if fastest_us > 0 else 1.0
+        return self.sentinel_ratio > DISTURBED_RATIO or slower > DISTURBED_LEVEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

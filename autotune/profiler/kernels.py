@@ -37,7 +37,7 @@ from autotune.profiler.probes import (
     reference_product,
 )
 from autotune.profiler.provenance import notes
-from autotune.profiler.sentinel import Sentinel, slowness
+from autotune.profiler.sentinel import Sentinel, disturbance, slowness
 from autotune.profiler.serve import failure_of
 from autotune.profiler.worker import Worker
 
@@ -193,7 +193,7 @@ def measure_here(
         for at, probe in probes.items():
             if len(probe.samples) < LEAST_SAMPLES:
                 continue
-            ratio = statistics.fmean(slower[: len(probe.samples)])
+            ratio = disturbance(marks[: len(probe.samples) + 1], sentinel.fastest)
             yield ("record", at, probe.result(surplus, slower), (ratio, sentinel.level_us))
         if until - time.monotonic() < LEAST_LEFT_SHARE * left_s:
             yield ("late",)

@@ -120,4 +120,13 @@ def slowness(marks: Sequence[Mark], fastest: Mark) -> list[float]:
 
 def between(before: Mark, after: Mark, fastest: Mark) -> float:
     """How many times slower the machine was between two marks."""
-    return statistics.median((one + two) / 2 / best for one, two, best in zip(before, after, fastest, strict=True))
+    return statistics.median(_ratios(before, after, fastest))
+
+
+def disturbance(marks: Sequence[Mark], fastest: Mark) -> float:
+    """How many times slower than at its fastest the kernel was that was slowed most, on average over the rounds."""
+    return max(map(statistics.fmean, zip(*(_ratios(*pair, fastest) for pair in pairwise(marks)), strict=True)))
+
+
+def _ratios(before: Mark, after: Mark, fastest: Mark) -> list[float]:
+    return [(one + two) / 2 / best for one, two, best in zip(before, after, fastest, strict=True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -100,6 +101,28 @@ def test_circumstances_are_those_of_this_lane_and_identity(store: Store, made: M
     store.add([made.record(8), made.record(16), made.record(24, made.OPENVINO), made.record(32, version="2")])
     assert set(store.notes(made.CPU, made.identity())) == {made.record(8).notes}
     assert store.notes(made.OPENVINO, made.identity(version="2")) == []
+
+
+def test_what_was_measured_once_on_a_disturbed_machine_is_worth_another_measurement(
+    store: Store, made: ModuleType
+) -> None:
+    calm = made.record(8)
+    circumstances = {
+        16: {"sentinel_ratio": 1.2, "sentinel_us": 100.0},
+        24: {"sentinel_us": 110.0},
+        32: {"sentinel_us": 101.0},
+        40: {"sentinel_us": 0.0},
+    }
+    for channels, found in circumstances.items():
+        store.add([replace(made.record(channels), notes=replace(calm.notes, **found))])
+    signatures = {channels: made.kernel(channels).signature for channels in circumstances}
+
+    def again() -> set[str]:
+        return store.disturbed(list(signatures.values()), made.CPU, made.identity(), fastest_us=100.0)
+
+    assert again() == {signatures[16], signatures[24]}
+    store.add([replace(made.record(16), notes=replace(calm.notes, sentinel_ratio=1.3))])
+    assert again() == {signatures[24]}  # twice is enough
 
 
 def test_stages_are_kept_all_and_found_by_model_and_lane(store: Store, made: ModuleType) -> None:

@@ -14,7 +14,7 @@ from autotune.profiler import sentinel as sentinels
 from autotune.profiler.following import SHARE, Following
 from autotune.profiler.kernels import measure_here, settled
 from autotune.profiler.probes import Ends, Form, Probe, Surplus, ends_of, form_of, reference_kernel, reference_product
-from autotune.profiler.sentinel import Sentinel, slowness
+from autotune.profiler.sentinel import Sentinel, disturbance, slowness
 
 IDENTITY = Identity(device="d", provider="p 1", runtime="r 1", protocol=Protocol.MARGINAL)
 SMALL = reference_kernel(4, 8)
@@ -182,6 +182,12 @@ def test_a_round_is_as_slow_as_most_of_the_sentinel_before_and_after_it() -> Non
     assert slowness([fastest, fastest, (300.0, 20.0, 1.0)], fastest) == [1.0, 1.5]
 
 
+def test_the_kernel_that_was_slowed_most_tells_a_disturbance() -> None:
+    fastest = (100.0, 10.0, 1.0)
+    assert disturbance([fastest, fastest, (140.0, 10.0, 1.0)], fastest) == pytest.approx(1.1)
+    assert slowness([fastest, fastest, (140.0, 10.0, 1.0)], fastest) == [1.0, 1.0]
+
+
 def test_a_provider_without_some_operator_is_watched_by_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = replace(SMALL, nodes=(replace(SMALL.nodes[0], op_type="NoSuchOperator"), SMALL.nodes[1]))
     monkeypatch.setattr(sentinels, "KERNELS", (SMALL, wrong))
@@ -244,7 +250,7 @@ def test_kernels_are_measured_against_the_fastest_that_was_known(monkeypatch: py
     items = measure_here([SMALL], Lane.parse("cpu/f32/t1"), 4, 0.001, 0, 60.0, 6.0)
     ((ratio, level_us),) = [item[3] for item in items if item[0] == "record"]
     assert level_us == pytest.approx(6.0)
-    assert ratio == pytest.approx((8.0 / 6.0) ** SHARE)
+    assert ratio == pytest.approx(8.0 / 6.0)
 
 
 def test_the_record_says_what_the_sentinel_took() -> None:
