@@ -76,7 +76,7 @@ class StagePredictor:
 
         Relative errors are weighed, so that a whole model does not drown its stages, and robustly, so that one
         disturbed measurement does not bend a lane. Each model is left out in turn: a lane takes what is learnt only
-        where that lowers the error of models left out, and with under `LEAST_MODELS` models nothing is.
+        where that lowers the error of models left out (their median), and with under `LEAST_MODELS` models nothing is.
 
         Args:
             records: of one device; failures are skipped.
@@ -192,10 +192,13 @@ def _log_error(cost: StageCost, row: Vector) -> float:
 
 
 def _judged(learnt: StageCost, default: StageCost, off: Errors, margin: float) -> StageCost | None:
-    """The better of both on models left out, every model counting alike; None where there are too few to tell."""
+    """The better of both by the median model left out (a few small ones, off by half, must not decide for all).
+
+    None where there are too few to tell.
+    """
     if len(off) < LEAST_MODELS:
         return None
-    of_default, of_learnt = np.mean([np.abs(own).mean(axis=0) for own in off.values()], axis=0).tolist()
+    of_default, of_learnt = np.median([np.abs(own).mean(axis=0) for own in off.values()], axis=0).tolist()
     takes = of_learnt <= margin * of_default
     size = np.abs([pair[takes] for own in off.values() for pair in own])
     spread = (1.4826 * float(np.median(size)) * len(size) + default.relative_spread * 2) / (len(size) + 2)

@@ -1,0 +1,109 @@
+"""Kernels as they are measured alone, beside beginnings of the model that hold them: what a sum of kernels gets wrong.
+
+    python benchmarks/prefixes.py [--model squeezenet] [--lanes cpu/f32/t2/nospin,openvino:cpu/bf16/t2]
+
+A beginning ends at a legal cut and pays what crosses it besides: those with as many bytes are to be compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import write
+
+from autotune.api import SearchSettings
+from autotune.api.task import load_model
+from autotune.api.workplace import Workplace, hold_device, open_workplace
+from autotune.core import Lane, Measurement, ProfileRecord, Protocol, SilentObserver
+from autotune.graph import Graph, extract
+from autotune.processors import lanes_of
+from autotune.profiler import identity, profile_kernels
+from autotune.profiler.probes import Bound
+
+BEGINNINGS = 20
+ROUNDS, ROUND_S = 12, 0.01
+KERNELS_S = 120.0
+
+
+def lanes_here(place: Workplace) -> list[Lane]:
+    """Every processor and precision on all cores; the CPU provider as it is in a partition, without spinning."""
+    cores = place.device.cores
+    found = [lane for processor in place.processors for lane in lanes_of(processor, cores=cores)]
+    whole = [lane for lane in found if lane.concurrency.threads in (0, len(cores))]
+    return [lane for lane in whole if (lane.concurrency.spinning is False) == (lane.processor == "cpu")]
+
+
+def kernels_us(graph: Graph, lane: Lane, place: Workplace) -> np.ndarray[Any, Any]:
+    """[K] marginal costs as a profile measures them; NaN where one failed."""
+    kernels = list({use.kernel.signature: use.kernel for use in graph.kernels if use.kernel.buildable}.values())
+    found: dict[str, float] = {}
+
+    def keep(record: ProfileRecord) -> None:
+        if isinstance(record.result, Measurement):
+            found[record.kernel.signature] = record.result.median_us
+
+    tag = identity(place.device, place.processor(lane.processor), place.discovery, Protocol.MARGINAL)
+    profile_kernels(kernels, lane, identity=tag, deadline_s=KERNELS_S, on_record=keep)
+    return np.array([found.get(use.kernel.signature, np.nan) for use in graph.kernels])
+
+
+def beginnings_us(graph: Graph, lane: Lane, stops: list[int], folder: Path) -> dict[int, tuple[float, int]]:
+    """By the kernel where it ends: µs of a beginning (the faster half of its rounds) and bytes that leave it."""
+    files = {stop: extract(graph, [(0, stop)], folder / str(stop))[0] for stop in stops}
+    bound = {stop: Bound(str(file.path), file.inputs, lane) for stop, file in files.items()}
+    rounds = [{stop: one.sample_us(ROUND_S) for stop, one in bound.items()} for _ in range(ROUNDS)]
+    return {
+        stop: (
+            statistics.median(sorted(times[stop] for times in rounds)[: ROUNDS // 2]),
+            sum(tensor.bytes for tensor in files[stop].outputs),
+        )
+        for stop in stops
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", default="squeezenet")
+    parser.add_argument(
+        "--lanes", default="", help="texts such as openvino:cpu/bf16/t2; without them all that are here"
+    )
+    flags = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_workplace(Path(folder) / "home") as place,
+        hold_device(place, SilentObserver(), wait_s=600.0),
+    ):
+        graph, _, _ = load_model(flags.model, SearchSettings(), place.work)
+        legal = [stop for stop in range(1, len(graph.kernels) + 1) if graph.cuts[stop].legal]
+        stops = sorted({*legal[:: max(1, len(legal) // BEGINNINGS)], legal[-1]})
+        for text in flags.lanes.split(",") if flags.lanes else map(str, lanes_here(place)):
+            lane = Lane.parse(text)
+            summed = np.concatenate([[0.0], np.cumsum(kernels_us(graph, lane, place))])
+            for stop, (us, out) in beginnings_us(graph, lane, stops, Path(folder) / text.replace("/", "_")).items():
+                ops = [use.kernel.ops for use in graph.kernels[max([0, *(s for s in stops if s < stop)]) : stop]]
+                row = {
+                    "lane": text,
+                    "kernels": stop,
+                    "last": ops,
+                    "us": us,
+                    "sum_us": summed[stop],
+                    "bytes_out": out,
+                }
+                rows.append(row)
+                print(
+                    f"{text:22} {stop:4} kernels {us:9.1f} us, their sum {summed[stop]:9.1f}, "
+                    f"{out / 1e3:7.0f} kB leave, last: {', '.join(ops)}",
+                    flush=True,
+                )
+    whole = {row["lane"]: row["sum_us"] / row["us"] for row in rows if row["kernels"] == stops[-1]}
+    print(write("prefixes", rows, model=flags.model, sum_over_whole=whole))
+
+
+if __name__ == "__main__":
+    main()
