@@ -237,9 +237,7 @@ class Store:
         with reading(self._engine) as connection:
             return decoded(self.place, connection.execute(query.distinct()).scalars(), rows.notes_of)
 
-    def disturbed(
-        self, signatures: Collection[str], lane: Lane, identity: Identity, *, fastest_us: float
-    ) -> set[str]:
+    def disturbed(self, signatures: Collection[str], lane: Lane, identity: Identity, *, fastest_us: float) -> set[str]:
         """Those of `signatures` that were measured once, on a disturbed machine; a second measurement is believed.
 
         Args:

@@ -58,7 +58,10 @@ def profile(
     lanes: Sequence[str] = (),
     observer: Observer | None = None,
 ) -> ProfileResult:
-    """Measures the kernels of some models on the lanes of this device; what is known already is not measured again.
+    """Measures the kernels of some models on the lanes of this device.
+
+    What is known already is not measured again, but once more where a disturbed machine measured it once and there is
+    no budget (`Store.disturbed`).
 
     Args:
         models: names of the zoo or ONNX files; participants where each has shapes or dims of its own. Without any,
