@@ -18,13 +18,13 @@ import numpy as np
 from common import write
 from noise import jobs_of
 
+from autotune.api.deciding import DRAIN_S
 from autotune.core import DEFAULT_LANE, Measurement
 from autotune.processors import discover, lanes_of, this_device
 from autotune.profiler import decide
 
 DESIGNS = {"20 runs, 0.4 s": (20, 0.4), "20 runs, 0.2 s": (20, 0.2), "4 runs": (4, 0.4)}
 """Most runs of each job in a launch, and most seconds of them."""
-DRAIN_S = 0.05
 
 
 def main() -> None:

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 from common import write
+from own_records import kernels_of
+from spaces import all_core_lanes
 
 from autotune.api import SearchSettings
 from autotune.api.task import load_model
 from autotune.api.workplace import Workplace, hold_device, open_workplace
 from autotune.core import Lane, Measurement, ProfileRecord, Protocol, SilentObserver
 from autotune.graph import Graph, extract
-from autotune.processors import lanes_of
 from autotune.profiler import identity, profile_kernels
 from autotune.profiler.probes import Bound
 
@@ -30,17 +31,8 @@ ROUNDS, ROUND_S = 12, 0.01
 KERNELS_S = 120.0
 
 
-def lanes_here(place: Workplace) -> list[Lane]:
-    """Every processor and precision on all cores; the CPU provider as it is in a partition, without spinning."""
-    cores = place.device.cores
-    found = [lane for processor in place.processors for lane in lanes_of(processor, cores=cores)]
-    whole = [lane for lane in found if lane.concurrency.threads in (0, len(cores))]
-    return [lane for lane in whole if (lane.concurrency.spinning is False) == (lane.processor == "cpu")]
-
-
 def kernels_us(graph: Graph, lane: Lane, place: Workplace) -> np.ndarray[Any, Any]:
     """[K] marginal costs as a profile measures them; NaN where one failed."""
-    kernels = list({use.kernel.signature: use.kernel for use in graph.kernels if use.kernel.buildable}.values())
     found: dict[str, float] = {}
 
     def keep(record: ProfileRecord) -> None:
@@ -48,7 +40,7 @@ def kernels_us(graph: Graph, lane: Lane, place: Workplace) -> np.ndarray[Any, An
             found[record.kernel.signature] = record.result.median_us
 
     tag = identity(place.device, place.processor(lane.processor), place.discovery, Protocol.MARGINAL)
-    profile_kernels(kernels, lane, identity=tag, deadline_s=KERNELS_S, on_record=keep)
+    profile_kernels(kernels_of({"": graph}), lane, identity=tag, deadline_s=KERNELS_S, on_record=keep)
     return np.array([found.get(use.kernel.signature, np.nan) for use in graph.kernels])
 
 
@@ -82,7 +74,7 @@ def main() -> None:
         graph, _, _ = load_model(flags.model, SearchSettings(), place.work)
         legal = [stop for stop in range(1, len(graph.kernels) + 1) if graph.cuts[stop].legal]
         stops = sorted({*legal[:: max(1, len(legal) // BEGINNINGS)], legal[-1]})
-        for text in flags.lanes.split(",") if flags.lanes else map(str, lanes_here(place)):
+        for text in flags.lanes.split(",") if flags.lanes else map(str, all_core_lanes()):
             lane = Lane.parse(text)
             summed = np.concatenate([[0.0], np.cumsum(kernels_us(graph, lane, place))])
             for stop, (us, out) in beginnings_us(graph, lane, stops, Path(folder) / text.replace("/", "_")).items():

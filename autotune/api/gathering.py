@@ -114,8 +114,7 @@ def choose_lanes(run: Run, profiled: Collection[Lane] = ()) -> tuple[list[Settin
 def _alike(lane: Lane, other: Lane) -> bool:
     """Whether two lanes differ little but in threads."""
     few, many = sorted((lane.concurrency.threads, other.concurrency.threads))
-    same = (lane.processor, lane.precision) == (other.processor, other.precision)
-    return same and few < many < ALIKE * few
+    return _kind(lane) == _kind(other) and few < many < ALIKE * few
 
 
 def _kind(lane: Lane) -> tuple[str, str]:

@@ -47,7 +47,7 @@ class DeviceMeasurer:
     ) -> None:
         self._identity = identity
         self._seed = seed
-        self._fastest_us = dict(fastest_us or {})
+        self._fastest_us = {lane: us for lane, us in (fastest_us or {}).items() if us > 0}
 
     def measure(
         self,
@@ -60,10 +60,11 @@ class DeviceMeasurer:
     ) -> None:
         """In a worker process; it inherits the cores of the thread that starts it."""
         pin_thread(cores)
-        seen: list[float] = []
+        known_us = self._fastest_us.get(lane, 0.0)
 
         def keep(record: ProfileRecord) -> None:
-            seen.append(record.notes.sentinel_us)
+            if (us := record.notes.sentinel_us) > 0:
+                self._fastest_us[lane] = min(us, self._fastest_us.get(lane, us))
             on_record(record)
 
         profile_kernels(
@@ -71,9 +72,7 @@ class DeviceMeasurer:
             lane,
             identity=self._identity(lane),
             seed=self._seed,
-            fastest_us=self._fastest_us.get(lane, 0.0),
+            fastest_us=known_us,
             deadline_s=deadline_s,
             on_record=keep,
         )
-        levels = [us for us in (self._fastest_us.get(lane, 0.0), *seen) if us > 0]
-        self._fastest_us[lane] = min(levels, default=0.0)
