@@ -3,8 +3,16 @@
 from autotune.graph.arrays import load_arrays, save_arrays
 from autotune.graph.build import build_kernel, can_fan, chainable
 from autotune.graph.cuts import Cut
-from autotune.graph.ends import has_small_ends, small_inputs, with_means, with_small_ends
+from autotune.graph.ends import (
+    behind_convolutions,
+    has_small_ends,
+    only_convolutions,
+    small_inputs,
+    with_means,
+    with_small_ends,
+)
 from autotune.graph.extract import StageFile, extract
+from autotune.graph.fusion import RESHAPING
 from autotune.graph.graph import Graph, KernelUse, load
 from autotune.graph.grouped import Grouped, grouped
 from autotune.graph.inputs import embedding_limits, random_inputs
@@ -14,6 +22,7 @@ from autotune.graph.parts import OutputPart
 from autotune.graph.splits import Divided, Split, SplitKind, SplitSite, can_divide, divide, find_sites
 
 __all__ = [
+    "RESHAPING",
     "Cut",
     "Divided",
     "Graph",
@@ -27,6 +36,7 @@ __all__ = [
     "SplitKind",
     "SplitSite",
     "StageFile",
+    "behind_convolutions",
     "build_kernel",
     "can_divide",
     "can_fan",
@@ -40,6 +50,7 @@ __all__ = [
     "has_small_ends",
     "load",
     "load_arrays",
+    "only_convolutions",
     "partition",
     "random_inputs",
     "save_arrays",

@@ -23,7 +23,9 @@ def expected_seconds(kernel: Kernel, latency_us: float, *, rounds: int = USUAL_R
         round_s: as for `profile_kernels`.
     """
     run_s = latency_us / 1e6
-    sessions = [run_s] if form_of(kernel) is Form.ALONE else [run_s, CHAIN * run_s]
+    sessions = {Form.ALONE: [run_s], Form.BEHIND: [CHAIN * run_s, 2 * CHAIN * run_s]}.get(
+        form_of(kernel), [run_s, CHAIN * run_s]
+    )
     taken = max(LEAST_ROUNDS, min(rounds, int(KERNEL_SECONDS / max(sum(sessions), 1e-9))))
     opening_s = len(sessions) * OPENING_S + OPENING_RUNS * sum(sessions)
     waking_s = sum(each for each in sessions if each < SLOW_S)

@@ -1,4 +1,4 @@
-"""Kernels open in this process, ready to be timed: alone, and as copies where they can be."""
+"""Kernels open in this process, ready to be timed: alone, as copies where they can be, or behind convolutions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ import onnxruntime as ort
 
 from autotune.core import Concurrency, Kernel, KernelNode, Lane, Measurement, TensorSpec
 from autotune.graph import (
+    RESHAPING,
+    behind_convolutions,
     build_kernel,
     can_fan,
     chainable,
     has_small_ends,
+    only_convolutions,
     random_inputs,
     small_inputs,
     with_means,
@@ -45,10 +48,11 @@ class Ends(StrEnum):
 
 
 class Form(StrEnum):
-    """What a kernel is measured as: copies in a row, copies side by side, or alone."""
+    """What a kernel is measured as: copies in a row, copies side by side, copies behind convolutions, or alone."""
 
     CHAIN = "chain"
     FAN = "fan"
+    BEHIND = "behind"
     ALONE = "alone"
 
 
@@ -78,18 +82,27 @@ def ends_of(kernel: Kernel, lane: Lane) -> Ends:
     if kernel.family not in ("matmul", "attention") and has_small_ends(kernel):
         if lane.processor != "cpu":
             return Ends.SMALL
-        if kernel.family in ("convolution", "depthwise"):
+        if kernel.family in ("convolution", "depthwise") or form_of(kernel) is Form.BEHIND:
             return Ends.MEANS
     return Ends.PLAIN
 
 
 def form_of(kernel: Kernel) -> Form:
     """As what the kernel is measured: copies need memory for their weights."""
+    if _moves_images(kernel):
+        return Form.BEHIND
     if kernel.weight_bytes * CHAIN >= MAX_CHAIN_BYTES:
         return Form.ALONE
     if chainable(kernel):
         return Form.CHAIN
     return Form.FAN if can_fan(kernel) else Form.ALONE
+
+
+def _moves_images(kernel: Kernel) -> bool:
+    """Whether its cost is that of the layout and precision which convolutions around it have, and not its own."""
+    if kernel.family not in ("pooling", "data_movement") or can_fan(kernel) or not has_small_ends(kernel):
+        return False
+    return not any(node.op_type in RESHAPING for node in kernel.nodes)
 
 
 def reference_product(rows: int, columns: int) -> Kernel:
@@ -175,7 +188,7 @@ class Bound:
 
 
 class Probe:
-    """One kernel: alone, and as copies where it can be.
+    """One kernel: alone, and as copies where it can be; or copies of it behind convolutions, and these without it.
 
     Args:
         kernel: what to time.
@@ -189,34 +202,45 @@ class Probe:
         self.kernel = kernel
         self.ends = ends_of(kernel, lane)
         self.form = form or form_of(kernel)
-        self.alone = self._open(lane, shared_pool, seed, copies=1)
-        self.copies = self._open(lane, shared_pool, seed, copies=CHAIN) if self.form is not Form.ALONE else None
         self.samples: list[tuple[float, float]] = []
+        opening = (lane, shared_pool, seed)
+        if self.form is Form.BEHIND:
+            large = (kernel.bytes_read + kernel.bytes_written) * CHAIN >= MAX_CHAIN_BYTES
+            self.more = 1 if large else CHAIN
+            self.less = self._open(only_convolutions(kernel), *opening, copies=self.more, fan=True)
+            self.copies: Bound | None = self._open(behind_convolutions(kernel), *opening, copies=self.more, fan=True)
+            return
+        self.more = CHAIN - 1
+        self.less = self._open(kernel, *opening)
+        alone, fan = self.form is Form.ALONE, self.form is Form.FAN
+        self.copies = None if alone else self._open(kernel, *opening, copies=CHAIN, fan=fan)
 
-    def _open(self, lane: Lane, shared_pool: bool, seed: int, *, copies: int) -> Bound:
-        model = build_kernel(self.kernel, seed=seed, copies=copies, fan=copies > 1 and self.form is Form.FAN)
-        inputs = self.kernel.inputs
+    def _open(
+        self, kernel: Kernel, lane: Lane, shared_pool: bool, seed: int, *, copies: int = 1, fan: bool = False
+    ) -> Bound:
+        model = build_kernel(kernel, seed=seed, copies=copies, fan=fan)
+        inputs = kernel.inputs
         if self.ends is Ends.SMALL:
-            model, inputs = with_small_ends(model, self.kernel), small_inputs(self.kernel)
+            model, inputs = with_small_ends(model, kernel), small_inputs(kernel)
         elif self.ends is Ends.MEANS:
-            model = with_means(model, self.kernel)
+            model = with_means(model, kernel)
         return Bound(model.SerializeToString(), inputs, lane, shared_pool=shared_pool)
 
     def rounds(self, wanted: int) -> int:
         """Fewer rounds for a slow kernel."""
-        each = self.alone.estimate_s + (self.copies.estimate_s if self.copies is not None else 0.0)
+        each = self.less.estimate_s + (self.copies.estimate_s if self.copies is not None else 0.0)
         return max(LEAST_ROUNDS, min(wanted, int(KERNEL_SECONDS / max(each, 1e-9))))
 
     def take(self, round_s: float) -> None:
-        """One round: (alone, slope over the copies or 0)."""
-        alone = self.alone.sample_us(round_s)
+        """One round: (alone or without it, slope over the copies or 0)."""
+        less = self.less.sample_us(round_s)
         slope = 0.0
         if self.copies is not None:
-            slope = (self.copies.sample_us(round_s) - alone) / (CHAIN - 1)
-        self.samples.append((alone, slope))
+            slope = (self.copies.sample_us(round_s) - less) / self.more
+        self.samples.append((less, slope))
 
     def median_us(self, slower: Sequence[float]) -> tuple[float, float]:
-        """Medians of the time alone and of the slope; `slower` as of `result`."""
+        """Medians of the time alone (or without it) and of the slope; `slower` as of `result`."""
         pairs = list(zip(self.samples, slower, strict=False))
         alone = statistics.median(alone / factor for (alone, _), factor in pairs)
         return alone, statistics.median(slope / factor for (_, slope), factor in pairs)
@@ -230,20 +254,29 @@ class Probe:
             surplus: what is measured beyond it, by its ends.
             slower: by round, how many times slower the machine was.
         """
-        own = surplus.get(self.ends, Surplus())
-        written = self.kernel.bytes_written
-        beyond = {
-            Form.CHAIN: 0.0,
-            Form.FAN: own.copy_us + own.copy_per_byte_us * written,
-            Form.ALONE: own.call_us + own.per_byte_us * (self.kernel.bytes_read + written),
-        }[self.form]
+        beyond = self._beyond_us(surplus.get(self.ends, Surplus()))
+        floor = 0.0 if self.form is Form.BEHIND else FLOOR_SHARE
         rounds = list(zip(self.samples, slower, strict=False))
         calm = [pair for pair in rounds if pair[1] <= CALM]
         costs = []
-        for (alone, slope), factor in calm if len(calm) >= LEAST_CALM else rounds:
-            cost = (alone if self.form is Form.ALONE else slope) - beyond * factor
-            costs.append(max(cost, FLOOR_SHARE * alone, FLOOR_US) / factor)
+        for (less, slope), factor in calm if len(calm) >= LEAST_CALM else rounds:
+            cost = (less if self.form is Form.ALONE else slope) - beyond * factor
+            costs.append(max(cost, floor * less, FLOOR_US) / factor)
         return Measurement(samples_us=tuple(costs))
+
+    def _beyond_us(self, surplus: Surplus) -> float:
+        """What is measured beyond the kernel's cost."""
+        read, written = self.kernel.bytes_read, self.kernel.bytes_written
+        match self.form:
+            case Form.CHAIN:
+                return 0.0
+            case Form.FAN:
+                return surplus.copy_us + surplus.copy_per_byte_us * written
+            case Form.BEHIND:  # with it outputs are averaged, without it inputs
+                more = len(self.kernel.outputs) - len(self.kernel.inputs)
+                return surplus.copy_us * more + surplus.copy_per_byte_us * (written - read)
+            case Form.ALONE:
+                return surplus.call_us + surplus.per_byte_us * (read + written)
 
 
 def own_threads(lane: Lane) -> tuple[Lane, bool]:

@@ -8,11 +8,32 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from autotune.core import Kernel, KernelNode, TensorSpec
 from autotune.errors import ModelError
-from autotune.graph import build_kernel, can_fan, has_small_ends, small_inputs, with_small_ends
+from autotune.graph import (
+    behind_convolutions,
+    build_kernel,
+    can_fan,
+    has_small_ends,
+    only_convolutions,
+    small_inputs,
+    with_small_ends,
+)
+from autotune.graph.ends import CHANNELS
 from autotune.profiler.probes import reference_kernel, reference_product
 
 CONVOLUTION = reference_kernel(4, 8)
+JOINED = Kernel(
+    family="data_movement",
+    nodes=(KernelNode(op_type="Concat", inputs=("i0", "i1"), outputs=("o0",), attributes=(("axis", 1),)),),
+    inputs=(
+        TensorSpec(name="i0", dtype="float32", shape=(1, 4, 8, 8)),
+        TensorSpec(name="i1", dtype="float32", shape=(1, 6, 8, 8)),
+    ),
+    outputs=(TensorSpec(name="o0", dtype="float32", shape=(1, 10, 8, 8)),),
+    opset=17,
+    flops=0,
+)
 
 
 @pytest.mark.parametrize(("copies", "opset"), [(1, 17), (3, 17), (1, 11)])
@@ -26,7 +47,8 @@ def test_gives_the_mean_of_what_the_kernel_gives_for_an_even_image(copies: int, 
     image = np.broadcast_to(pixel, (1, 4, 8, 8)).copy()
     (whole,) = ort.InferenceSession(plain).run(None, {"i0": image})
     (mean,) = ort.InferenceSession(small).run(None, {spec.name: pixel})
-    np.testing.assert_allclose(mean, whole.mean(axis=(2, 3), keepdims=True), rtol=1e-4)
+    assert mean.shape == (1, CHANNELS, 1, 1)  # which the last convolution averages over its channels
+    np.testing.assert_allclose(mean, np.full_like(mean, whole.mean()), rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +85,31 @@ def test_what_has_no_weights_is_not_copied_side_by_side() -> None:
     assert not can_fan(pool)
     with pytest.raises(ModelError, match="no weights"):
         build_kernel(pool, copies=2, fan=True)
+
+
+@pytest.mark.parametrize(("made", "outputs"), [(behind_convolutions(JOINED), 1), (only_convolutions(JOINED), 2)])
+def test_images_are_made_by_a_convolution_each_with_the_kernel_and_without(made: Kernel, outputs: int) -> None:
+    assert can_fan(made)
+    assert [node.op_type for node in made.nodes].count("Conv") == len(JOINED.inputs)
+    model = with_small_ends(build_kernel(made, seed=1, copies=2, fan=True), made)
+    pixels = {spec.name: np.ones(spec.shape or (), dtype=np.float32) for spec in small_inputs(made)}
+    assert all(pixel.shape == (1, CHANNELS, 1, 1) for pixel in pixels.values())
+    found = ort.InferenceSession(model.SerializeToString()).run(None, pixels)
+    assert len(found) == 2 * outputs
+    assert not np.allclose(found[0], found[outputs])  # copies have weights of their own
+
+
+def test_the_copies_average_what_the_kernel_gives() -> None:
+    joined = with_small_ends(build_kernel(behind_convolutions(JOINED), seed=1), behind_convolutions(JOINED))
+    parts = with_small_ends(build_kernel(only_convolutions(JOINED), seed=1), only_convolutions(JOINED))
+    pixels = {
+        spec.name: np.ones(spec.shape or (), dtype=np.float32) for spec in small_inputs(only_convolutions(JOINED))
+    }
+    (whole,) = ort.InferenceSession(joined.SerializeToString()).run(None, pixels)
+    first, second = ort.InferenceSession(parts.SerializeToString()).run(None, pixels)
+    np.testing.assert_allclose(whole, (4 * first + 6 * second) / 10, rtol=1e-4)
+
+
+def test_rows_cannot_be_put_behind_convolutions() -> None:
+    with pytest.raises(ModelError, match="MatMul"):
+        behind_convolutions(reference_product(4, 8))

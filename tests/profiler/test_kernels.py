@@ -7,7 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from autotune.core import Failure, FailureKind, Identity, Kernel, Lane, Measurement, ProfileRecord, Protocol
+from autotune.core import (
+    Failure,
+    FailureKind,
+    Identity,
+    Kernel,
+    KernelNode,
+    Lane,
+    Measurement,
+    ProfileRecord,
+    Protocol,
+    TensorSpec,
+)
 from autotune.errors import SessionError
 from autotune.profiler import kernels, profile_kernels
 from autotune.profiler import sentinel as sentinels
@@ -18,6 +29,22 @@ from autotune.profiler.sentinel import Sentinel, disturbance, slowness
 
 IDENTITY = Identity(device="d", provider="p 1", runtime="r 1", protocol=Protocol.MARGINAL)
 SMALL = reference_kernel(4, 8)
+ROW = TensorSpec(name="i0", dtype="float32", shape=(8, 64))
+POOL = Kernel(
+    family="pooling",
+    nodes=(
+        KernelNode(
+            op_type="MaxPool",
+            inputs=("i0",),
+            outputs=("o0",),
+            attributes=(("kernel_shape", (2, 2)), ("strides", (2, 2))),
+        ),
+    ),
+    inputs=(TensorSpec(name="i0", dtype="float32", shape=(1, 8, 8, 8)),),
+    outputs=(TensorSpec(name="o0", dtype="float32", shape=(1, 8, 4, 4)),),
+    opset=17,
+    flops=0,
+)
 
 
 def records(wanted: list, lane: str, *, deadline_s: float = 120.0) -> list[ProfileRecord]:  # type: ignore[type-arg]
@@ -268,9 +295,31 @@ def test_what_copies_side_by_side_pay_each_is_taken_off_their_slope() -> None:
     assert probe.result(surplus, [1.0, 1.0]).samples_us == pytest.approx((9.0, 9.5))
 
 
+def test_behind_convolutions_what_averages_inputs_and_outputs_is_evened_out() -> None:
+    probe = object.__new__(Probe)
+    probe.kernel, probe.form, probe.ends = POOL, Form.BEHIND, Ends.MEANS
+    probe.samples = [(400.0, 5.0), (400.0, 5.5)]
+    saved = POOL.bytes_read - POOL.bytes_written  # bytes that are averaged without the kernel, and not with it
+    surplus = {Ends.MEANS: Surplus(call_us=99.0, copy_us=1.0, copy_per_byte_us=2.0 / saved)}
+    assert probe.result(surplus, [1.0, 1.0]).samples_us == pytest.approx((7.0, 7.5))
+    probe.samples = [(400.0, -2.5), (400.0, -3.0)]  # nothing of a hundred times as much work beside it
+    assert probe.result(surplus, [1.0, 1.0]).samples_us == pytest.approx((0.3, 0.3))
+
+
+@pytest.mark.parametrize("lane", ["cpu/f32/t1", "cpu/f32/t2"])
+def test_a_pooling_is_measured_between_convolutions(lane: str) -> None:
+    (found,) = records([POOL], lane)
+    assert isinstance(found.result, Measurement)
+    probe = Probe(POOL, Lane.parse("cpu/f32/t1"), shared_pool=False, seed=0)
+    assert (probe.form, probe.ends) == (Form.BEHIND, Ends.MEANS)
+
+
 @pytest.mark.parametrize(
     ("kernel", "form"),
     [
+        (POOL, Form.BEHIND),
+        (replace(POOL, inputs=(ROW,)), Form.ALONE),
+        (replace(POOL, family="data_movement", nodes=(replace(POOL.nodes[0], op_type="Transpose"),)), Form.ALONE),
         (SMALL, Form.CHAIN),
         (replace(SMALL, outputs=(replace(SMALL.outputs[0], shape=(1, 8, 8, 8)),)), Form.FAN),
         (replace(SMALL, outputs=(replace(SMALL.outputs[0], shape=(1, 8, 8, 8)),), weights=()), Form.ALONE),
