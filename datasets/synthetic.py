@@ -15,7 +15,7 @@ from autotune.graph import grouped
 TURNS = (
     "convolution", "depthwise", "matmul", "convolution", "elementwise", "matmul", "grouped", "normalisation",
     "convolution", "data_movement", "depthwise", "matmul", "pooling", "convolution", "recurrent", "elementwise",
-    "transposed", "data_movement", "convolution", "dilated",
+    "transposed", "data_movement", "convolution", "dilated", "attention",
 )  # fmt: skip
 """Kinds in the order in which they are given: those that models spend their time in come more often."""
 FROM_NETWORKS = 3

@@ -210,13 +210,13 @@ def _set_level(run: Run, level: float) -> None:
 
 def _measure_errors(run: Run) -> None:
     """Output error once per processor, precision and batch: threads change it by rounding only."""
-    known: dict[tuple[str, str, int], Contender] = {}
+    known: dict[tuple[tuple[str, ...], int], Contender] = {}
     for contender in list(run.contenders.values()):
         if contender.error is not None or not isinstance(contender.result, Measurement):
             continue
         lane = contender.lanes[0] if contender.lanes else None
         batch = contender.job.batch
-        key = (lane.processor, str(lane.precision), batch) if lane else (contender.name, "", batch)
+        key = (lane.kind if lane else (contender.name,), batch)
         if key in known:
             contender.error = known[key].error
             continue

@@ -78,7 +78,7 @@ def _affordable(run: Run, finalists: list[Contender]) -> list[Contender]:
     """Finalists without the second and third of their kind where all would leave time for too few launches."""
     if run.settings.objectives or run.under_load:  # all of a front are wanted; under load there is time for six
         return finalists
-    kinds = len({_kind(contender) for contender in finalists})
+    kinds = len({contender.kind for contender in finalists})
     fewer = (_that_fit(finalists, count) for count in range(len(finalists), kinds, -1))
     affordable = (some for some in fewer if LAUNCHES * launch_s(run, some) <= SPENT * run.budget.left_s)
     return next(affordable, _that_fit(finalists, kinds))
@@ -235,15 +235,10 @@ def _that_fit(finalists: list[Contender], count: int) -> list[Contender]:
     seen: Counter[str] = Counter()
     ranks = {}
     for contender in finalists:
-        ranks[contender.name] = seen[_kind(contender)]
-        seen[_kind(contender)] += 1
+        ranks[contender.name] = seen[contender.kind]
+        seen[contender.kind] += 1
     kept = sorted(finalists, key=lambda contender: ranks[contender.name])[:count]
     return [contender for contender in finalists if contender in kept]
-
-
-def _kind(contender: Contender) -> str:
-    """What it is: `default`, `user`, `single`, `policy` or `plan`."""
-    return contender.name.partition(":")[0]
 
 
 def _measured(run: Run, contender: Contender) -> bool:

@@ -90,19 +90,19 @@ def choose_lanes(run: Run, profiled: Collection[Lane] = ()) -> tuple[list[Settin
         for contender in contenders:
             lane = contender.lanes[0]
             if lane in profiled:
-                enough.setdefault(_kind(lane), contender.median_us / NEW_GAIN)
+                enough.setdefault(lane.kind, contender.median_us / NEW_GAIN)
         exact = {c.lanes[0].processor: c.median_us for c in reversed(contenders) if c.lanes[0].precision.is_reference}
         lanes: list[Lane] = []
         for contender in contenders:
             lane = contender.lanes[0]
             if _spins(lane) or lane.concurrency.cores:  # pinned lanes are for whole models
                 continue
-            own = best.setdefault(_kind(lane), contender.median_us)
+            own = best.setdefault(lane.kind, contender.median_us)
             everyone = best.setdefault(("", str(lane.precision)), contender.median_us)
             near = contender.median_us <= min(LANE_REACH * own, PROCESSOR_REACH * everyone)
             if not lane.precision.is_reference:  # it has nothing to offer but speed
                 near = near and contender.median_us <= LANE_REACH * exact.get(lane.processor, math.inf)
-            near = near and (lane in profiled or contender.median_us <= enough.get(_kind(lane), math.inf))
+            near = near and (lane in profiled or contender.median_us <= enough.get(lane.kind, math.inf))
             if near and len(lanes) < MAX_LANES and not any(_alike(lane, other) for other in lanes):
                 lanes.append(lane)
         free = [contender for contender in contenders if not contender.lanes[0].concurrency.cores]
@@ -114,11 +114,7 @@ def choose_lanes(run: Run, profiled: Collection[Lane] = ()) -> tuple[list[Settin
 def _alike(lane: Lane, other: Lane) -> bool:
     """Whether two lanes differ little but in threads."""
     few, many = sorted((lane.concurrency.threads, other.concurrency.threads))
-    return _kind(lane) == _kind(other) and few < many < ALIKE * few
-
-
-def _kind(lane: Lane) -> tuple[str, str]:
-    return lane.processor, str(lane.precision)
+    return lane.kind == other.kind and few < many < ALIKE * few
 
 
 def _spins(lane: Lane) -> bool:

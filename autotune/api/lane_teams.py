@@ -94,7 +94,7 @@ def _one_stream(lane: Lane) -> Lane:
 
 def _kernels_like(knowledge: Knowledge, lane: Lane) -> tuple[Lane, Floats] | None:
     """Kernel costs of the processor at this precision: those of the lane with the nearest number of threads."""
-    known = [own for own in knowledge.kernel_us if (own.processor, own.precision) == (lane.processor, lane.precision)]
+    known = [own for own in knowledge.kernel_us if own.kind == lane.kind]
     if not known:
         return None
     nearest = min(known, key=lambda own: (abs(own.threads_each - lane.threads_each), str(own)))

@@ -51,7 +51,7 @@ def _deadline_s(run: Run) -> float:
 
 def _measure_errors(run: Run, knowledge: Knowledge, weight: Floats) -> None:
     """What each of many small segments adds to the output error below float32: cheap, only outputs are compared."""
-    low = {(lane.processor, lane.precision): lane for lane in knowledge.kernel_us if not lane.precision.is_reference}
+    low = {lane.kind: lane for lane in knowledge.kernel_us if not lane.precision.is_reference}
     if not low:
         return
     graph = run.task.graph

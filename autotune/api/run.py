@@ -68,6 +68,11 @@ class Contender:
     round: int = 0
 
     @property
+    def kind(self) -> str:
+        """What it is: `default`, `user`, `single`, `policy` or `plan`."""
+        return self.name.partition(":")[0]
+
+    @property
     def median_us(self) -> float:
         """Screened median, inf where there is none."""
         return self.result.median_us if isinstance(self.result, Measurement) else float("inf")

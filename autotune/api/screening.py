@@ -128,7 +128,7 @@ def _broad_first(contenders: Sequence[Contender]) -> list[Contender]:
     ranks = []
     for contender in contenders:
         lane = contender.lanes[0] if contender.lanes else None
-        kind = (lane.processor, str(lane.precision)) if lane else (contender.name.partition(":")[0],)
+        kind = lane.kind if lane else (contender.kind,)
         ranks.append(seen[kind])
         seen[kind] += 1
     order = sorted(range(len(contenders)), key=lambda at: ranks[at])

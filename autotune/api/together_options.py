@@ -50,7 +50,7 @@ def _between(run: Run) -> list[Option]:
     for contender in _free(run.singles()):
         lane = contender.lanes[0]
         if _plain(contender) and lane.concurrency.threads and lane.concurrency.spinning is None:
-            known.setdefault((lane.processor, lane.precision), {})[lane.concurrency.threads] = contender
+            known.setdefault(lane.kind, {})[lane.concurrency.threads] = contender
     found = []
     for measured in known.values():
         counts = sorted(measured)

@@ -71,7 +71,7 @@ def verdict_of(run: Run, winner: Contender, decision: Decision | None, *, source
     if run.settings.objectives:
         return Verdict(kind=kind_of(winner), winner=title_of(winner), reason=why_front(run, winner))
     single = best_single_name(run, decision)
-    if winner.name.startswith("plan:"):
+    if winner.kind == "plan":
         over = decision.over.get(single)
         gain = f"{text_of(over)} over {single}" if over else ""
         if winner.candidate is not None and not winner.candidate.is_single_lane:
@@ -116,18 +116,18 @@ def _why_closest(run: Run, winner: Contender) -> str:
 
 def kind_of(winner: Contender) -> VerdictKind:
     """What won."""
-    if winner.name.startswith("plan:"):
+    if winner.kind == "plan":
         return VerdictKind.PARTITION
     return VerdictKind.DEFAULT if winner.name == DEFAULT else VerdictKind.SINGLE_PROCESSOR
 
 
 def title_of(winner: Contender) -> str:
     """A baseline's name, or the candidate as text."""
-    return str(winner.candidate) if winner.name.startswith("plan:") else winner.name
+    return str(winner.candidate) if winner.kind == "plan" else winner.name
 
 
 def _why_no_partition(run: Run) -> str:
-    lanes = {(lane.processor, lane.precision) for c in run.singles() if run.feasible(c) for lane in c.lanes}
+    lanes = {lane.kind for c in run.singles() if run.feasible(c) for lane in c.lanes}
     if len(lanes) < 2:
         return "it is the only processor and precision that may be used here"
     if run.interrupted:
@@ -168,7 +168,7 @@ def baselines_of(run: Run) -> tuple[Baseline, ...]:
     """Everything that was measured as a baseline, the best in the scenario first."""
     found = []
     for contender in run.contenders.values():
-        if contender.name.startswith("plan:"):
+        if contender.kind == "plan":
             continue
         failed = next((r.message for r in (contender.result, contender.driven) if isinstance(r, Failure)), "")
         found.append(

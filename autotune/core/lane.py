@@ -97,6 +97,11 @@ class Lane:
         return self.processor.rpartition(":")[2] == "cpu"
 
     @property
+    def kind(self) -> tuple[str, Precision]:
+        """Processor and precision: what decides its outputs, but for rounding, whatever its threads and cores."""
+        return self.processor, self.precision
+
+    @property
     def threads_each(self) -> int:
         """Threads of one inference, 0 where the provider chooses; OpenVINO is told those of all its streams."""
         setting = self.concurrency

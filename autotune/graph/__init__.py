@@ -5,10 +5,12 @@ from autotune.graph.build import build_kernel, can_fan, chainable
 from autotune.graph.cuts import Cut
 from autotune.graph.ends import (
     behind_convolutions,
+    has_row_ends,
     has_small_ends,
     only_convolutions,
     small_inputs,
     with_means,
+    with_row_ends,
     with_small_ends,
 )
 from autotune.graph.extract import StageFile, extract
@@ -47,6 +49,7 @@ __all__ = [
     "extract_sets",
     "find_sites",
     "grouped",
+    "has_row_ends",
     "has_small_ends",
     "load",
     "load_arrays",
@@ -56,5 +59,6 @@ __all__ = [
     "save_arrays",
     "small_inputs",
     "with_means",
+    "with_row_ends",
     "with_small_ends",
 ]

@@ -2,8 +2,8 @@
 
 What a compiling provider does at the ends of a model depends on where the ends are: alone, a convolution's output is
 brought back to the file's layout, which can take many times longer than the convolution (`benchmarks/ends.py`). Inside
-a model nobody pays that. A small convolution is the very last, since OpenVINO computes what follows a model's last
-convolution or product in float32, whatever it was asked for.
+a model nobody pays that. A small convolution (of what are no images: a small product) is the very last, since OpenVINO
+computes what follows a model's last convolution or product in float32, whatever it was asked for.
 
 Images without weights (a pooling, a Concat) are in a convolution's layout only behind one: `behind_convolutions` makes
 their inputs by one each, and `only_convolutions` is the same without the kernel.
@@ -11,6 +11,7 @@ their inputs by one each, and `only_convolutions` is the same without the kernel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,12 +20,13 @@ from onnx import helper, numpy_helper
 
 from autotune.core import Kernel, KernelNode, TensorSpec
 from autotune.errors import ModelError
+from autotune.graph.fusion import RESHAPING
 
 LEAST_OPSET = 11
 """Before, Resize rounds in other ways."""
 CHANNELS = 16
 """What goes into a convolution before and comes out of one behind: the least that is one block of their layout."""
-_BEFORE, _MADE_OF, _AFTER = "small_", "made_of_", "mean_"
+_SMALL, _MADE_OF, _MEAN = "small_", "made_of_", "mean_"
 
 
 def has_small_ends(kernel: Kernel) -> bool:
@@ -82,7 +84,7 @@ def only_convolutions(kernel: Kernel) -> Kernel:
 
 def small_inputs(kernel: Kernel) -> tuple[TensorSpec, ...]:
     """What the model with small ends takes: a pixel of each input."""
-    return tuple(replace(spec, name=_BEFORE + spec.name, shape=(*_shape(spec)[:2], 1, 1)) for spec in kernel.inputs)
+    return tuple(replace(spec, name=_SMALL + spec.name, shape=(*_shape(spec)[:2], 1, 1)) for spec in kernel.inputs)
 
 
 def with_small_ends(model: onnx.ModelProto, kernel: Kernel) -> onnx.ModelProto:
@@ -115,17 +117,57 @@ def with_means(model: onnx.ModelProto, kernel: Kernel) -> onnx.ModelProto:
     """
     if not has_small_ends(kernel):
         raise _unfit(kernel)
-    graph = model.graph
-    large = [(value.name, [dim.dim_value for dim in value.type.tensor_type.shape.dim]) for value in graph.output]
-    del graph.output[:]
-    for name, (batch, channels, *_) in large:
-        mean, weight, small = _AFTER + name, f"after_{name}", _BEFORE + name
-        share = np.full((CHANNELS, channels, 1, 1), 1 / channels, dtype=np.float32)
-        graph.initializer.append(numpy_helper.from_array(share, weight))
-        graph.node.append(helper.make_node("GlobalAveragePool", [name], [mean]))
-        graph.node.append(helper.make_node("Conv", [mean, weight], [small]))
-        graph.output.append(helper.make_tensor_value_info(small, onnx.TensorProto.FLOAT, (batch, CHANNELS, 1, 1)))
+    for name, (batch, channels, *_) in _taken_outputs(model):
+        mean = helper.make_node("GlobalAveragePool", [name], [_MEAN + name])
+        _end(model.graph, mean, "Conv", weight=(CHANNELS, channels, 1, 1), shape=(batch, CHANNELS, 1, 1))
     return model
+
+
+def has_row_ends(kernel: Kernel) -> bool:
+    """Whether all that goes out can be averaged as a whole, and would be made for that: not only moved."""
+    moved = all(node.op_type in RESHAPING for node in kernel.nodes)
+    return (
+        kernel.buildable
+        and not moved
+        and all(
+            tensor.dtype == "float32" and tensor.shape is not None and len(tensor.shape) > 1 and min(tensor.shape) > 0
+            for tensor in kernel.outputs
+        )
+    )
+
+
+def with_row_ends(model: onnx.ModelProto, kernel: Kernel) -> onnx.ModelProto:
+    """The model of a kernel with the average of each output, and a product of that, at its end; `model` is changed.
+
+    Raises:
+        ModelError: the kernel cannot have such ends.
+    """
+    if not has_row_ends(kernel):
+        raise ModelError(f"the kernel {kernel.ops} gives other things than rows of float32")
+    for name, shape in _taken_outputs(model):
+        mean = helper.make_node("ReduceMean", [name], [_MEAN + name], keepdims=1)
+        _end(model.graph, mean, "MatMul", weight=(1, CHANNELS), shape=(*(1 for _ in shape[1:]), CHANNELS))
+    return model
+
+
+def _taken_outputs(model: onnx.ModelProto) -> list[tuple[str, list[int]]]:
+    """Name and shape of each output; the model has none then."""
+    outputs = [
+        (value.name, [dim.dim_value for dim in value.type.tensor_type.shape.dim]) for value in model.graph.output
+    ]
+    del model.graph.output[:]
+    return outputs
+
+
+def _end(
+    graph: onnx.GraphProto, mean: onnx.NodeProto, op_type: str, *, weight: Sequence[int], shape: Sequence[int]
+) -> None:
+    """The average of an output, and an operator with weights on that, whose result leaves the model."""
+    (name,), (averaged,) = mean.input, mean.output
+    share = np.full(weight, 1 / weight[1 if op_type == "Conv" else 0], dtype=np.float32)
+    graph.initializer.append(numpy_helper.from_array(share, f"after_{name}"))
+    graph.node.extend([mean, helper.make_node(op_type, [averaged, f"after_{name}"], [_SMALL + name])])
+    graph.output.append(helper.make_tensor_value_info(_SMALL + name, onnx.TensorProto.FLOAT, shape))
 
 
 def _shape(spec: TensorSpec) -> tuple[int, ...]:

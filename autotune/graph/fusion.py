@@ -1,10 +1,10 @@
 """Which operators a processor fuses and runs as one, as far as providers agree on it.
 
-Convolutions and matrix products take along what follows them element by element: bias, normalisation, activation
-(also one
-of several operators, such as x·sigmoid(x)), and a residual addition. Element-by-element operators that follow one
-another,
-and reshaping ones, form groups of their own.
+Convolutions and matrix products take along what follows them element by element: bias, normalisation, activation (also
+one of several operators, such as x·sigmoid(x)), and a residual addition; products also what only gives their rows
+another shape. Two products of activations with a Softmax
+between them are attention, one group. Element-by-element operators that follow one another (also on what the group
+takes already, as in x·Φ(x)), and reshaping ones, form groups of their own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from autotune.graph.values import used_names
 
 ANCHORS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "FusedConv", "FusedMatMul", "FusedGemm"}
 FOLLOWERS = set(ELEMENTWISE) - {"Cast", "Equal", "Where", "Mod"} | {"BatchNormalization"}
-RESHAPING = DATA_MOVEMENT & {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity"}
+VIEWS = DATA_MOVEMENT & {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"}
+"""They move nothing."""
+RESHAPING = VIEWS | {"Transpose"}
 MAX_GROUP = 12
 
 
@@ -50,10 +52,13 @@ class _Growth:
         node = self.nodes[at]
         return self.group_of[at] < 0 and node.op_type in kinds and len([o for o in node.output if o]) == 1
 
-    def closed_step(self, members: set[int], tensor: str, kinds: set[str]) -> set[int] | None:
-        """The smallest further set of followers that depends on the group alone and leaves one tensor; None if none."""
+    def closed_step(self, members: set[int], tensor: str, kinds: set[str], taken: set[str]) -> set[int] | None:
+        """The smallest further set of followers that leaves one tensor; None if none.
+
+        It depends on nothing but the group and what is `taken` besides.
+        """
         added: set[int] = set()
-        made = {name for at in members for name in self.nodes[at].output}
+        made = {name for at in members for name in self.nodes[at].output} | taken
         reach = [tensor]
         while reach and len(members) + len(added) < MAX_GROUP:
             name = reach.pop(0)
@@ -82,17 +87,38 @@ class _Growth:
                 return {users[0]}
         return None
 
+    def attention_step(self, members: set[int], tensor: str) -> set[int] | None:
+        """A Softmax of the scores and the product with the values; the group so far makes the scores."""
+        softmax = self.only_user(tensor, {"Softmax"})
+        product = self.only_user(self.nodes[softmax].output[0], {"MatMul"}) if softmax is not None else None
+        if softmax is None or product is None or not all(self.of_activations(at) for at in (min(members), product)):
+            return None
+        return {softmax, product}
+
+    def only_user(self, tensor: str, kinds: set[str]) -> int | None:
+        """The node that alone uses a tensor, if it is of these kinds and free."""
+        users = self.consumers.get(tensor, [])
+        alone = len(users) == 1 and tensor not in self.outputs and self.free(users[0], kinds)
+        return users[0] if alone else None
+
+    def of_activations(self, at: int) -> bool:
+        """Whether a node multiplies two tensors that are not constant."""
+        return self.nodes[at].op_type == "MatMul" and not self.constants.intersection(self.nodes[at].input)
+
     def grow(self, start: int, kinds: set[str], *, residual: bool) -> set[int]:
-        """The group that begins with a node."""
-        members = {start}
+        """The group that begins with a node; one with a residual begins with a product, and may be attention."""
+        members, attention = {start}, residual
+        taken = set() if residual else set(used_names(self.nodes[start])) - self.constants
         while len(members) < MAX_GROUP:
             left = self.live(members)
             if len(left) != 1:
                 break
-            step = self.closed_step(members, left[0], kinds)
+            step = self.closed_step(members, left[0], kinds, taken)
             if step is None and residual:
                 step = self.residual_step(members, left[0])
                 residual = step is None
+            if step is None and attention:
+                step, attention = self.attention_step(members, left[0]), False
             if step is None:
                 break
             members |= step
@@ -117,7 +143,7 @@ def group_nodes(nodes: Sequence[onnx.NodeProto], *, constants: set[str], outputs
 
     for at, node in enumerate(nodes):
         if node.op_type in ANCHORS and growth.group_of[at] < 0:
-            take(growth.grow(at, FOLLOWERS, residual=True))
+            take(growth.grow(at, FOLLOWERS if "Conv" in node.op_type else FOLLOWERS | VIEWS, residual=True))
     for at, node in enumerate(nodes):
         if growth.group_of[at] >= 0:
             continue

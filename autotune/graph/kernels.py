@@ -199,10 +199,10 @@ def family_of(group: Sequence[onnx.NodeProto], specs: Mapping[str, TensorSpec]) 
             groups = attribute(node, "group", 1)
             alone = weight is not None and weight.shape is not None and len(weight.shape) > 1 and weight.shape[1] == 1
             return "depthwise" if isinstance(groups, int) and groups > 1 and alone else "convolution"
+    if any(kind in ATTENTION for kind in kinds) or {"MatMul", "Softmax"} <= set(kinds):
+        return "attention"
     if any(kind in ANCHORS for kind in kinds):
         return "matmul"
-    if any(kind in ATTENTION for kind in kinds):
-        return "attention"
     if any(kind in RECURRENT_GATES for kind in kinds):
         return "recurrent"
     if any(kind in POOLING or kind.startswith("Reduce") for kind in kinds):

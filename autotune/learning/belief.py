@@ -70,8 +70,7 @@ class Belief:
         return votes.mean(axis=0)[inverse], votes.std(axis=0)[inverse]
 
     def _similar(self, lane: Lane) -> LaneBelief | None:
-        wanted = (lane.processor, lane.precision)
-        found = [own for known, own in self.lanes.items() if (known.processor, known.precision) == wanted]
+        found = [own for known, own in self.lanes.items() if known.kind == lane.kind]
         return max(found, key=lambda own: own.records, default=None)
 
 

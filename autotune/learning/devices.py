@@ -102,8 +102,7 @@ def learner_with(others: Sequence[ProfileRecord], *, inner: Learner | None = Non
 def _alike(records: Sequence[ProfileRecord], lane: Lane) -> Sequence[ProfileRecord]:
     """Those of the lane; of a device that has none of it, those of its processor and precision, else all."""
     same = [record for record in records if record.lane == lane]
-    wanted = (lane.processor, lane.precision)
-    return same or [one for one in records if (one.lane.processor, one.lane.precision) == wanted] or records
+    return same or [one for one in records if one.lane.kind == lane.kind] or records
 
 
 def _some(records: Sequence[ProfileRecord], seed: int) -> Sequence[ProfileRecord]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from autotune.core import Candidate, Kernel, Lane
+from autotune.core import Candidate, Kernel, Lane, Precision
 from autotune.planning.costs import Floats
 
 COMPUTE_FAMILIES = ("convolution", "depthwise", "matmul", "attention", "recurrent")
@@ -35,8 +35,8 @@ class ErrorModel:
     def __init__(self, kernels: Sequence[Kernel], parts: Sequence[str]) -> None:
         self.parts = tuple(parts)
         self._share = np.array([1.0 if kernel.family in COMPUTE_FAMILIES else 0.1 for kernel in kernels])
-        self._segments: dict[tuple[str, str], Floats] = {}
-        self._fitted: dict[tuple[str, str], Floats] = {}
+        self._segments: dict[tuple[str, Precision], Floats] = {}
+        self._fitted: dict[tuple[str, Precision], Floats] = {}
         self._facts: list[tuple[Candidate, Floats]] = []
 
     def measured(self, lane: Lane, ranges: Sequence[tuple[int, int]], errors: Sequence[Mapping[str, float]]) -> None:
@@ -45,7 +45,7 @@ class ErrorModel:
         for (start, stop), error in zip(ranges, errors, strict=True):
             share = self._share[start:stop] / self._share[start:stop].sum()
             table[start:stop] = share[:, None] * np.array([error.get(part, 0.0) for part in self.parts])[None, :]
-        self._segments[_key(lane)] = table
+        self._segments[lane.kind] = table
         self._fit()
 
     def verified(self, candidate: Candidate, found: Mapping[str, float]) -> None:
@@ -60,7 +60,7 @@ class ErrorModel:
 
     def tables(self, lanes: Sequence[Lane]) -> dict[Lane, Floats]:
         """[K, P] squared error of those lanes of which it is known."""
-        return {lane: self._fitted[_key(lane)] for lane in lanes if _key(lane) in self._fitted}
+        return {lane: self._fitted[lane.kind] for lane in lanes if lane.kind in self._fitted}
 
     def _fit(self) -> None:
         """Starts from the segments and goes round the measured candidates, half a step at a time."""
@@ -68,17 +68,12 @@ class ErrorModel:
         for _ in range(PASSES):
             for candidate, found in self._facts:
                 pieces = [
-                    self._fitted[_key(stage.lane)][stage.start : stage.stop]
+                    self._fitted[stage.lane.kind][stage.start : stage.stop]
                     for stage in candidate.stages
-                    if _key(stage.lane) in self._fitted
+                    if stage.lane.kind in self._fitted
                 ]
                 predicted = sum((piece.sum(axis=0) for piece in pieces), np.zeros(len(self.parts)))
                 known = (predicted > 0) & (predicted < UNUSABLE) & (found > 0)
                 ratio = np.divide(found, predicted, out=np.ones_like(found), where=known)
                 for piece in pieces:
                     piece *= np.clip(ratio**STEP, 1 / MOST_STEP, MOST_STEP)
-
-
-def _key(lane: Lane) -> tuple[str, str]:
-    """Threads and cores change errors by rounding only."""
-    return lane.processor, str(lane.precision)

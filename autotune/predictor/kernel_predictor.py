@@ -95,7 +95,7 @@ class KernelPredictor:
 
     def knows(self, lane: Lane) -> bool:
         """Whether it can predict this lane, by its own records or by those of a similar one."""
-        return any((known.processor, known.precision) == (lane.processor, lane.precision) for known in self._models)
+        return any(known.kind == lane.kind for known in self._models)
 
     def model_for(self, lane: Lane) -> LaneModel:
         """The model of a lane, or that of the most similar one of its processor and precision (wider intervals).
@@ -111,8 +111,7 @@ class KernelPredictor:
                 f"nothing is known of the lane {lane}; learnt: {known}. "
                 f"Run `autotune profile --model yolo --processors {lane.processor}`, or with your own model."
             )
-        wanted = (lane.processor, lane.precision)
-        similar = [model for known, model in self._models.items() if (known.processor, known.precision) == wanted]
+        similar = [model for known, model in self._models.items() if known.kind == lane.kind]
         return borrowed(min(similar, key=lambda model: (_distance(model.lane, lane), str(model.lane))), lane)
 
     def predict_us(self, kernels: Sequence[Kernel], lane: Lane, *, sentinel_us: float = 0.0) -> Vector:

@@ -138,7 +138,7 @@ UNKNOWN = (1.0, 0.0)
 """Ratio and µs of a sentinel that says nothing."""
 IMAGES = tuple(reference_kernel(*size) for size in ((16, 16), (16, 80), (32, 112), (64, 40)))
 ROWS = tuple(reference_product(*size) for size in ((16, 64), (128, 256), (512, 64), (1024, 128)))
-REFERENCES = {Ends.SMALL: IMAGES, Ends.MEANS: IMAGES, Ends.PLAIN: ROWS}
+REFERENCES = {Ends.SMALL: IMAGES, Ends.MEANS: IMAGES, Ends.ROWS: ROWS, Ends.PLAIN: ROWS}
 """Kernels with a chain, whose slope is their cost."""
 
 

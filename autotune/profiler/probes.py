@@ -17,11 +17,13 @@ from autotune.graph import (
     build_kernel,
     can_fan,
     chainable,
+    has_row_ends,
     has_small_ends,
     only_convolutions,
     random_inputs,
     small_inputs,
     with_means,
+    with_row_ends,
     with_small_ends,
 )
 from autotune.processors import create_session, ort_value
@@ -40,10 +42,14 @@ SLOW_S = 0.02
 
 
 class Ends(StrEnum):
-    """What a kernel's ends are like when it is measured: images made and averaged inside, only averaged, or as is."""
+    """What a kernel's ends are like when it is measured.
+
+    Images are made and averaged inside (small), or only averaged (means); rows are averaged; the rest is as it is.
+    """
 
     SMALL = "small"
     MEANS = "means"
+    ROWS = "rows"
     PLAIN = "plain"
 
 
@@ -84,7 +90,7 @@ def ends_of(kernel: Kernel, lane: Lane) -> Ends:
             return Ends.SMALL
         if kernel.family in ("convolution", "depthwise") or form_of(kernel) is Form.BEHIND:
             return Ends.MEANS
-    return Ends.PLAIN
+    return Ends.ROWS if has_row_ends(kernel) else Ends.PLAIN
 
 
 def form_of(kernel: Kernel) -> Form:
@@ -224,6 +230,8 @@ class Probe:
             model, inputs = with_small_ends(model, kernel), small_inputs(kernel)
         elif self.ends is Ends.MEANS:
             model = with_means(model, kernel)
+        elif self.ends is Ends.ROWS:
+            model = with_row_ends(model, kernel)
         return Bound(model.SerializeToString(), inputs, lane, shared_pool=shared_pool)
 
     def rounds(self, wanted: int) -> int:

@@ -24,7 +24,7 @@ from autotune.datasets.drawn.sequences import MLPS, RECURRENT, TEMPORAL, TRANSFO
 from autotune.datasets.synthetic import TURNS, kind_of
 from autotune.graph import build_kernel, grouped, load, random_inputs
 
-COUNT = 160
+COUNT = 168
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,11 @@ from autotune.graph import (
     behind_convolutions,
     build_kernel,
     can_fan,
+    has_row_ends,
     has_small_ends,
     only_convolutions,
     small_inputs,
+    with_row_ends,
     with_small_ends,
 )
 from autotune.graph.ends import CHANNELS
@@ -113,3 +115,29 @@ def test_the_copies_average_what_the_kernel_gives() -> None:
 def test_rows_cannot_be_put_behind_convolutions() -> None:
     with pytest.raises(ModelError, match="MatMul"):
         behind_convolutions(reference_product(4, 8))
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_rows_are_averaged_as_a_whole(copies: int) -> None:
+    product = reference_product(4, 8)
+    plain = build_kernel(product, seed=1, copies=copies).SerializeToString()
+    ended = with_row_ends(build_kernel(product, seed=1, copies=copies), product).SerializeToString()
+    rows = {"i0": np.arange(32, dtype=np.float32).reshape(1, 4, 8)}
+    (whole,) = ort.InferenceSession(plain).run(None, rows)
+    (mean,) = ort.InferenceSession(ended).run(None, rows)
+    np.testing.assert_allclose(mean, np.full((1, 1, CHANNELS), whole.mean()), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        replace(JOINED, nodes=(replace(JOINED.nodes[0], op_type="Transpose"),)),  # a mean needs no transposing
+        replace(JOINED, outputs=(replace(JOINED.outputs[0], dtype="int64"),)),
+        replace(JOINED, outputs=(replace(JOINED.outputs[0], shape=(320,)),)),
+    ],
+)
+def test_what_is_only_moved_and_what_is_no_rows_is_not_averaged(kernel: Kernel) -> None:
+    assert has_row_ends(JOINED)
+    assert not has_row_ends(kernel)
+    with pytest.raises(ModelError, match=kernel.ops):
+        with_row_ends(build_kernel(JOINED), kernel)

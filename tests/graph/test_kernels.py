@@ -50,6 +50,48 @@ def test_gelu_of_several_operators_is_one_kernel(tmp_path: Path) -> None:
     assert kernel.ops.startswith("Conv+")
 
 
+def test_gelu_alone_is_one_kernel(tmp_path: Path) -> None:
+    net = Net()
+    for name, number in (("root", 1.4142), ("one", 1.0), ("half", 0.5)):
+        net.weights.append(numpy_helper.from_array(np.float32(number), name))
+    x = net.op("Softmax", "x", axis=1)  # nothing takes it along
+    grown = net.op("Add", net.op("Erf", net.op("Div", x, "root")), "one")
+    found = kernels(net, [net.op("Mul", net.op("Mul", x, grown), "half")], tmp_path)
+    assert [kernel.ops for kernel in found] == ["Softmax", "Div+Erf+Add+Mul+Mul"]
+    assert len(found[1].inputs) == 1
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_is_one_kernel(tmp_path: Path, masked: bool) -> None:
+    net = Net()
+    net.weights.append(numpy_helper.from_array(np.float32(8.0), "root"))
+    q, k, v, mask = (net.op("Softmax", "x", axis=axis) for axis in (1, 2, 3, -1))
+    scores = net.op("Div", net.op("MatMul", q, k), "root")
+    scores = net.op("Add", scores, mask) if masked else scores
+    found = kernels(net, [net.op("MatMul", net.op("Softmax", scores, axis=-1), v)], tmp_path)
+    (own,) = [kernel for kernel in found if kernel.family == "attention"]
+    assert own.ops == f"MatMul+Div+{'Add+' if masked else ''}Softmax+MatMul"
+    assert len(own.inputs) == 3 + masked
+    assert chainable(own)
+
+
+def test_a_product_takes_along_what_reshapes_its_rows_and_a_convolution_does_not(tmp_path: Path) -> None:
+    net = Net()
+    net.weights.append(numpy_helper.from_array(np.ones((6, 6), dtype=np.float32), "w"))
+    net.weights.append(numpy_helper.from_array(np.array([1, 4, 36]), "shape"))
+    product = net.op("Reshape", net.op("MatMul", "x", "w"), "shape")
+    image = net.op("Reshape", net.conv("x"), "shape")
+    found = kernels(net, [net.op("Relu", product), net.op("Relu", image)], tmp_path)
+    assert sorted(kernel.ops for kernel in found) == ["Conv", "MatMul+Reshape+Relu", "Relu", "Reshape"]
+
+
+def test_a_softmax_between_products_with_weights_is_none(tmp_path: Path) -> None:
+    net = Net()
+    net.weights.append(numpy_helper.from_array(np.ones((6, 6), dtype=np.float32), "w"))
+    found = kernels(net, [net.op("MatMul", net.op("Softmax", net.op("MatMul", "x", "w"), axis=-1), "w")], tmp_path)
+    assert [kernel.ops for kernel in found] == ["MatMul", "Softmax", "MatMul"]
+
+
 def test_equal_kernels_of_different_models_are_equal_values(tmp_path: Path) -> None:
     found = []
     for seed in (1, 2):
