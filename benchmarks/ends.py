@@ -14,7 +14,7 @@ from typing import Any
 from common import write
 
 from autotune.core import Kernel, Lane
-from autotune.graph import build_kernel, small_inputs, with_small_ends
+from autotune.graph import build_kernel, made_of_pixels, with_means
 from autotune.processors import discover, lanes_of, this_device
 from autotune.profiler.probes import Bound, Form, Probe, reference_kernel
 
@@ -49,8 +49,9 @@ def lanes() -> list[Lane]:
 
 def times_us(kernel: Kernel, lane: Lane) -> dict[str, float]:
     plain = Bound(build_kernel(kernel).SerializeToString(), kernel.inputs, lane)
-    model = with_small_ends(build_kernel(kernel), kernel)
-    small = Bound(model.SerializeToString(), small_inputs(kernel), lane)
+    model = with_means(build_kernel(kernel), kernel)
+    pixels = made_of_pixels(model, kernel.inputs)
+    small = Bound(model.SerializeToString(), pixels, lane)
     fan = Probe(kernel, lane, shared_pool=False, seed=0, form=Form.FAN)
     found: dict[str, list[float]] = {"alone": [], "small_ends": [], "copies": []}
     for _ in range(ROUNDS):

@@ -7,11 +7,11 @@ from autotune.graph.ends import (
     behind_convolutions,
     has_row_ends,
     has_small_ends,
+    made_by_convolutions,
+    made_of_pixels,
     only_convolutions,
-    small_inputs,
     with_means,
     with_row_ends,
-    with_small_ends,
 )
 from autotune.graph.extract import StageFile, extract
 from autotune.graph.fusion import RESHAPING
@@ -53,12 +53,12 @@ __all__ = [
     "has_small_ends",
     "load",
     "load_arrays",
+    "made_by_convolutions",
+    "made_of_pixels",
     "only_convolutions",
     "partition",
     "random_inputs",
     "save_arrays",
-    "small_inputs",
     "with_means",
     "with_row_ends",
-    "with_small_ends",
 ]

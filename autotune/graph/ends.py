@@ -6,7 +6,8 @@ a model nobody pays that. A small convolution (of what are no images: a small pr
 computes what follows a model's last convolution or product in float32, whatever it was asked for.
 
 Images without weights (a pooling, a Concat) are in a convolution's layout only behind one: `behind_convolutions` makes
-their inputs by one each, and `only_convolutions` is the same without the kernel.
+their inputs by one each, and `only_convolutions` is the same without the kernel. So is what a convolution adds to its
+result: `made_by_convolutions`.
 """
 
 from __future__ import annotations
@@ -66,11 +67,10 @@ def only_convolutions(kernel: Kernel) -> Kernel:
     images: list[TensorSpec] = []
     weights: list[TensorSpec] = []
     for spec in kernel.inputs:
-        batch, channels, *size = _shape(spec)
-        image, weight = _MADE_OF + spec.name, f"before_{spec.name}"
-        nodes.append(KernelNode(op_type="Conv", inputs=(image, weight), outputs=(spec.name,)))
-        images.append(replace(spec, name=image, shape=(batch, CHANNELS, *size)))
-        weights.append(replace(spec, name=weight, shape=(channels, CHANNELS, 1, 1)))
+        node, image, weight = _made(spec)
+        nodes.append(node)
+        images.append(image)
+        weights.append(weight)
     return replace(
         kernel,
         nodes=tuple(nodes),
@@ -82,29 +82,40 @@ def only_convolutions(kernel: Kernel) -> Kernel:
     )
 
 
-def small_inputs(kernel: Kernel) -> tuple[TensorSpec, ...]:
-    """What the model with small ends takes: a pixel of each input."""
-    return tuple(replace(spec, name=_SMALL + spec.name, shape=(*_shape(spec)[:2], 1, 1)) for spec in kernel.inputs)
+def made_by_convolutions(model: onnx.ModelProto, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """Has a convolution make every input but the first, for all copies; gives what the model takes then.
 
-
-def with_small_ends(model: onnx.ModelProto, kernel: Kernel) -> onnx.ModelProto:
-    """The model of a kernel (`build_kernel`) between small ends; `model` itself is changed.
-
-    Raises:
-        ModelError: the kernel cannot have them.
+    Args:
+        model: of a kernel, which is changed.
+        inputs: what it takes, float32 images.
     """
-    graph = with_means(model, kernel).graph
-    nodes = list(graph.node)
-    del graph.node[:], graph.input[:]
-    for spec, small in zip(kernel.inputs, small_inputs(kernel), strict=True):
-        graph.input.append(helper.make_tensor_value_info(small.name, onnx.TensorProto.FLOAT, small.shape))
+    taken = [*inputs[:1]]
+    for spec in inputs[1:]:
+        node, image, weight = _made(spec)
+        values = np.full(_shape(weight), 1 / CHANNELS, dtype=np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(values, weight.name))
+        _first(model.graph, helper.make_node(node.op_type, list(node.inputs), list(node.outputs)))
+        taken.append(image)
+    _take(model.graph, taken)
+    return tuple(taken)
+
+
+def made_of_pixels(model: onnx.ModelProto, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """Has every input made of a single pixel; gives what the model takes then.
+
+    Args:
+        model: of a kernel, which is changed.
+        inputs: what it takes, float32 images.
+    """
+    taken = [replace(spec, name=_SMALL + spec.name, shape=(*_shape(spec)[:2], 1, 1)) for spec in inputs]
+    for spec, small in zip(inputs, taken, strict=True):
         scales = numpy_helper.from_array(np.array((1, 1, *_shape(spec)[2:]), dtype=np.float32), f"scales_{spec.name}")
         region = numpy_helper.from_array(np.zeros(0, dtype=np.float32), f"region_{spec.name}")
-        graph.initializer.extend([region, scales])
+        model.graph.initializer.extend([region, scales])
         ends = [small.name, region.name, scales.name]
-        graph.node.append(helper.make_node("Resize", ends, [spec.name], mode="nearest"))
-    graph.node.extend(nodes)
-    return model
+        _first(model.graph, helper.make_node("Resize", ends, [spec.name], mode="nearest"))
+    _take(model.graph, taken)
+    return tuple(taken)
 
 
 def with_means(model: onnx.ModelProto, kernel: Kernel) -> onnx.ModelProto:
@@ -148,6 +159,29 @@ def with_row_ends(model: onnx.ModelProto, kernel: Kernel) -> onnx.ModelProto:
         mean = helper.make_node("ReduceMean", [name], [_MEAN + name], keepdims=1)
         _end(model.graph, mean, "MatMul", weight=(1, CHANNELS), shape=(*(1 for _ in shape[1:]), CHANNELS))
     return model
+
+
+def _made(spec: TensorSpec) -> tuple[KernelNode, TensorSpec, TensorSpec]:
+    """A 1×1 convolution that makes an image, the image of `CHANNELS` that it takes, and its weights."""
+    batch, channels, *size = _shape(spec)
+    image = replace(spec, name=_MADE_OF + spec.name, shape=(batch, CHANNELS, *size))
+    weight = replace(spec, name=f"before_{spec.name}", shape=(channels, CHANNELS, 1, 1))
+    return KernelNode(op_type="Conv", inputs=(image.name, weight.name), outputs=(spec.name,)), image, weight
+
+
+def _first(graph: onnx.GraphProto, node: onnx.NodeProto) -> None:
+    """Puts a node before all others."""
+    nodes = [node, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _take(graph: onnx.GraphProto, inputs: Sequence[TensorSpec]) -> None:
+    """Makes these float32 images what the model takes."""
+    del graph.input[:]
+    graph.input.extend(
+        helper.make_tensor_value_info(spec.name, onnx.TensorProto.FLOAT, _shape(spec)) for spec in inputs
+    )
 
 
 def _taken_outputs(model: onnx.ModelProto) -> list[tuple[str, list[int]]]:

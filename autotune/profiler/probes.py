@@ -19,12 +19,12 @@ from autotune.graph import (
     chainable,
     has_row_ends,
     has_small_ends,
+    made_by_convolutions,
+    made_of_pixels,
     only_convolutions,
     random_inputs,
-    small_inputs,
     with_means,
     with_row_ends,
-    with_small_ends,
 )
 from autotune.processors import create_session, ort_value
 
@@ -44,7 +44,8 @@ SLOW_S = 0.02
 class Ends(StrEnum):
     """What a kernel's ends are like when it is measured.
 
-    Images are made and averaged inside (small), or only averaged (means); rows are averaged; the rest is as it is.
+    Images are made and averaged inside (small), or only averaged (means; what is added to them is made inside, too);
+    rows are averaged; the rest is as it is.
     """
 
     SMALL = "small"
@@ -224,12 +225,13 @@ class Probe:
     def _open(
         self, kernel: Kernel, lane: Lane, shared_pool: bool, seed: int, *, copies: int = 1, fan: bool = False
     ) -> Bound:
-        model = build_kernel(kernel, seed=seed, copies=copies, fan=fan)
-        inputs = kernel.inputs
-        if self.ends is Ends.SMALL:
-            model, inputs = with_small_ends(model, kernel), small_inputs(kernel)
-        elif self.ends is Ends.MEANS:
+        model, inputs = build_kernel(kernel, seed=seed, copies=copies, fan=fan), kernel.inputs
+        if self.ends in (Ends.SMALL, Ends.MEANS):
             model = with_means(model, kernel)
+            if self.form is not Form.BEHIND:
+                inputs = made_by_convolutions(model, inputs)
+            if self.ends is Ends.SMALL:
+                inputs = made_of_pixels(model, inputs)
         elif self.ends is Ends.ROWS:
             model = with_row_ends(model, kernel)
         return Bound(model.SerializeToString(), inputs, lane, shared_pool=shared_pool)

@@ -16,10 +16,11 @@ from autotune.graph import (
     can_fan,
     has_row_ends,
     has_small_ends,
+    made_by_convolutions,
+    made_of_pixels,
     only_convolutions,
-    small_inputs,
+    with_means,
     with_row_ends,
-    with_small_ends,
 )
 from autotune.graph.ends import CHANNELS
 from autotune.profiler.probes import reference_kernel, reference_product
@@ -42,8 +43,9 @@ JOINED = Kernel(
 def test_gives_the_mean_of_what_the_kernel_gives_for_an_even_image(copies: int, opset: int) -> None:
     kernel = replace(CONVOLUTION, opset=opset)
     plain = build_kernel(kernel, seed=1, copies=copies).SerializeToString()
-    small = with_small_ends(build_kernel(kernel, seed=1, copies=copies), kernel).SerializeToString()
-    (spec,) = small_inputs(kernel)
+    model = with_means(build_kernel(kernel, seed=1, copies=copies), kernel)
+    (spec,) = made_of_pixels(model, kernel.inputs)
+    small = model.SerializeToString()
     assert spec.shape == (1, 4, 1, 1)
     pixel = np.arange(4, dtype=np.float32).reshape(1, 4, 1, 1)
     image = np.broadcast_to(pixel, (1, 4, 8, 8)).copy()
@@ -69,12 +71,12 @@ def test_rows_older_operators_and_other_types_have_none(kernel: object) -> None:
 def test_who_asks_for_them_anyway_is_told() -> None:
     rows = reference_product(4, 8)
     with pytest.raises(ModelError, match="MatMul"):
-        with_small_ends(build_kernel(rows), rows)
+        with_means(build_kernel(rows), rows)
 
 
 def test_copies_side_by_side_each_have_an_output_and_weights_of_their_own() -> None:
-    model = with_small_ends(build_kernel(CONVOLUTION, seed=1, copies=3, fan=True), CONVOLUTION)
-    (spec,) = small_inputs(CONVOLUTION)
+    model = with_means(build_kernel(CONVOLUTION, seed=1, copies=3, fan=True), CONVOLUTION)
+    (spec,) = made_of_pixels(model, CONVOLUTION.inputs)
     session = ort.InferenceSession(model.SerializeToString())
     found = session.run(None, {spec.name: np.ones(spec.shape or (), dtype=np.float32)})
     assert len(found) == 3
@@ -93,8 +95,8 @@ def test_what_has_no_weights_is_not_copied_side_by_side() -> None:
 def test_images_are_made_by_a_convolution_each_with_the_kernel_and_without(made: Kernel, outputs: int) -> None:
     assert can_fan(made)
     assert [node.op_type for node in made.nodes].count("Conv") == len(JOINED.inputs)
-    model = with_small_ends(build_kernel(made, seed=1, copies=2, fan=True), made)
-    pixels = {spec.name: np.ones(spec.shape or (), dtype=np.float32) for spec in small_inputs(made)}
+    model = with_means(build_kernel(made, seed=1, copies=2, fan=True), made)
+    pixels = {s.name: np.ones(s.shape or (), dtype=np.float32) for s in made_of_pixels(model, made.inputs)}
     assert all(pixel.shape == (1, CHANNELS, 1, 1) for pixel in pixels.values())
     found = ort.InferenceSession(model.SerializeToString()).run(None, pixels)
     assert len(found) == 2 * outputs
@@ -102,11 +104,11 @@ def test_images_are_made_by_a_convolution_each_with_the_kernel_and_without(made:
 
 
 def test_the_copies_average_what_the_kernel_gives() -> None:
-    joined = with_small_ends(build_kernel(behind_convolutions(JOINED), seed=1), behind_convolutions(JOINED))
-    parts = with_small_ends(build_kernel(only_convolutions(JOINED), seed=1), only_convolutions(JOINED))
-    pixels = {
-        spec.name: np.ones(spec.shape or (), dtype=np.float32) for spec in small_inputs(only_convolutions(JOINED))
-    }
+    kernel, without = behind_convolutions(JOINED), only_convolutions(JOINED)
+    joined = with_means(build_kernel(kernel, seed=1), kernel)
+    parts = with_means(build_kernel(without, seed=1), without)
+    made_of_pixels(joined, kernel.inputs)
+    pixels = {s.name: np.ones(s.shape or (), dtype=np.float32) for s in made_of_pixels(parts, without.inputs)}
     (whole,) = ort.InferenceSession(joined.SerializeToString()).run(None, pixels)
     first, second = ort.InferenceSession(parts.SerializeToString()).run(None, pixels)
     np.testing.assert_allclose(whole, (4 * first + 6 * second) / 10, rtol=1e-4)
@@ -141,3 +143,26 @@ def test_what_is_only_moved_and_what_is_no_rows_is_not_averaged(kernel: Kernel) 
     assert not has_row_ends(kernel)
     with pytest.raises(ModelError, match=kernel.ops):
         with_row_ends(build_kernel(JOINED), kernel)
+
+
+@pytest.mark.parametrize("pixels", [False, True])
+def test_what_a_convolution_adds_is_made_by_another_one_for_all_copies(pixels: bool) -> None:
+    conv, relu = CONVOLUTION.nodes
+    added = KernelNode(op_type="Add", inputs=("t0", "i1"), outputs=("t1",))
+    residual = replace(CONVOLUTION.inputs[0], name="i1")
+    kernel = replace(
+        CONVOLUTION,
+        nodes=(conv, added, replace(relu, inputs=("t1",))),
+        inputs=(*CONVOLUTION.inputs, residual),
+    )
+    model = with_means(build_kernel(kernel, seed=1, copies=2, fan=True), kernel)
+    inputs = made_by_convolutions(model, kernel.inputs)
+    assert [spec.shape for spec in inputs] == [(1, 4, 8, 8), (1, CHANNELS, 8, 8)]
+    assert sum(node.op_type == "Conv" for node in model.graph.node) == 2 + 2 + 1  # copies, their ends, what is added
+    inputs = made_of_pixels(model, inputs) if pixels else inputs
+    feeds = {spec.name: np.full(spec.shape or (), 1000.0, dtype=np.float32) for spec in inputs}
+    found = ort.InferenceSession(model.SerializeToString()).run(None, feeds)
+    without = {name: value * (0.0 if "i1" in name else 1.0) for name, value in feeds.items()}
+    lower = ort.InferenceSession(model.SerializeToString()).run(None, without)
+    assert len(found) == 2
+    assert all((own > less).all() for own, less in zip(found, lower, strict=True))
