@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import cycle, islice
 
 from autotune.core import Kernel
@@ -13,9 +15,9 @@ from autotune.datasets.drawn import Drawn, drawn_graph
 from autotune.graph import grouped
 
 TURNS = (
-    "convolution", "depthwise", "matmul", "convolution", "elementwise", "matmul", "grouped", "normalisation",
-    "convolution", "data_movement", "depthwise", "matmul", "pooling", "convolution", "recurrent", "elementwise",
-    "transposed", "data_movement", "convolution", "dilated", "attention",
+    "convolution", "depthwise", "matmul", "convolution", "elementwise", "matmul", "convolution", "grouped",
+    "normalisation", "convolution", "data_movement", "attention", "convolution", "depthwise", "matmul", "pooling",
+    "convolution", "recurrent", "elementwise", "transposed", "convolution", "data_movement", "dilated", "convolution",
 )  # fmt: skip
 """Kinds in the order in which they are given: those that models spend their time in come more often."""
 FROM_NETWORKS = 3
@@ -24,7 +26,9 @@ left out (`benchmarks/synthetic.py`)."""
 WAITING = 256
 """Kernels of a kind that are kept until its turn; what is drawn beyond is forgotten."""
 CHOICE = 24
-"""Kernels of a kind to choose from: what is made of other operators than those given before comes first."""
+"""Kernels of a kind to choose from, so that what is made of the same operators comes as often as it should: by the root
+of how often networks have it. As often as they do, rare ones would hardly come; all alike, there would be two
+convolutions with a Relu among a hundred and fifty."""
 PATIENCE = 200
 """Graphs drawn for one turn at most; a kind of which none is waiting then is given up."""
 
@@ -74,7 +78,7 @@ def drawn_kernels(*, seed: int, seen: set[str]) -> Iterator[Drawn]:
     """
     rng = random.Random(seed)
     waiting: dict[str, list[Drawn]] = {kind: [] for kind in TURNS}
-    given: Counter[str] = Counter()
+    met, given = ({kind: Counter[str]() for kind in TURNS} for _ in range(2))
     exhausted: set[str] = set()
     for kind in cycle(TURNS):
         if len(exhausted) == len(waiting):
@@ -83,18 +87,26 @@ def drawn_kernels(*, seed: int, seen: set[str]) -> Iterator[Drawn]:
         while len(waiting[kind]) < CHOICE and tries < PATIENCE and kind not in exhausted:
             model = drawn_graph(rng.getrandbits(48))
             for kernel in grouped(model).kernels:
-                queue = waiting.get(kind_of(kernel))
-                if queue is not None and len(queue) < WAITING and measurable(kernel) and kernel.signature not in seen:
+                found = kind_of(kernel)
+                if found not in waiting or not measurable(kernel):
+                    continue
+                met[found][kernel.ops] += 1
+                if len(waiting[found]) < WAITING and kernel.signature not in seen:
                     seen.add(kernel.signature)
-                    queue.append(Drawn(kernel=kernel, origins=(model.graph.name,)))
+                    waiting[found].append(Drawn(kernel=kernel, origins=(model.graph.name,)))
             tries += 1
         if not waiting[kind]:
             exhausted.add(kind)
             continue
-        chosen = min(waiting[kind], key=lambda one: given[one.kernel.ops])
+        chosen = min(waiting[kind], key=partial(_share, given=given[kind], met=met[kind]))
         waiting[kind].remove(chosen)
-        given[chosen.kernel.ops] += 1
+        given[kind][chosen.kernel.ops] += 1
         yield chosen
+
+
+def _share(one: Drawn, *, given: Counter[str], met: Counter[str]) -> float:
+    """How often its operators were given, the next one included by half, over how often they should have been."""
+    return (given[one.kernel.ops] + 0.5) / math.sqrt(met[one.kernel.ops])
 
 
 def kind_of(kernel: Kernel) -> str:

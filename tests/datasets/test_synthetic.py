@@ -61,6 +61,12 @@ def test_every_kind_has_its_share(kernels: list[Kernel]) -> None:
     assert counts == {kind: COUNT // len(TURNS) * turns for kind, turns in wanted.items()}
 
 
+def test_what_networks_have_often_comes_more_often(kernels: list[Kernel]) -> None:
+    counts = Counter(kernel.ops for kernel in kernels if kind_of(kernel) == "convolution")
+    assert counts.most_common(1)[0][0] == "Conv+Relu"
+    assert len(counts) > 8  # and rare ones come, too
+
+
 def test_what_the_zoo_lacks_is_there(kernels: list[Kernel]) -> None:
     operators = {node.op_type for kernel in kernels for node in kernel.nodes}
     assert {"ConvTranspose", "LSTM", "GRU", "LayerNormalization", "Resize", "Gather", "Softmax"} <= operators
