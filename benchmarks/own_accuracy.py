@@ -201,7 +201,8 @@ def compared(data: Measured) -> list[Held]:
     """The models' kernels by all learners, models left out, and measured once more; the predictor's with intervals."""
     ours = left_out(data.records, data.groups, data.device, learners=(DEFAULT,), coverage=True)
     others = left_out(data.records, data.groups, data.device, learners=COMPARED[1:])
-    return ours + others + retested(data)
+    judged = {(one.signature, one.lane) for one in ours}  # not those known from a disturbed machine only
+    return ours + others + [one for one in retested(data) if (one.signature, one.lane) in judged]
 
 
 def covered(held: Sequence[Held], wholes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

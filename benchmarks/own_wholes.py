@@ -14,7 +14,7 @@ from own_residual import learn_residual, traits
 from autotune.core import Kernel, Lane, Measurement, Prediction, ProfileRecord, Signatures, StageRecord
 from autotune.predictor import KernelPredictor, StagePredictor
 from autotune.predictor.stage_cost import StageCost, default_cost
-from autotune.predictor.training import unseen_without
+from autotune.predictor.training import training_set, unseen_without
 
 Vector = npt.NDArray[np.float64]
 FORMS = (
@@ -51,15 +51,15 @@ def known_of(data: Measured) -> Known:
     signatures = Signatures()
     records = [r for r in (*data.records, *data.again) if isinstance(r.result, Measurement)]
     fastest = {lane: min(r.notes.sentinel_us for r in records if r.lane == lane) for lane in {r.lane for r in records}}
-    times: dict[tuple[str, Lane], list[float]] = {}
-    for record in records:
-        if isinstance(record.result, Measurement):
-            us = record.result.median_us * record.notes.slower_when(fastest[record.lane])
-            times.setdefault((signatures.of(record.kernel), record.lane), []).append(us)
+    us = {
+        (signature, part.lane): latency_us * fastest[part.lane] / part.sentinel_us
+        for part in training_set(records, data.device).lanes
+        for signature, latency_us in zip(part.signatures, part.latency_us.tolist(), strict=True)
+    }
     return Known(
         records=records,
         kernels={signatures.of(record.kernel): record.kernel for record in records},
-        us={key: float(np.median(found)) for key, found in times.items()},
+        us=us,
         fastest_us=fastest,
         signatures=signatures,
     )

@@ -7,7 +7,14 @@ import numpy as np
 from autotune.core import Device
 from autotune.datasets import ProfileColumns
 from autotune.datasets.columns import Codes, segment_medians
-from autotune.predictor.training import LaneRecords, TrainingSet, nothing_measured, one_device
+from autotune.predictor.training import (
+    LaneRecords,
+    TrainingSet,
+    calm_where_there_are,
+    fastest_us,
+    nothing_measured,
+    one_device,
+)
 
 
 def training_columns(columns: ProfileColumns, device: Device | None = None) -> TrainingSet:
@@ -43,6 +50,10 @@ def _lane_records(columns: ProfileColumns, rows: Codes, order: Codes, rank: Code
 
     As in `training_set`, times are brought to the speed at which the lane's sentinel takes its median.
     """
+    notes = [columns.notes[at] for at in np.unique(columns.note[rows])]
+    fastest = fastest_us(note.sentinel_us for note in notes)
+    disturbed = np.array([note.disturbed(fastest) for note in columns.notes])[columns.note[rows]]
+    rows = rows[calm_where_there_are(disturbed, columns.kernel[rows])]
     beside_us = np.array([note.sentinel_us for note in columns.notes])[columns.note[rows]]
     known = beside_us > 0
     usual_us = float(np.median(beside_us[known])) if known.any() else 0.0

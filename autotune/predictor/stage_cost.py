@@ -49,7 +49,7 @@ DEFAULT_COST = StageCost(scale=1.0, call_us=15.0, per_byte_in_us=5e-5, per_byte_
 """Before any stage is measured: an empty call takes 6–30 µs, a copy runs at some 20 GB/s."""
 DEFAULT_COSTS: Mapping[str, StageCost] = {
     "cpu": StageCost(scale=1.0, call_us=10.0, per_byte_in_us=3e-5, per_byte_out_us=3e-5, relative_spread=0.15),
-    "openvino": StageCost(scale=1.0, call_us=60.0, per_byte_in_us=5e-5, per_byte_out_us=5e-5, relative_spread=0.2),
+    "openvino": StageCost(scale=1.0, call_us=25.0, per_byte_in_us=6e-5, per_byte_out_us=6e-5, relative_spread=0.2),
 }
 """By provider, where it is known to differ: a cut costs 70–250 µs between OpenVINO stages, far less on the CPU
 (`benchmarks/cuts.py`)."""

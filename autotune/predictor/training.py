@@ -17,6 +17,8 @@ from autotune.errors import PredictorError
 
 MIN_RECORDS = 20
 """Records of a lane under which trees would only repeat noise."""
+ENOUGH_CALM = 5 * MIN_RECORDS
+"""Kernels of a lane measured on a calm machine, with which those measured on a disturbed one only teach its noise."""
 PROFILE_S = 0.35
 """Seconds that one kernel on one lane takes to profile (`benchmarks/own_device.py` prints it)."""
 
@@ -126,12 +128,20 @@ def training_set(records: Sequence[ProfileRecord], device: Device | None = None)
     measured = [(record, record.result) for record in records if isinstance(record.result, Measurement)]
     newest = {record.lane: record.identity for record, _ in sorted(measured, key=lambda pair: pair[0].notes.time)}
     current = [pair for pair in measured if pair[0].identity == newest[pair[0].lane]]
-    speeds = {lane: usual_us(record for record, _ in current if record.lane == lane) for lane in newest}
     signatures = Signatures()
     lanes: dict[Lane, dict[str, tuple[Kernel, list[float]]]] = {lane: {} for lane in newest}
-    for record, result in current:
-        held = lanes[record.lane].setdefault(signatures.of(record.kernel), (record.kernel, []))
-        held[1].append(result.median_us * record.notes.slower_when(speeds[record.lane]))
+    speeds: dict[Lane, float] = {}
+    for lane, held in lanes.items():
+        own = [pair for pair in current if pair[0].lane == lane]
+        names = [signatures.of(record.kernel) for record, _ in own]
+        fastest = fastest_us(record.notes.sentinel_us for record, _ in own)
+        disturbed = np.array([record.notes.disturbed(fastest) for record, _ in own])
+        believed = np.flatnonzero(calm_where_there_are(disturbed, np.unique(names, return_inverse=True)[1])).tolist()
+        speeds[lane] = usual_us(own[at][0] for at in believed)
+        for at in believed:
+            record, result = own[at]
+            us = result.median_us * record.notes.slower_when(speeds[lane])
+            held.setdefault(names[at], (record.kernel, []))[1].append(us)
     if not lanes:
         raise nothing_measured(len(records))
     parts = [_lane_records(lane, newest[lane], kernels, speeds[lane]) for lane, kernels in lanes.items()]
@@ -165,6 +175,29 @@ def nothing_measured(records: int) -> PredictorError:
         f"no measured kernels in {records} records: at least {MIN_RECORDS} of one lane are needed, "
         f"about {math.ceil(PROFILE_S * MIN_RECORDS)} s of `autotune profile` per lane."
     )
+
+
+def calm_where_there_are(disturbed: npt.NDArray[np.bool_], kernel: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+    """Which records of a lane are learnt from.
+
+    A neighbour adds some microseconds to every kernel, which no factor mends: of a kernel only what was measured on a
+    calm machine counts where there is any, and kernels without only where few have some.
+
+    Args:
+        disturbed: [R] whether the machine was, by record.
+        kernel: [R] which kernel, as a number.
+    """
+    calm_kernels = np.zeros(int(kernel.max(initial=-1)) + 1, dtype=bool)
+    calm_kernels[kernel[~disturbed]] = True
+    if calm_kernels.sum() >= ENOUGH_CALM:
+        return ~disturbed
+    found: npt.NDArray[np.bool_] = ~disturbed | ~calm_kernels[kernel]
+    return found
+
+
+def fastest_us(sentinels_us: Iterable[float]) -> float:
+    """The least that the sentinel took where it is known, 0 where it is not."""
+    return min((us for us in sentinels_us if us > 0), default=0.0)
 
 
 def usual_us(records: Iterable[ProfileRecord]) -> float:

@@ -2,8 +2,9 @@
 
 A kernel alone pays what a stage pays once: the call into the provider, and the copy or change of layout of what comes
 in and goes out. So its cost is a slope: over copies in a row where its output fits its input, over copies side by side
-where it has weights that keep them apart. Elsewhere it is its time alone less a surplus. What copies side by side and
-kernels alone pay beyond their cost is fitted, per lane and kind of ends (`probes.Ends`), on kernels with a chain.
+where it has weights that keep them apart. What moves images is measured behind convolutions, as what it adds to them.
+Elsewhere it is its time alone less a surplus. What copies side by side and kernels alone pay beyond their cost is
+fitted, per lane and kind of ends (`probes.Ends`), on kernels with a chain.
 """
 
 from __future__ import annotations

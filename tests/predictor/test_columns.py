@@ -28,7 +28,7 @@ def records(invented: ModuleType) -> list[ProfileRecord]:
     """Repeats at other speeds of the machine, a failure, an older version of a provider, three lanes of unlike size."""
     kernels, lanes = invented.draw_kernels(30, 1), invented.LANES
     again = [
-        replace(one, notes=replace(one.notes, sentinel_us=80.0 + 10 * at))
+        replace(one, notes=replace(one.notes, sentinel_us=80.0 + 2 * at))
         for at in (0, 1, 2)
         for one in (invented.record(kernel, lanes[0], launch=at + 1) for kernel in kernels[:7])
     ]
@@ -49,7 +49,26 @@ def test_give_the_same_training_set(records: list[ProfileRecord], store: Store, 
         assert found.sentinel_us == wanted.sentinel_us
         assert found.repeated.tolist() == wanted.repeated.tolist()
         assert found.repeats_us.tolist() == wanted.repeats_us.tolist()
-    assert {part.sentinel_us for part in by_column.lanes} == {90.0, 0.0}
+    assert {part.sentinel_us for part in by_column.lanes} == {82.0, 0.0}
+
+
+@pytest.mark.parametrize(("calm", "learnt"), [(110, 110), (60, 130)])
+def test_what_was_measured_on_a_disturbed_machine_teaches_where_little_else_does(
+    store: Store, invented: ModuleType, calm: int, learnt: int
+) -> None:
+    kernels, lane = invented.draw_kernels(130, 1), invented.LANES[0]
+    records = [invented.record(kernel, lane) for kernel in kernels]
+    records = [replace(one, notes=replace(one.notes, sentinel_us=80.0)) for one in records]
+    busy = [replace(one, notes=replace(one.notes, sentinel_ratio=1.4)) for one in [*records[calm:], *records[:10]]]
+    store.add([*records[:calm], *busy])
+    by_column, one_by_one = (
+        training_columns(store.columns(device=invented.DEVICE.id)),
+        training_set(store.kernels(latest=False)),
+    )
+    assert by_column.hash == one_by_one.hash
+    (part,) = by_column.lanes
+    assert len(part.kernels) == learnt
+    assert not len(part.repeated)  # of the first ten only the calm measurement counts
 
 
 def test_older_records_that_are_imported_later_stay_older(store: Store, invented: ModuleType) -> None:
