@@ -23,7 +23,7 @@ Vector = npt.NDArray[np.float64]
 
 DEVIATIONS = 1.645
 """Standard deviations that a 90 % interval reaches to either side."""
-MARGIN = 0.9
+MARGIN = 0.8
 """Learnt coefficients are taken where their error on models left out is at most this share of that of the defaults."""
 LEAST_MODELS = 3
 """Models with stages on a lane from which on what is learnt of it can be judged."""
