@@ -28,6 +28,7 @@ from autotune.graph import (
 )
 from autotune.processors import create_session, ort_value
 
+CONVOLUTIONS = ("convolution", "depthwise")
 CHAIN = 4
 LEAST_ROUNDS = 4
 KERNEL_SECONDS = 0.15
@@ -89,7 +90,7 @@ def ends_of(kernel: Kernel, lane: Lane) -> Ends:
     if kernel.family not in ("matmul", "attention") and has_small_ends(kernel):
         if lane.processor != "cpu":
             return Ends.SMALL
-        if kernel.family in ("convolution", "depthwise") or form_of(kernel) is Form.BEHIND:
+        if kernel.family in CONVOLUTIONS or form_of(kernel) is Form.BEHIND:
             return Ends.MEANS
     return Ends.ROWS if has_row_ends(kernel) else Ends.PLAIN
 
@@ -228,7 +229,7 @@ class Probe:
         model, inputs = build_kernel(kernel, seed=seed, copies=copies, fan=fan), kernel.inputs
         if self.ends in (Ends.SMALL, Ends.MEANS):
             model = with_means(model, kernel)
-            if self.form is not Form.BEHIND:
+            if kernel.family in CONVOLUTIONS and self.form is not Form.BEHIND:
                 inputs = made_by_convolutions(model, inputs)
             if self.ends is Ends.SMALL:
                 inputs = made_of_pixels(model, inputs)
