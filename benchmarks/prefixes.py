@@ -8,6 +8,7 @@ A beginning ends at a legal cut and pays what crosses it besides: those with as 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import statistics
 import tempfile
 from pathlib import Path
@@ -22,6 +23,7 @@ from autotune.api import SearchSettings
 from autotune.api.task import load_model
 from autotune.api.workplace import Workplace, hold_device, open_workplace
 from autotune.core import Lane, Measurement, ProfileRecord, Protocol, SilentObserver
+from autotune.errors import SessionError
 from autotune.graph import Graph, extract
 from autotune.profiler import identity, profile_kernels
 from autotune.profiler.probes import Bound
@@ -47,15 +49,17 @@ def kernels_us(graph: Graph, lane: Lane, place: Workplace) -> np.ndarray[Any, An
 def beginnings_us(graph: Graph, lane: Lane, stops: list[int], folder: Path) -> dict[int, tuple[float, int]]:
     """By the kernel where it ends: µs of a beginning (the faster half of its rounds) and bytes that leave it.
 
-    One is open at a time: many sessions beside each other take each other's caches.
+    One is open at a time: many sessions beside each other take each other's caches. A beginning that the provider
+    cannot run is left out.
     """
     files = {stop: extract(graph, [(0, stop)], folder / str(stop))[0] for stop in stops}
-    found: dict[int, list[float]] = {stop: [] for stop in stops}
+    found: dict[int, list[float]] = {}
     for _ in range(VISITS):
         for stop, file in files.items():
-            bound = Bound(str(file.path), file.inputs, lane)
-            found[stop] += [bound.sample_us(ROUND_S) for _ in range(ROUNDS)]
-            del bound
+            with contextlib.suppress(SessionError):
+                bound = Bound(str(file.path), file.inputs, lane)
+                found.setdefault(stop, []).extend(bound.sample_us(ROUND_S) for _ in range(ROUNDS))
+                del bound
     return {
         stop: (
             statistics.median(sorted(us)[: len(us) // 2]),
