@@ -11,6 +11,7 @@ import numpy.typing as npt
 from own_accuracy import Measured
 from own_residual import learn_residual, traits
 
+from autotune.api.even_times import fastest_sentinels
 from autotune.core import Kernel, Lane, Measurement, Prediction, ProfileRecord, Signatures, StageRecord
 from autotune.predictor import KernelPredictor, StagePredictor
 from autotune.predictor.stage_cost import StageCost, default_cost
@@ -50,7 +51,7 @@ class Known:
 def known_of(data: Measured) -> Known:
     signatures = Signatures()
     records = [r for r in (*data.records, *data.again) if isinstance(r.result, Measurement)]
-    fastest = {lane: min(r.notes.sentinel_us for r in records if r.lane == lane) for lane in {r.lane for r in records}}
+    fastest = fastest_sentinels(records)
     us = {
         (signature, part.lane): latency_us * fastest[part.lane] / part.sentinel_us
         for part in training_set(records, data.device).lanes

@@ -69,7 +69,7 @@ def teams(graph: Graph) -> list[LaneTeam]:
     if len(cores) < 2:
         return []
     halves = cores[: len(cores) // 2], cores[len(cores) // 2 :]
-    kinds = dict.fromkeys((lane.processor, lane.precision) for lane in all_core_lanes() if lane.on_cpu)
+    kinds = dict.fromkeys(lane.kind for lane in all_core_lanes() if lane.on_cpu)
     needs = kernel_needs(graph)
     found = []
     for pair in itertools.product(kinds, repeat=2):

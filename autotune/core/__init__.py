@@ -25,6 +25,7 @@ from autotune.core.measurement import (
     ProfileRecord,
     Protocol,
     StageRecord,
+    fastest_sentinel_us,
 )
 from autotune.core.messages import one_line
 from autotune.core.observer import Observer, SilentObserver
@@ -100,6 +101,7 @@ __all__ = [
     "VerdictKind",
     "check_weight",
     "draft_beside",
+    "fastest_sentinel_us",
     "one_line",
     "serial",
     "written_whole",

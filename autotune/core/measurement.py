@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -159,6 +160,11 @@ class Notes:
         """Whether the machine was not at its fastest, where its sentinel takes `fastest_us` (0: unknown)."""
         slower = self.sentinel_us / fastest_us if fastest_us > 0 else 1.0
         return self.sentinel_ratio > DISTURBED_RATIO or slower > DISTURBED_LEVEL
+
+
+def fastest_sentinel_us(notes: Iterable[Notes]) -> float:
+    """What a lane's sentinel took at its fastest beside these measurements, in µs; 0 where none knows it."""
+    return min((one.sentinel_us for one in notes if one.sentinel_us > 0), default=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

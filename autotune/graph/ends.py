@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
@@ -33,10 +34,7 @@ _SMALL, _MADE_OF, _MEAN = "small_", "made_of_", "mean_"
 def has_small_ends(kernel: Kernel) -> bool:
     """Whether all that comes in and goes out are float32 images of known size."""
     tensors = (*kernel.inputs, *kernel.outputs)
-    images = all(
-        tensor.dtype == "float32" and tensor.shape is not None and len(tensor.shape) == 4 and min(tensor.shape) > 0
-        for tensor in tensors
-    )
+    images = _sized(tensors) and all(len(_shape(tensor)) == 4 for tensor in tensors)
     return kernel.buildable and kernel.opset >= LEAST_OPSET and bool(kernel.inputs) and images
 
 
@@ -94,7 +92,7 @@ def made_by_convolutions(model: onnx.ModelProto, inputs: Sequence[TensorSpec]) -
         node, image, weight = _made(spec)
         values = np.full(_shape(weight), 1 / CHANNELS, dtype=np.float32)
         model.graph.initializer.append(numpy_helper.from_array(values, weight.name))
-        _first(model.graph, helper.make_node(node.op_type, list(node.inputs), list(node.outputs)))
+        model.graph.node.insert(0, helper.make_node(node.op_type, list(node.inputs), list(node.outputs)))
         taken.append(image)
     _take(model.graph, taken)
     return tuple(taken)
@@ -113,7 +111,7 @@ def made_of_pixels(model: onnx.ModelProto, inputs: Sequence[TensorSpec]) -> tupl
         region = numpy_helper.from_array(np.zeros(0, dtype=np.float32), f"region_{spec.name}")
         model.graph.initializer.extend([region, scales])
         ends = [small.name, region.name, scales.name]
-        _first(model.graph, helper.make_node("Resize", ends, [spec.name], mode="nearest"))
+        model.graph.node.insert(0, helper.make_node("Resize", ends, [spec.name], mode="nearest"))
     _take(model.graph, taken)
     return tuple(taken)
 
@@ -130,21 +128,15 @@ def with_means(model: onnx.ModelProto, kernel: Kernel) -> onnx.ModelProto:
         raise _unfit(kernel)
     for name, (batch, channels, *_) in _taken_outputs(model):
         mean = helper.make_node("GlobalAveragePool", [name], [_MEAN + name])
-        _end(model.graph, mean, "Conv", weight=(CHANNELS, channels, 1, 1), shape=(batch, CHANNELS, 1, 1))
+        weight = np.full((CHANNELS, channels, 1, 1), 1 / channels, dtype=np.float32)
+        _end(model.graph, mean, "Conv", weight, shape=(batch, CHANNELS, 1, 1))
     return model
 
 
 def has_row_ends(kernel: Kernel) -> bool:
     """Whether all that goes out can be averaged as a whole, and would be made for that: not only moved."""
     moved = all(node.op_type in RESHAPING for node in kernel.nodes)
-    return (
-        kernel.buildable
-        and not moved
-        and all(
-            tensor.dtype == "float32" and tensor.shape is not None and len(tensor.shape) > 1 and min(tensor.shape) > 0
-            for tensor in kernel.outputs
-        )
-    )
+    return kernel.buildable and not moved and _sized(kernel.outputs)
 
 
 def with_row_ends(model: onnx.ModelProto, kernel: Kernel) -> onnx.ModelProto:
@@ -157,7 +149,8 @@ def with_row_ends(model: onnx.ModelProto, kernel: Kernel) -> onnx.ModelProto:
         raise ModelError(f"the kernel {kernel.ops} gives other things than rows of float32")
     for name, shape in _taken_outputs(model):
         mean = helper.make_node("ReduceMean", [name], [_MEAN + name], keepdims=1)
-        _end(model.graph, mean, "MatMul", weight=(1, CHANNELS), shape=(*(1 for _ in shape[1:]), CHANNELS))
+        weight = np.ones((1, CHANNELS), dtype=np.float32)
+        _end(model.graph, mean, "MatMul", weight, shape=(*(1 for _ in shape[1:]), CHANNELS))
     return model
 
 
@@ -167,13 +160,6 @@ def _made(spec: TensorSpec) -> tuple[KernelNode, TensorSpec, TensorSpec]:
     image = replace(spec, name=_MADE_OF + spec.name, shape=(batch, CHANNELS, *size))
     weight = replace(spec, name=f"before_{spec.name}", shape=(channels, CHANNELS, 1, 1))
     return KernelNode(op_type="Conv", inputs=(image.name, weight.name), outputs=(spec.name,)), image, weight
-
-
-def _first(graph: onnx.GraphProto, node: onnx.NodeProto) -> None:
-    """Puts a node before all others."""
-    nodes = [node, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
 
 
 def _take(graph: onnx.GraphProto, inputs: Sequence[TensorSpec]) -> None:
@@ -194,14 +180,18 @@ def _taken_outputs(model: onnx.ModelProto) -> list[tuple[str, list[int]]]:
 
 
 def _end(
-    graph: onnx.GraphProto, mean: onnx.NodeProto, op_type: str, *, weight: Sequence[int], shape: Sequence[int]
+    graph: onnx.GraphProto, mean: onnx.NodeProto, op_type: str, weight: npt.NDArray[np.float32], *, shape: Sequence[int]
 ) -> None:
     """The average of an output, and an operator with weights on that, whose result leaves the model."""
     (name,), (averaged,) = mean.input, mean.output
-    share = np.full(weight, 1 / weight[1 if op_type == "Conv" else 0], dtype=np.float32)
-    graph.initializer.append(numpy_helper.from_array(share, f"after_{name}"))
+    graph.initializer.append(numpy_helper.from_array(weight, f"after_{name}"))
     graph.node.extend([mean, helper.make_node(op_type, [averaged, f"after_{name}"], [_SMALL + name])])
     graph.output.append(helper.make_tensor_value_info(_SMALL + name, onnx.TensorProto.FLOAT, shape))
+
+
+def _sized(tensors: Sequence[TensorSpec]) -> bool:
+    """Whether all are float32 of known size and more than one dimension."""
+    return all(spec.dtype == "float32" and len(_shape(spec)) > 1 and min(_shape(spec)) > 0 for spec in tensors)
 
 
 def _shape(spec: TensorSpec) -> tuple[int, ...]:

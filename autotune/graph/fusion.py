@@ -2,9 +2,9 @@
 
 Convolutions and matrix products take along what follows them element by element: bias, normalisation, activation (also
 one of several operators, such as x·sigmoid(x)), and a residual addition; products also what only gives their rows
-another shape. Two products of activations with a Softmax
-between them are attention, one group. Element-by-element operators that follow one another (also on what the group
-takes already, as in x·Φ(x)), and reshaping ones, form groups of their own.
+another shape. Two products of activations with a Softmax between them are attention, one group. Element-by-element
+operators that follow one another (also on what the group takes already, as in x·Φ(x)), and reshaping ones, form groups
+of their own.
 """
 
 from __future__ import annotations
@@ -105,10 +105,10 @@ class _Growth:
         """Whether a node multiplies two tensors that are not constant."""
         return self.nodes[at].op_type == "MatMul" and not self.constants.intersection(self.nodes[at].input)
 
-    def grow(self, start: int, kinds: set[str], *, residual: bool) -> set[int]:
-        """The group that begins with a node; one with a residual begins with a product, and may be attention."""
-        members, attention = {start}, residual
-        taken = set() if residual else set(used_names(self.nodes[start])) - self.constants
+    def grow(self, start: int, kinds: set[str], *, anchored: bool) -> set[int]:
+        """The group that begins with a node; one with an anchor may have a residual, or be attention."""
+        members, residual, attention = {start}, anchored, anchored
+        taken = set() if anchored else set(used_names(self.nodes[start])) - self.constants
         while len(members) < MAX_GROUP:
             left = self.live(members)
             if len(left) != 1:
@@ -143,14 +143,14 @@ def group_nodes(nodes: Sequence[onnx.NodeProto], *, constants: set[str], outputs
 
     for at, node in enumerate(nodes):
         if node.op_type in ANCHORS and growth.group_of[at] < 0:
-            take(growth.grow(at, FOLLOWERS if "Conv" in node.op_type else FOLLOWERS | VIEWS, residual=True))
+            take(growth.grow(at, FOLLOWERS if "Conv" in node.op_type else FOLLOWERS | VIEWS, anchored=True))
     for at, node in enumerate(nodes):
         if growth.group_of[at] >= 0:
             continue
         if node.op_type in FOLLOWERS:
-            take(growth.grow(at, FOLLOWERS, residual=False))
+            take(growth.grow(at, FOLLOWERS, anchored=False))
         elif node.op_type in RESHAPING:
-            take(growth.grow(at, RESHAPING, residual=False))
+            take(growth.grow(at, RESHAPING, anchored=False))
         else:
             take({at})
     return _in_order(groups, nodes, growth)

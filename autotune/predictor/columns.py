@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from autotune.core import Device
+from autotune.core import Device, fastest_sentinel_us
 from autotune.datasets import ProfileColumns
 from autotune.datasets.columns import Codes, segment_medians
 from autotune.predictor.training import (
     LaneRecords,
     TrainingSet,
     calm_where_there_are,
-    fastest_us,
     nothing_measured,
     one_device,
 )
@@ -50,11 +49,13 @@ def _lane_records(columns: ProfileColumns, rows: Codes, order: Codes, rank: Code
 
     As in `training_set`, times are brought to the speed at which the lane's sentinel takes its median.
     """
-    notes = [columns.notes[at] for at in np.unique(columns.note[rows])]
-    fastest = fastest_us(note.sentinel_us for note in notes)
-    disturbed = np.array([note.disturbed(fastest) for note in columns.notes])[columns.note[rows]]
-    rows = rows[calm_where_there_are(disturbed, columns.kernel[rows])]
-    beside_us = np.array([note.sentinel_us for note in columns.notes])[columns.note[rows]]
+    codes, note = np.unique(columns.note[rows], return_inverse=True)
+    notes = [columns.notes[code] for code in codes]
+    fastest = fastest_sentinel_us(notes)
+    disturbed = np.array([one.disturbed(fastest) for one in notes])[note]
+    believed = calm_where_there_are(disturbed, columns.kernel[rows])
+    rows, note = rows[believed], note[believed]
+    beside_us = np.array([one.sentinel_us for one in notes])[note]
     known = beside_us > 0
     usual_us = float(np.median(beside_us[known])) if known.any() else 0.0
     latency_us = columns.median_us[rows] * np.divide(usual_us, beside_us, out=np.ones(len(rows)), where=known)

@@ -11,7 +11,17 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from autotune.core import Device, Identity, Kernel, Lane, Measurement, Prediction, ProfileRecord, Signatures
+from autotune.core import (
+    Device,
+    Identity,
+    Kernel,
+    Lane,
+    Measurement,
+    Prediction,
+    ProfileRecord,
+    Signatures,
+    fastest_sentinel_us,
+)
 from autotune.datasets.drawn import DRAWN, architecture
 from autotune.errors import PredictorError
 
@@ -127,21 +137,23 @@ def training_set(records: Sequence[ProfileRecord], device: Device | None = None)
     devices = one_device((record.identity.device for record in records), device, "Store.kernels")
     measured = [(record, record.result) for record in records if isinstance(record.result, Measurement)]
     newest = {record.lane: record.identity for record, _ in sorted(measured, key=lambda pair: pair[0].notes.time)}
-    current = [pair for pair in measured if pair[0].identity == newest[pair[0].lane]]
+    current: dict[Lane, list[tuple[ProfileRecord, Measurement]]] = {lane: [] for lane in newest}
+    for pair in measured:
+        if pair[0].identity == newest[pair[0].lane]:
+            current[pair[0].lane].append(pair)
     signatures = Signatures()
     lanes: dict[Lane, dict[str, tuple[Kernel, list[float]]]] = {lane: {} for lane in newest}
     speeds: dict[Lane, float] = {}
-    for lane, held in lanes.items():
-        own = [pair for pair in current if pair[0].lane == lane]
+    for lane, own in current.items():
         names = [signatures.of(record.kernel) for record, _ in own]
-        fastest = fastest_us(record.notes.sentinel_us for record, _ in own)
+        fastest = fastest_sentinel_us(record.notes for record, _ in own)
         disturbed = np.array([record.notes.disturbed(fastest) for record, _ in own])
         believed = np.flatnonzero(calm_where_there_are(disturbed, np.unique(names, return_inverse=True)[1])).tolist()
         speeds[lane] = usual_us(own[at][0] for at in believed)
         for at in believed:
             record, result = own[at]
             us = result.median_us * record.notes.slower_when(speeds[lane])
-            held.setdefault(names[at], (record.kernel, []))[1].append(us)
+            lanes[lane].setdefault(names[at], (record.kernel, []))[1].append(us)
     if not lanes:
         raise nothing_measured(len(records))
     parts = [_lane_records(lane, newest[lane], kernels, speeds[lane]) for lane, kernels in lanes.items()]
@@ -149,7 +161,7 @@ def training_set(records: Sequence[ProfileRecord], device: Device | None = None)
         device=devices[0],
         lanes=tuple(sorted(parts, key=lambda part: str(part.lane))),
         failures=len(records) - len(measured),
-        stale=len(measured) - len(current),
+        stale=len(measured) - sum(map(len, current.values())),
     )
 
 
@@ -193,11 +205,6 @@ def calm_where_there_are(disturbed: npt.NDArray[np.bool_], kernel: npt.NDArray[n
         return ~disturbed
     found: npt.NDArray[np.bool_] = ~disturbed | ~calm_kernels[kernel]
     return found
-
-
-def fastest_us(sentinels_us: Iterable[float]) -> float:
-    """The least that the sentinel took where it is known, 0 where it is not."""
-    return min((us for us in sentinels_us if us > 0), default=0.0)
 
 
 def usual_us(records: Iterable[ProfileRecord]) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from autotune.core import Device, Identity, Notes, Processor, Protocol
+from autotune.core import Device, Identity, Notes, Processor, Protocol, fastest_sentinel_us
 from autotune.processors import Discovery
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -41,8 +41,7 @@ def notes(*, sentinel_ratio: float = 1.0, sentinel_us: float = 0.0) -> Notes:
 def fastest_us(known: Iterable[Notes]) -> float:
     """What a lane's sentinel took at its fastest under the governor and power source of now, in µs; 0 if unknown."""
     source = governor(), power_source()
-    levels = (one.sentinel_us for one in known if (one.governor, one.power_source) == source)
-    return min((us for us in levels if us > 0), default=0.0)
+    return fastest_sentinel_us(one for one in known if (one.governor, one.power_source) == source)
 
 
 def governor() -> str:
