@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from autotune.core import FAMILIES, Lane
+from autotune.core import Lane
 from autotune.core.codec import decode, encode
 from autotune.predictor.boosted import BoostedLane, BoostedTrees
+from autotune.predictor.correction import Correction, corrected
 from autotune.predictor.features import FEATURES, Matrix
 from autotune.predictor.kernel_predictor import KernelPredictor
 from autotune.predictor.learner import Learner, Regressor, forgetting
-from autotune.predictor.prior import family_codes
 from autotune.predictor.training import MIN_RECORDS
 
 Vector = npt.NDArray[np.float64]
@@ -29,9 +29,6 @@ Vector = npt.NDArray[np.float64]
 ENOUGH = 200
 """Records of a lane from which on other devices are not asked: it costs as much training again as there are folds."""
 LEAST_SPREAD = 0.02
-_PENALTY = np.array([0.01, 0.5, *[1.0] * len(FAMILIES)])
-"""Of level, slope and family steps, in records: the level is learnt from the first one, the others need several."""
-_PASSES, _HUBER = 4, 0.2
 LEAST = 8
 """Records of a lane from which on known devices can be corrected: level and slope, and a fold left out."""
 
@@ -118,10 +115,11 @@ class Adapted:
             )
             for number, one in enumerate(state["columns"])
         )
-        weights, centre, solution = np.array(state["weights"]), float(state["centre"]), np.array(state["solution"])
-        if len(weights) != len(columns) or solution.shape != _PENALTY.shape:
-            raise ValueError(f"{len(weights)} weights for {len(columns)} columns, {len(solution)} coefficients")
-        return AdaptedLane(own=None, blend=Blend(columns=columns, weights=weights, centre=centre, solution=solution))
+        weights = np.array(state["weights"])
+        if len(weights) != len(columns):
+            raise ValueError(f"{len(weights)} weights for {len(columns)} columns")
+        correction = Correction(centre=float(state["centre"]), solution=np.array(state["solution"]))
+        return AdaptedLane(own=None, blend=Blend(columns=columns, weights=weights, correction=correction))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,22 +129,19 @@ class Blend:
     Args:
         columns: lanes of known devices.
         weights: of the columns; they add up to 1.
-        centre: log latency at which the slope turns.
-        solution: level, slope, one step per family.
+        correction: of what they say together.
     """
 
     columns: tuple[Column, ...]
     weights: Vector
-    centre: float
-    solution: Vector
+    correction: Correction
 
     def log_us(self, rows: Matrix) -> Vector:
         """Natural logarithm of the latency in µs, per row."""
         if not len(rows):
             return np.zeros(0)
         known: Vector = self.weights @ np.stack([column.log_us(rows) for column in self.columns])
-        result: Vector = known + _design(rows, known - self.centre) @ self.solution
-        return result
+        return self.correction.log_us(known, rows)
 
 
 def _contributions(regressor: Regressor | None, rows: Matrix, lane: Lane, cores: int) -> tuple[Vector, Vector]:
@@ -156,27 +151,13 @@ def _contributions(regressor: Regressor | None, rows: Matrix, lane: Lane, cores:
 
 
 def adapt(columns: tuple[Column, ...], rows: Matrix, log_us: Vector) -> Blend:
-    """Weigh columns by how well they follow the measured logarithms, then fit what remains (ridge, Huber weights)."""
+    """Weigh columns by how well they follow the measured logarithms, then correct what they say."""
     table = np.stack([column.log_us(rows) for column in columns])
     off = log_us - table
     spread = np.median(np.abs(off - np.median(off, axis=1, keepdims=True)), axis=1)
     weights = np.maximum(spread, LEAST_SPREAD) ** -4.0
     weights /= weights.sum()
-    known = weights @ table
-    centre = float(known.mean())
-    design, rest = _design(rows, known - centre), log_us - known
-    trust = np.ones(len(rows))
-    solution = np.zeros(len(_PENALTY))
-    for _ in range(_PASSES):
-        weighted = design.T * trust
-        solution = np.linalg.solve(weighted @ design + np.diag(_PENALTY), weighted @ rest)
-        trust = np.minimum(1.0, _HUBER / np.maximum(np.abs(rest - design @ solution), 1e-12))
-    return Blend(columns=columns, weights=weights, centre=centre, solution=solution)
-
-
-def _design(rows: Matrix, slope: Vector) -> Vector:
-    steps = family_codes(rows)[:, None] == np.arange(len(FAMILIES))
-    return np.column_stack([np.ones(len(rows)), slope, steps.astype(np.float64)])
+    return Blend(columns=columns, weights=weights, correction=corrected(weights @ table, rows, log_us))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +201,8 @@ class AdaptedLane:
             state, own = column.regressor.dump()
             columns.append({"state": state, "lane": encode(column.lane), "cores": column.cores})
             files |= {f"{number}.{suffix}": file for suffix, file in own.items()}
-        numbers = {"weights": blend.weights.tolist(), "centre": blend.centre, "solution": blend.solution.tolist()}
+        correction = {"centre": blend.correction.centre, "solution": blend.correction.solution.tolist()}
+        numbers = {"weights": blend.weights.tolist(), **correction}
         return {"own": None, "columns": columns} | numbers, files
 
 

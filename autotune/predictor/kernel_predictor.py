@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,17 @@ from autotune.errors import PredictorError
 from autotune.predictor.features import KernelRows
 from autotune.predictor.lane_model import LaneModel, borrowed, fit_lane
 from autotune.predictor.learner import Learner, learner
-from autotune.predictor.training import MIN_RECORDS, Groups, Records, predictions, require, sorted_out
+from autotune.predictor.training import (
+    MIN_RECORDS,
+    Groups,
+    LaneRecords,
+    Records,
+    predictions,
+    require,
+    sorted_out,
+)
 
+OfLane = TypeVar("OfLane", LaneRecords, LaneModel)
 Vector = npt.NDArray[np.float64]
 
 
@@ -82,13 +92,22 @@ class KernelPredictor:
         if max((len(part.kernels) for part in data.lanes), default=0) < getattr(self.learner, "least", MIN_RECORDS):
             require(data)
         rows = KernelRows(limit=data.count)  # lanes share their kernels
-        options = {"cores": self.cores, "seed": self.seed}
+
+        def fitted_to(part: LaneRecords) -> LaneModel:
+            siblings = _similar([one for one in data.lanes if one is not part], part.lane)
+            return fit_lane(
+                part,
+                rows,
+                self.learner,
+                groups,
+                siblings=siblings,
+                cores=self.cores,
+                seed=self.seed,
+                calibrated=calibrate,
+            )
+
         with ThreadPoolExecutor(max_workers=min(len(data.lanes), self.cores)) as pool:
-            waiting = [
-                pool.submit(fit_lane, part, rows, self.learner, groups, **options, calibrated=calibrate)
-                for part in data.lanes
-            ]
-            fitted = [future.result() for future in waiting]
+            fitted = list(pool.map(fitted_to, data.lanes))
         self.device_id, self.data_hash = data.device, data.hash
         self._models = {model.lane: model for model in fitted}
         return self
@@ -111,8 +130,7 @@ class KernelPredictor:
                 f"nothing is known of the lane {lane}; learnt: {known}. "
                 f"Run `autotune profile --model yolo --processors {lane.processor}`, or with your own model."
             )
-        similar = [model for known, model in self._models.items() if known.kind == lane.kind]
-        return borrowed(min(similar, key=lambda model: (_distance(model.lane, lane), str(model.lane))), lane)
+        return borrowed(_similar(self._models.values(), lane)[0], lane)
 
     def predict_us(self, kernels: Sequence[Kernel], lane: Lane, *, sentinel_us: float = 0.0) -> Vector:
         """Median latency in µs, one per kernel; equal kernel objects are predicted once.
@@ -145,6 +163,12 @@ class KernelPredictor:
 
 def _default_learner() -> Learner:
     return learner("boosted")
+
+
+def _similar(known: Iterable[OfLane], lane: Lane) -> list[OfLane]:
+    """What is known of lanes of this one's processor and precision, the most similar first."""
+    alike = [one for one in known if one.lane.kind == lane.kind]
+    return sorted(alike, key=lambda one: (_distance(one.lane, lane), str(one.lane)))
 
 
 def _distance(left: Lane, right: Lane) -> float:

@@ -21,21 +21,28 @@ from autotune.predictor.prior import family_codes
 Vector = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 
-COUNTS = (
-    "n", "c_in", "h_in", "w_in", "c_out", "h_out", "w_out", "kernel_h", "kernel_w", "stride", "groups", "dilation",
-    "channels_per_group", "outputs_per_group", "reduction", "nodes", "inputs",
-)  # fmt: skip
-"""Features of which the logarithm counts."""
-LOGARITHMS = ("log_flops", "log_bytes_in", "log_bytes_out", "log_weight_bytes", "log_intensity", "log_pixels_out")
-SHARES = ("fill_c_in_16", "fill_c_out_16", "fill_c_out_64")
+COUNTS = {
+    "n": 0.15, "c_in": 0.37, "h_in": 0.41, "w_in": 1.30, "c_out": 0.24, "h_out": 0.34, "w_out": 1.69,
+    "kernel_h": 0.11, "kernel_w": 0.12, "stride": 0.14, "groups": 3.37, "dilation": 0.20, "channels_per_group": 0.63,
+    "outputs_per_group": 0.28, "reduction": 1.02, "nodes": 0.09, "inputs": 0.07,
+}  # fmt: skip
+"""Features of which the logarithm counts, and how much: of a spread of the feature, in units of `LENGTH`."""
+OTHERS = {
+    "log_flops": 1.79, "log_bytes_in": 0.34, "log_bytes_out": 0.43, "log_weight_bytes": 0.81, "log_intensity": 3.11,
+    "log_pixels_out": 0.34, "fill_c_in_16": 1.95, "fill_c_out_16": 3.94, "fill_c_out_64": 0.22,
+}  # fmt: skip
+"""Features that count as they are, and how much."""
+APART = (2.32, 0.56, 0.1)
+"""How far apart another family, main operator and activation put two kernels.
+
+All of these are the likeliest over synthetic kernels of two runs (`benchmarks/likeness.py`).
+"""
 LENGTH = 4.0
-"""Distance over which kernels are alike, in spreads of the features."""
-NOISE = 0.003
-"""Variance of a record's logarithm: measurements differ by some 5 %."""
+"""Distance over which kernels are alike, in spreads of a feature that counts 1."""
+NOISE = 0.01
+"""Variance of a record's logarithm: what another measurement, and what features do not show, changes (some 10 %)."""
 LEAST_SPREAD = 0.3
 """Of a feature, in octaves: one that hardly varies among the records does not set them apart."""
-APART = (2.0, 1.0, 1.0)
-"""How far apart another family, main operator and activation put two kernels."""
 PASSES = 2
 """Rounds of weighing records anew."""
 _OUTLIER, _CLOSE = 4.0, 0.02
@@ -48,7 +55,7 @@ class Kriging:
     """A lane's measured kernels and what each adds to those like it.
 
     Args:
-        scale: [D] one over the spread of each feature.
+        scale: [D] how much each feature counts, over its spread.
         kinds: the families, main operators and activations that there are, by code.
         points: [n, E] measured kernels, embedded.
         weights: [n] what each adds, in natural logarithms.
@@ -101,9 +108,10 @@ def krige(rows: Matrix, log_factor: Vector, *, most: int) -> tuple[Kriging, Vect
     from scipy.linalg import cho_factor, cho_solve, lapack
 
     own = np.arange(0, len(rows), -(-len(rows) // most))
-    features = _features(rows[own])
-    scale = (1.0 / np.maximum(features.std(axis=0), LEAST_SPREAD)).astype(np.float32)
-    families, main, activations = _kinds(rows[own])
+    features = coordinates(rows[own])
+    counting = np.array([*COUNTS.values(), *OTHERS.values()])
+    scale = (counting / np.maximum(features.std(axis=0), LEAST_SPREAD)).astype(np.float32)
+    families, main, activations = kinds_of(rows[own])
     kinds = np.unique(families), np.unique(main), np.unique(activations)
     points = _embed(rows[own], scale, kinds)
     covariance, target = _covariance(points, _for_pairs(points)).astype(np.float64), log_factor[own]
@@ -113,23 +121,29 @@ def krige(rows: Matrix, log_factor: Vector, *, most: int) -> tuple[Kriging, Vect
         weights = cho_solve((factor, True), target)
         alone = weights / np.diag(lapack.dpotri(factor, lower=True)[0])  # over the inverse's diagonal
         if left:
-            off = np.abs(alone)
-            trust = np.maximum(1.0, off / (_OUTLIER * np.median(off) + _CLOSE)) ** -4
+            trust = trust_of(alone)
     found = Kriging(scale=scale, kinds=kinds, points=points, weights=weights.astype(np.float32))
     remainder = log_factor - found.log_factor(rows) if len(own) < len(rows) else np.empty(len(rows))
     remainder[own] = alone
     return found, remainder
 
 
-def _features(rows: Matrix) -> Matrix:
+def trust_of(alone: Vector) -> Vector:
+    """[N] how far each record is believed, from what the others leave over of it (`krige`)."""
+    off = np.abs(alone)
+    found: Vector = np.maximum(1.0, off / (_OUTLIER * np.median(off) + _CLOSE)) ** -4
+    return found
+
+
+def coordinates(rows: Matrix) -> Matrix:
     """[N, D] what is looked at smoothly."""
-    return np.hstack([np.log2(rows[:, _COUNTS] + 1.0), rows[:, _LOGARITHMS], 2.0 * rows[:, _SHARES]])
+    return np.hstack([np.log2(rows[:, _COUNTS] + 1.0), rows[:, _OTHERS]])
 
 
-_COUNTS, _LOGARITHMS, _SHARES = ([COLUMN[name] for name in names] for names in (COUNTS, LOGARITHMS, SHARES))
+_COUNTS, _OTHERS = ([COLUMN[name] for name in names] for names in (COUNTS, OTHERS))
 
 
-def _kinds(rows: Matrix) -> tuple[Codes, Codes, Codes]:
+def kinds_of(rows: Matrix) -> tuple[Codes, Codes, Codes]:
     """[N] family, main operator and activation of each."""
     main, activation = (rows[:, COLUMN[name]].astype(np.intp) for name in ("main_op", "activation"))
     return family_codes(rows), main, activation
@@ -137,10 +151,10 @@ def _kinds(rows: Matrix) -> tuple[Codes, Codes, Codes]:
 
 def _embed(rows: Matrix, scale: Matrix, kinds: tuple[Codes, Codes, Codes]) -> Matrix:
     """[N, E] points whose distances say how unlike kernels are; at a distance of 1 their covariance has fallen much."""
-    parts = [_features(rows) * scale]
+    parts = [coordinates(rows) * scale]
     parts += [
         np.where(own[:, None] == known, np.float32(apart), np.float32(0.0))
-        for own, known, apart in zip(_kinds(rows), kinds, APART, strict=True)
+        for own, known, apart in zip(kinds_of(rows), kinds, APART, strict=True)
     ]
     found: Matrix = np.hstack(parts) * np.float32(np.sqrt(3.0) / LENGTH)
     return found

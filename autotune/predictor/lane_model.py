@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 
@@ -14,6 +14,7 @@ from autotune.predictor.conformal import Calibration, calibrate
 from autotune.predictor.features import KernelRows, Matrix
 from autotune.predictor.learner import Learner, Regressor, choices, forgetting
 from autotune.predictor.prior import family_codes
+from autotune.predictor.siblings import Known
 from autotune.predictor.training import Groups, LaneRecords, folds_of, models_of, owners
 
 Vector = npt.NDArray[np.float64]
@@ -61,34 +62,38 @@ def fit_lane(
     learner: Learner,
     groups: Groups | None,
     *,
+    siblings: Sequence[LaneRecords] = (),
     cores: int,
     seed: int,
     calibrated: bool,
 ) -> LaneModel:
     """Learn a lane; without calibration on models left out, intervals are those of the training residuals.
 
+    What it has not measured itself, its siblings tell (`siblings.py`); intervals are of its own records.
+
     A learner that has a choice (`learner.Helped`) is left models out anyhow: what errs least on them is taken, and its
     residuals there make the intervals. Choosing between two flatters them little.
     """
-    unique, inverse = features.take(part.kernels)
-    rows = unique[inverse]
-    options = choices(learner, part.lane, len(rows))
+    known = Known(part=part, siblings=tuple(siblings), features=features)
+    rows, latency_us = known.filled()
+    own = rows[: len(part.kernels)]
+    options = choices(learner, part.lane, len(own))
     if calibrated or len(options) > 1:
         folds = folds_of(part.signatures, groups, FOLDS)
-        tried = [_out_of_fold(part, rows, folds, one, cores=cores, seed=seed) for one in options]
+        tried = [_out_of_fold(known, own, folds, one, cores=cores, seed=seed) for one in options]
         best = min(range(len(options)), key=lambda at: float(np.abs(tried[at][0]).sum()))
         residuals, held = tried[best]
-        regressor = options[best].fit(rows, part.latency_us, part.lane, cores, seed=seed)
+        regressor = options[best].fit(rows, latency_us, part.lane, cores, seed=seed)
     else:
-        regressor = options[0].fit(rows, part.latency_us, part.lane, cores, seed=seed)
-        residuals, held = np.log(part.latency_us) - regressor.log_us(rows, part.lane, cores), np.full(len(rows), True)
+        regressor = options[0].fit(rows, latency_us, part.lane, cores, seed=seed)
+        residuals, held = np.log(part.latency_us) - regressor.log_us(own, part.lane, cores), np.full(len(own), True)
     return LaneModel(
         lane=part.lane,
         identity=part.identity,
-        records=len(rows),
+        records=len(own),
         regressor=regressor,
         calibration=calibrate(
-            residuals[held], family_codes(rows[held]), _models_of(compress(part.signatures, held), groups)
+            residuals[held], family_codes(own[held]), _models_of(compress(part.signatures, held), groups)
         ),
         sentinel_us=part.sentinel_us,
     )
@@ -100,23 +105,24 @@ def _models_of(signatures: Iterable[str], groups: Groups | None) -> list[str]:
 
 
 def _out_of_fold(
-    part: LaneRecords, rows: Matrix, folds: npt.NDArray[np.intp], learner: Learner, *, cores: int, seed: int
+    known: Known, own: Matrix, folds: npt.NDArray[np.intp], learner: Learner, *, cores: int, seed: int
 ) -> tuple[Vector, npt.NDArray[np.bool_]]:
     """log(measured / predicted) by regressors that did not see a row's fold, and for which rows it is known (else 0).
 
-    Nor did other devices that help see it. Known are all rows, but of `MANY` only those of one fold: their quantiles
-    are certain enough, and a fit takes long.
+    Nor did other lanes and devices that help see it. Known are all rows, but of `MANY` only those of one fold: their
+    quantiles are certain enough, and a fit takes long.
     """
+    part = known.part
     measured = np.log(part.latency_us)
-    residuals, known = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
-    for fold in np.unique(folds)[: 1 if len(rows) >= MANY else None]:
+    residuals, judged = np.zeros(len(own)), np.zeros(len(own), dtype=bool)
+    for fold in np.unique(folds)[: 1 if len(own) >= MANY else None]:
         held = folds == fold
-        rest = ~held if not held.all() else held  # a single record can't be held out
-        unknowing = forgetting(learner, tuple(compress(part.signatures, held)))
-        regressor = unknowing.fit(rows[rest], part.latency_us[rest], part.lane, cores, seed=seed)
-        residuals[held] = measured[held] - regressor.log_us(rows[held], part.lane, cores)
-        known |= held
-    return residuals, known
+        unseen = tuple(compress(part.signatures, held))
+        seen = known if held.all() else known.without(frozenset(unseen))  # a single record can't be held out
+        regressor = forgetting(learner, unseen).fit(*seen.filled(), part.lane, cores, seed=seed)
+        residuals[held] = measured[held] - regressor.log_us(own[held], part.lane, cores)
+        judged |= held
+    return residuals, judged
 
 
 def borrowed(model: LaneModel, lane: Lane) -> LaneModel:

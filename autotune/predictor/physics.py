@@ -1,10 +1,11 @@
-"""What physics says before any learning: by kernel family, latency is a sum of terms, pulled to the lane's roofline.
+"""What physics says before any learning: latency is a sum of terms, pulled to the lane's roofline.
 
-    latency = launch + FLOPs·a + bytes in·b + bytes out·c + weights·d + elements out × operators fused behind·e
+    latency = launch + FLOPs·a + bytes in·b + bytes out·c + weights·d
+              + elements out × light operators fused behind·e + elements out behind which an exponential is fused·f
 
+Constants by main operator, pulled to those of its kernel family, which are pulled to the roofline of all (`prior.py`).
 Non-negative least squares on errors relative to what was measured or, where more is said, to the geometric mean of
-both, reweighted towards their absolute values, so that a few wild measurements bend nothing. A family with few records
-stays near the roofline of all (`prior.py`).
+both, reweighted towards their absolute values, so that a few wild measurements bend nothing.
 """
 
 from __future__ import annotations
@@ -17,12 +18,18 @@ import numpy.typing as npt
 from autotune.core import FAMILIES
 from autotune.predictor.features import COLUMN, Matrix
 from autotune.predictor.prior import ENOUGH, Roofline, class_of, family_codes, fit_roofline
+from autotune.predictor.shapes import ACTIVATIONS, MAIN_OPS
 
 Vector = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.intp]
 
-TERMS = 6
+TERMS = 7
+_EXPONENTIAL = [ACTIVATIONS.index(name) for name in ("silu", "sigmoid", "tanh", "gelu", "hard", "other")]
+"""Activations that cost as much as some convolutions; others are fused into the loop before them."""
 _PULL = 2.0
-"""Weight of the roofline's share of each term, in records."""
+"""Weight of what constants are pulled to, for each term, in records."""
+_LEAST_OWN = 3
+"""Records of a main operator, under which it has the constants of its family."""
 _PASSES = 8
 _CLOSE = 0.03
 """Relative error under which records count alike."""
@@ -35,15 +42,34 @@ class Physics:
 
     Args:
         coefficients: [family of `FAMILIES`, term] µs per unit of each term.
+        operators: codes of the family and main operator pairs that have constants of their own, rising.
+        own: [pair, term] theirs.
     """
 
     coefficients: tuple[tuple[float, ...], ...]
+    operators: tuple[int, ...] = ()
+    own: tuple[tuple[float, ...], ...] = ()
 
     def log_us(self, rows: Matrix) -> Vector:
         """Natural logarithm of the predicted latency in µs, per row of kernel features."""
-        found = np.sum(terms(rows) * np.asarray(self.coefficients)[family_codes(rows)], axis=1)
+        found = np.sum(terms(rows) * self._constants(rows), axis=1)
         result: Vector = np.log(np.maximum(found, _LEAST_US))
         return result
+
+    def _constants(self, rows: Matrix) -> Vector:
+        """[n, term] those of each row."""
+        constants = np.asarray(self.coefficients)[family_codes(rows)]
+        if self.operators:
+            codes, known = _pairs(rows), np.asarray(self.operators)
+            at = np.minimum(np.searchsorted(known, codes), len(known) - 1)
+            constants = np.where((known[at] == codes)[:, None], np.asarray(self.own)[at], constants)
+        return constants
+
+
+def _pairs(rows: Matrix) -> Codes:
+    """[n] a number for the family and main operator of each row."""
+    pairs: Codes = family_codes(rows) * (len(MAIN_OPS) + 1) + rows[:, COLUMN["main_op"]].astype(np.intp)
+    return pairs
 
 
 def terms(rows: Matrix) -> Vector:
@@ -53,8 +79,9 @@ def terms(rows: Matrix) -> Vector:
         for name in ("log_flops", "log_bytes_in", "log_bytes_out", "log_weight_bytes")
     )
     elements = out * 8 / np.maximum(rows[:, COLUMN["bits"]], 1.0)
-    behind = elements * np.maximum(rows[:, COLUMN["nodes"]] - 1.0, 0.0)
-    return np.column_stack([np.ones(len(rows)), flops, into, out, weights, behind])
+    exponential = np.isin(rows[:, COLUMN["activation"]], _EXPONENTIAL)
+    behind = np.where(exponential, 0.0, elements * np.maximum(rows[:, COLUMN["nodes"]] - 1.0, 0.0))
+    return np.column_stack([np.ones(len(rows)), flops, into, out, weights, behind, elements * exponential])
 
 
 def fit_physics(rows: Matrix, latency_us: Vector) -> Physics:
@@ -62,17 +89,25 @@ def fit_physics(rows: Matrix, latency_us: Vector) -> Physics:
     roofline = fit_roofline(rows, latency_us)
     step = max(1, -(-len(rows) // ENOUGH))
     rows, latency_us = rows[::step], latency_us[::step]
-    amounts, family = terms(rows), family_codes(rows)
-    found = []
-    for code in range(len(FAMILIES)):
-        own = family == code
-        found.append(_solve(amounts[own], latency_us[own], _of_roofline(roofline, code)))
-    return Physics(coefficients=tuple(tuple(map(float, one)) for one in found))
+    amounts, family, pairs = terms(rows), family_codes(rows), _pairs(rows)
+
+    def solved(of: npt.NDArray[np.bool_], pulled_to: Vector) -> Vector:
+        return _solve(amounts[of], latency_us[of], pulled_to)
+
+    families = [solved(family == code, _of_roofline(roofline, code)) for code in range(len(FAMILIES))]
+    codes, first, count = np.unique(pairs, return_index=True, return_counts=True)
+    enough = count >= _LEAST_OWN
+    own = [solved(pairs == pairs[at], families[family[at]]) for at in first[enough]]
+    return Physics(coefficients=_numbers(families), operators=tuple(map(int, codes[enough])), own=_numbers(own))
+
+
+def _numbers(constants: list[Vector]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(map(float, one)) for one in constants)
 
 
 def _of_roofline(roofline: Roofline, code: int) -> Vector:
     rate, byte = roofline.us_per_flop[class_of(FAMILIES[code])], roofline.us_per_byte
-    result: Vector = roofline.family_factor[code] * np.array([roofline.launch_us, rate, byte, byte, byte, 0.0])
+    result: Vector = roofline.family_factor[code] * np.array([roofline.launch_us, rate, byte, byte, byte, 0.0, 0.0])
     return result
 
 

@@ -75,6 +75,10 @@ class LaneRecords:
             repeats_us=self.repeats_us[again],
         )
 
+    def without(self, signatures: Collection[str]) -> LaneRecords:
+        """The same without these kernels."""
+        return self.keep(np.array([own not in signatures for own in self.signatures], dtype=bool))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSet:
@@ -105,8 +109,8 @@ class TrainingSet:
     def without(self, signatures: Collection[str]) -> TrainingSet:
         """The same without these kernels; lanes that have no others are gone."""
         left_out = frozenset(signatures)
-        rest = [(part, np.array([own not in left_out for own in part.signatures])) for part in self.lanes]
-        return replace(self, lanes=tuple(part.keep(chosen) for part, chosen in rest if chosen.any()))
+        rest = (part.without(left_out) for part in self.lanes)
+        return replace(self, lanes=tuple(part for part in rest if part.kernels))
 
     @property
     def hash(self) -> str:

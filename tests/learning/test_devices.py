@@ -23,10 +23,10 @@ DEVICE = Device(id="d", name="New", system="none", machine="x86_64", cores=(0, 1
 
 
 def test_records_of_other_devices_help(invented: ModuleType) -> None:
-    kernels = list(invented.kernels().values())
+    kernels = list(invented.kernels(120).values())
     other = [invented.record(kernel, invented.ONE, device="other") for kernel in kernels]
-    own = [invented.record(kernel, invented.ONE) for kernel in kernels[::3]]
-    unseen = [kernel for at, kernel in enumerate(kernels) if at % 3]
+    own = [invented.record(kernel, invented.ONE) for kernel in kernels[::5]]
+    unseen = [kernel for at, kernel in enumerate(kernels) if at % 5]
     truth = np.array([invented.latency_us(kernel, invented.ONE) for kernel in unseen])
 
     def error(predictor: KernelPredictor) -> float:

@@ -1,4 +1,4 @@
-"""Physics by family."""
+"""Physics by family and main operator."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from autotune.core import FAMILIES
-from autotune.predictor.features import KernelRows
-from autotune.predictor.physics import TERMS, Physics, fit_physics
+from autotune.predictor.features import COLUMN, KernelRows
+from autotune.predictor.physics import TERMS, Physics, fit_physics, terms
 
-TRUTH = Physics(coefficients=tuple((2.0 + code, 4e-6, 3e-5, 6e-5, 2e-5, 1e-4) for code in range(len(FAMILIES))))
+TRUTH = Physics(coefficients=tuple((2.0 + code, 4e-6, 3e-5, 6e-5, 2e-5, 1e-5, 1e-3) for code in range(len(FAMILIES))))
 
 
 @pytest.fixture
@@ -39,3 +39,29 @@ def test_a_family_without_records_takes_the_rooflines_terms(rows: np.ndarray) ->
     found = fit_physics(rows[known], np.exp(TRUTH.log_us(rows[known])))
     assert np.isfinite(found.log_us(rows)).all()
     assert all(max(one) > 0 for one in found.coefficients)
+
+
+def test_a_main_operator_with_records_has_constants_of_its_own(rows: np.ndarray) -> None:
+    family, column = np.argmax(rows[:, : len(FAMILIES)], axis=1), COLUMN["main_op"]
+    largest = np.flatnonzero(family == np.bincount(family).argmax())
+    slow, others = largest[::2], largest[1::2]
+    rows = rows.copy()
+    rows[slow, column] = 60
+    measured = np.exp(TRUTH.log_us(rows))
+    measured[slow] *= 10.0
+    found = fit_physics(rows, measured)
+    for part in (slow, others):
+        assert np.median(np.abs(found.log_us(rows[part]) - np.log(measured[part]))) < 0.1
+    unknown = rows[slow].copy()
+    unknown[:, column] = 61
+    assert (found.log_us(unknown) < found.log_us(rows[slow])).mean() > 0.9  # the family's lie between
+
+
+def test_what_an_exponential_behind_costs_is_told_from_what_a_relu_costs(rows: np.ndarray) -> None:
+    measured = np.exp(TRUTH.log_us(rows))
+    found = fit_physics(rows, measured)
+    plain, dear = (rows[rows[:, COLUMN["activation"]] == code][:1] for code in (0, 3))
+    amounts = terms(np.vstack([plain, dear]))
+    assert amounts[0, 6] == 0 < amounts[1, 6]
+    assert amounts[1, 5] == 0
+    assert np.isfinite(found.log_us(dear)).all()
