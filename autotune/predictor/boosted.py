@@ -30,7 +30,7 @@ ten, and with squared errors a few of them cost every kernel around them (tests/
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoostedTrees:
-    """XGBoost on log(latency / prior) of one lane; the prior is physics by family, corrected by like kernels.
+    """XGBoost on log(latency / prior) of one lane; the prior is physics by main operator, corrected by like kernels.
 
     Args:
         rounds: number of trees; 0: none.
