@@ -18,6 +18,7 @@ from autotune.predictor import load_champion
 from autotune.predictor.adapted import Adapted
 from autotune.predictor.boosted import BoostedTrees
 from autotune.predictor.linear import FlopsLinear
+from autotune.predictor.storage import PREDICTOR_SCHEMA_VERSION
 from autotune.processors import this_device
 from autotune.terminal.predictors import print_retrain
 
@@ -34,7 +35,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def kernels() -> list[Kernel]:
-    found = [one.kernel for one in synthetic_kernels({}, count=180, seed=0) if one.kernel.family in SLOWER]
+    found = [one.kernel for one in synthetic_kernels({}, count=360, seed=0) if one.kernel.family in SLOWER]
     return random.Random(0).sample(found, len(found))  # in no order: the first are like the rest
 
 
@@ -81,8 +82,8 @@ def add_models(store: Store, kernels: Sequence[Kernel], count: int) -> None:
 
 def test_records_of_another_device_take_over_where_they_help(tmp_path: Path, kernels: list[Kernel]) -> None:
     with Store(f"sqlite:///{tmp_path / 'profiles.db'}") as store:
-        store.add(own(kernels[:60]))
-        add_models(store, kernels[:60], 4)
+        store.add(own(kernels[:36]))
+        add_models(store, kernels[:36], 6)
         first = retrain(tmp_path, track=False)
         assert (first.learner, first.promoted, first.helpers, first.helped) == ("boosted", True, (), None)
         store.add(others(kernels))
@@ -94,7 +95,7 @@ def test_records_of_another_device_take_over_where_they_help(tmp_path: Path, ker
     assert helped.after.get("adapted").mape < helped.after.get("boosted").mape
     champion = load_champion(tmp_path, OWN)
     assert champion is not None
-    unseen = kernels[60:]
+    unseen = kernels[36:]
     errors = [
         abs(math.log(us / (SLOWER[kernel.family] * known_us(kernel))))
         for kernel, us in zip(unseen, champion.predictor.predict_us(unseen, LANE), strict=True)
@@ -135,12 +136,12 @@ def test_a_helped_predictor_in_use_meets_another_learner_with_its_help(
     tmp_path: Path, kernels: list[Kernel], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Store(f"sqlite:///{tmp_path / 'profiles.db'}") as store:
-        store.add(own(kernels[:60]))
-        add_models(store, kernels[:60], 4)
+        store.add(own(kernels[:36]))
+        add_models(store, kernels[:36], 6)
         store.add(others(kernels))
         first = retrain(tmp_path, track=False)
         assert first.learner == "adapted"
-        store.add(own(kernels[60:84]))
+        store.add(own(kernels[36:60]))
     linear = retrain(tmp_path, learner="flops_linear", track=False)
     forced = retrain(tmp_path, learner="boosted", track=False)
     assert (linear.learner, linear.promoted) == ("flops_linear", False)
@@ -188,7 +189,7 @@ def test_a_predictor_in_use_that_cannot_be_read_is_said(tmp_path: Path, kernels:
         store.add(own(kernels[:36]))
     first = retrain(tmp_path, learner="flops_linear", track=False)
     card = first.folder / "card.json"
-    card.write_text(card.read_text().replace('"schema_version": 1', '"schema_version": 7'))
+    card.write_text(card.read_text().replace(f'"schema_version": {PREDICTOR_SCHEMA_VERSION}', '"schema_version": 70'))
     found = retrain(tmp_path, learner="flops_linear", track=False)
-    assert "schema version 7" in found.problem
+    assert "schema version 70" in found.problem
     assert (found.previous, found.promoted) == ("", True)
