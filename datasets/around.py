@@ -62,7 +62,7 @@ def around(kernels: Sequence[Kernel], *, seed: int, seen: set[str]) -> Iterator[
                 families.remove(family)
 
 
-def measurable(kernel: Kernel) -> bool:
-    """Whether measuring it takes no more than a moment (`MAX_FLOPS`) and its tensors fit (`MAX_BYTES`)."""
+def measurable(kernel: Kernel, *, most: int = MAX_BYTES) -> bool:
+    """Whether measuring it takes no more than a moment (`MAX_FLOPS`) and its tensors have at most so many bytes."""
     moved = kernel.bytes_read + kernel.bytes_written + kernel.weight_bytes
-    return kernel.buildable and kernel.flops <= MAX_FLOPS and moved <= MAX_BYTES
+    return kernel.buildable and kernel.flops <= MAX_FLOPS and moved <= most

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import cycle, islice
 
 from autotune.core import Kernel
-from autotune.datasets.around import around, measurable
+from autotune.datasets.around import MAX_BYTES, around, measurable
 from autotune.datasets.drawn import Drawn, drawn_graph
 from autotune.graph import grouped
 
@@ -18,8 +18,13 @@ TURNS = (
     "convolution", "depthwise", "matmul", "convolution", "elementwise", "matmul", "convolution", "grouped",
     "normalisation", "convolution", "data_movement", "attention", "convolution", "depthwise", "matmul", "pooling",
     "convolution", "recurrent", "elementwise", "transposed", "convolution", "data_movement", "dilated", "convolution",
-)  # fmt: skip
-"""Kinds in the order in which they are given: those that models spend their time in come more often."""
+) * 3 + ("large",)  # fmt: skip
+"""Kinds in the order in which they are given: those that models spend their time in come more often, those that take
+seconds to measure hardly."""
+LARGE_BYTES = 32 * 2**20
+"""Weights of a matrix product that no cache holds: it is of the kind `large`."""
+MOST_BYTES = {"large": 192 * 2**20}
+"""What a kernel of the kind may read and write, where it is more than elsewhere (`MAX_BYTES`)."""
 FROM_NETWORKS = 3
 """Kernels of published networks for each one around the models in hand: with as many records they teach more of a model
 left out (`benchmarks/synthetic.py`)."""
@@ -88,7 +93,7 @@ def drawn_kernels(*, seed: int, seen: set[str]) -> Iterator[Drawn]:
             model = drawn_graph(rng.getrandbits(48))
             for kernel in grouped(model).kernels:
                 found = kind_of(kernel)
-                if found not in waiting or not measurable(kernel):
+                if found not in waiting or not measurable(kernel, most=MOST_BYTES.get(found, MAX_BYTES)):
                     continue
                 met[found][kernel.ops] += 1
                 if len(waiting[found]) < WAITING and kernel.signature not in seen:
@@ -110,8 +115,10 @@ def _share(one: Drawn, *, given: Counter[str], met: Counter[str]) -> float:
 
 
 def kind_of(kernel: Kernel) -> str:
-    """The family, or what a convolution of another kind is called in `TURNS`."""
+    """The family, or what a convolution or product of another kind is called in `TURNS`."""
     first = kernel.nodes[0]
+    if kernel.family == "matmul" and kernel.weight_bytes >= LARGE_BYTES:
+        return "large"
     if kernel.family != "convolution" or "Conv" not in first.op_type:
         return kernel.family
     attributes = dict(first.attributes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,7 @@ import onnx
 
 from autotune.datasets.drawn import convolutional, mobile, pictures
 from autotune.datasets.drawn.layers import Block, Setting, activated, multiple
-from autotune.datasets.drawn.networks import ASPECTS, BACKBONES, CLASSES, WIDTHS, Backbone
+from autotune.datasets.drawn.networks import ASPECTS, BACKBONES, CLASSES, HIDDEN, WIDTHS, Backbone
 from autotune.datasets.drawn.sequences import BATCHES
 from autotune.datasets.drawn.sketch import Sketch
 from autotune.datasets.drawn.steps import recurrent, tabular, temporal
@@ -52,7 +53,10 @@ def _vision(s: Sketch, rng: random.Random) -> None:
         x = BLOCKS[net.block](s, x, _setting(net, at, scale, beginning, rng))
         beginning = at + 1 < len(net.stages) and rng.random() < NEXT_STAGE
         at += beginning
-    if rng.random() < HEAD and net.block not in _UPWARDS:
+    if net.block == "plain":
+        if at == len(net.stages) - 1:
+            _hidden_classifier(s, x, rng)
+    elif rng.random() < HEAD and net.block not in _UPWARDS:
         _classifier(s, x, rng)
 
 
@@ -104,6 +108,15 @@ def _classifier(s: Sketch, x: str, rng: random.Random) -> None:
         flat = s.op("ReduceMean", (x,), (batch, channels), axes=[2, 3], keepdims=0)
     scores = s.gemm(flat, rng.choice(CLASSES))
     s.same("Softmax", scores, axis=-1)
+
+
+def _hidden_classifier(s: Sketch, x: str, rng: random.Random) -> None:
+    """AlexNet's and VGG's: two hidden layers over all positions, with most of the network's weights."""
+    x = s.pool("MaxPool", x, 2, 2) if min(s.shapes[x][2:]) > 1 else x
+    flat = s.op("Flatten", (x,), (s.shapes[x][0], math.prod(s.shapes[x][1:])), axis=1)
+    for _ in range(2):
+        flat = s.same("Relu", s.gemm(flat, rng.choice(HIDDEN)))
+    s.gemm(flat, rng.choice(CLASSES))
 
 
 _KINDS: tuple[tuple[Callable[[Sketch, random.Random], None], float], ...] = (

@@ -17,6 +17,7 @@ class Transformer:
         tokens: numbers of tokens it is used at.
         style: `encoder` (after-norm, GELU), `vision` (pre-norm, one product for all of q, k, v), `decoder` (RMS
             normalisation, rotated positions, gated feed-forward), `step` (one new token beside a cache).
+        vocabulary: words that its last layer chooses among; 0: it has none.
     """
 
     source: str
@@ -25,16 +26,19 @@ class Transformer:
     inner: int
     tokens: tuple[int, ...]
     style: str = "encoder"
+    vocabulary: int = 0
 
 
 _TEXT, _PATCHES = (16, 32, 64, 128, 128, 256, 384, 512), (50, 65, 145, 197, 197, 257)
 
 TRANSFORMERS = (
-    Transformer(source="BERT tiny, arXiv 1908.08962", width=128, heads=2, inner=512, tokens=_TEXT),
-    Transformer(source="BERT mini, arXiv 1908.08962", width=256, heads=4, inner=1024, tokens=_TEXT),
-    Transformer(source="BERT small, arXiv 1908.08962", width=512, heads=8, inner=2048, tokens=_TEXT),
+    Transformer(source="BERT tiny, arXiv 1908.08962", width=128, heads=2, inner=512, tokens=_TEXT, vocabulary=30_522),
+    Transformer(source="BERT mini, arXiv 1908.08962", width=256, heads=4, inner=1024, tokens=_TEXT, vocabulary=30_522),
+    Transformer(source="BERT small, arXiv 1908.08962", width=512, heads=8, inner=2048, tokens=_TEXT, vocabulary=30_522),
     Transformer(source="MiniLM-L6, arXiv 2002.10957", width=384, heads=12, inner=1536, tokens=_TEXT),
-    Transformer(source="DistilBERT, arXiv 1910.01108", width=768, heads=12, inner=3072, tokens=_TEXT),
+    Transformer(
+        source="DistilBERT, arXiv 1910.01108", width=768, heads=12, inner=3072, tokens=_TEXT, vocabulary=30_522
+    ),
     Transformer(source="DeiT tiny, arXiv 2012.12877", width=192, heads=3, inner=768, tokens=_PATCHES, style="vision"),
     Transformer(source="DeiT small, arXiv 2012.12877", width=384, heads=6, inner=1536, tokens=_PATCHES, style="vision"),
     Transformer(source="ViT base, arXiv 2010.11929", width=768, heads=12, inner=3072, tokens=(50, 197), style="vision"),
@@ -50,14 +54,40 @@ TRANSFORMERS = (
         source="Whisper tiny, arXiv 2212.04356", width=384, heads=6, inner=1536, tokens=(150, 300, 500), style="vision"
     ),
     Transformer(
-        source="SmolLM2-135M, arXiv 2502.02737", width=576, heads=9, inner=1536, tokens=(16, 64, 128), style="decoder"
+        source="SmolLM2-135M, arXiv 2502.02737",
+        width=576,
+        heads=9,
+        inner=1536,
+        tokens=(16, 64, 128),
+        style="decoder",
+        vocabulary=49_152,
     ),
     Transformer(
-        source="Llama layout, arXiv 2302.13971", width=288, heads=6, inner=768, tokens=(32, 128, 256), style="decoder"
+        source="Llama layout, arXiv 2302.13971",
+        width=288,
+        heads=6,
+        inner=768,
+        tokens=(32, 128, 256),
+        style="decoder",
+        vocabulary=32_000,
     ),
-    Transformer(source="GPT-2, openai.com", width=768, heads=12, inner=3072, tokens=(64, 128, 256, 512), style="step"),
     Transformer(
-        source="SmolLM2-135M, arXiv 2502.02737", width=576, heads=9, inner=1536, tokens=(64, 256, 1024), style="step"
+        source="GPT-2, openai.com",
+        width=768,
+        heads=12,
+        inner=3072,
+        tokens=(64, 128, 256, 512),
+        style="step",
+        vocabulary=50_257,
+    ),
+    Transformer(
+        source="SmolLM2-135M, arXiv 2502.02737",
+        width=576,
+        heads=9,
+        inner=1536,
+        tokens=(64, 256, 1024),
+        style="step",
+        vocabulary=49_152,
     ),
 )
 

@@ -11,6 +11,8 @@ from autotune.datasets.drawn.layers import activated
 from autotune.datasets.drawn.sequences import BATCHES, TRANSFORMERS, Transformer
 from autotune.datasets.drawn.sketch import Sketch
 
+CHOOSES = 0.6
+"""How often the last layer follows that chooses a word."""
 FLAT = 0.5
 """How often the feed-forward part is rewritten over rows: it depends on the version of the optimizer."""
 
@@ -27,13 +29,16 @@ def transformer(s: Sketch, rng: random.Random) -> None:
     else:
         x = s.input(batch, 1 if net.style == "step" else tokens, net.width)
     if net.style == "step":
-        _step(s, x, net, tokens)
+        x = _step(s, x, net, tokens)
     elif net.style == "decoder":
-        _decoder(s, x, net)
+        x = _decoder(s, x, net)
     else:
         x = _layer(s, x, net, masked=net.style == "encoder", flat=rng.random() < FLAT)
         if rng.random() < 0.3:
             _pooled(s, x, rng)
+            return
+    if net.vocabulary and rng.random() < CHOOSES:
+        s.dense(x, net.vocabulary, bias=net.style == "encoder")
 
 
 def _embedded(s: Sketch, net: Transformer, batch: int, tokens: int, rng: random.Random) -> str:
