@@ -14,17 +14,20 @@ from autotune.datasets.around import MAX_BYTES, around, measurable
 from autotune.datasets.drawn import Drawn, drawn_graph
 from autotune.graph import grouped
 
-TURNS = (
+_USUAL = (
     "convolution", "depthwise", "matmul", "convolution", "elementwise", "matmul", "convolution", "grouped",
     "normalisation", "convolution", "data_movement", "attention", "convolution", "depthwise", "matmul", "pooling",
     "convolution", "recurrent", "elementwise", "transposed", "convolution", "data_movement", "dilated", "convolution",
-) * 3 + ("large",)  # fmt: skip
+)  # fmt: skip
+TURNS = (*_USUAL, "streaming", *_USUAL, "streaming", *_USUAL, "large")
 """Kinds in the order in which they are given: those that models spend their time in come more often, those that take
 seconds to measure hardly."""
 LARGE_BYTES = 32 * 2**20
-"""Weights of a matrix product that no cache holds: it is of the kind `large`."""
-MOST_BYTES = {"large": 192 * 2**20}
+"""What no cache holds: a matrix product with so many bytes of weights is of the kind `large`, what only moves or passes
+over so many bytes is `streaming`."""
+MOST_BYTES = {"large": 192 * 2**20, "streaming": 192 * 2**20}
 """What a kernel of the kind may read and write, where it is more than elsewhere (`MAX_BYTES`)."""
+_STREAMS = frozenset(("data_movement", "elementwise", "normalisation", "pooling"))
 FROM_NETWORKS = 3
 """Kernels of published networks for each one around the models in hand: with as many records they teach more of a model
 left out (`benchmarks/synthetic.py`)."""
@@ -115,10 +118,12 @@ def _share(one: Drawn, *, given: Counter[str], met: Counter[str]) -> float:
 
 
 def kind_of(kernel: Kernel) -> str:
-    """The family, or what a convolution or product of another kind is called in `TURNS`."""
+    """The family, or what a kernel of a special kind is called in `TURNS`."""
     first = kernel.nodes[0]
     if kernel.family == "matmul" and kernel.weight_bytes >= LARGE_BYTES:
         return "large"
+    if kernel.family in _STREAMS and kernel.bytes_read + kernel.bytes_written >= LARGE_BYTES:
+        return "streaming"
     if kernel.family != "convolution" or "Conv" not in first.op_type:
         return kernel.family
     attributes = dict(first.attributes)
