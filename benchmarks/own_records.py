@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -78,7 +78,14 @@ def lanes_here(place: Workplace) -> list[Lane]:
 
 
 def measure_kernels(
-    place: Workplace, store: Store, kernels: Sequence[Kernel], lanes: Sequence[Lane], seconds: float, seed: int
+    place: Workplace,
+    store: Store,
+    kernels: Sequence[Kernel],
+    lanes: Sequence[Lane],
+    seconds: float,
+    seed: int,
+    *,
+    rough: Collection[str],
 ) -> dict[str, float]:
     """Measures kernels in the order given, every lane for an equal share of the time; gives seconds by lane."""
     until, spent = time.monotonic() + seconds, {}
@@ -100,6 +107,7 @@ def measure_kernels(
                 fastest_us=speed_us,
                 deadline_s=share_s,
                 on_record=lambda record: store.add([record]),
+                rough=rough,
             )
         spent[str(lane)] = time.monotonic() - begin
         print(f"{lane}: {len(missing)} kernels wanted, {spent[str(lane)]:.0f} s", flush=True)
@@ -184,12 +192,15 @@ def measure(
         store.add_drawn(synthetic)
         stack.enter_context(hold_device(place, Guarded(SilentObserver()), wait_s=WAIT_S))
         zoo, lanes = kernels_of(graphs), [lane for lane in lanes_here(place) if not only or str(lane) in only]
+        rough = {one.kernel.signature for one in synthetic} - {kernel.signature for kernel in zoo}
         kernels = [*(reversed(zoo) if again else zoo), *(one.kernel for one in synthetic)]
         print(f"{len(zoo)} kernels of {len(graphs)} models, {len(kernels)} in all, {len(lanes)} lanes", flush=True)
         visits: list[Wholes] = []
         for visit in range(VISITS):
             begin = time.monotonic()
-            measure_kernels(place, store, kernels, lanes, 60 * minutes / VISITS, seed=VISITS * int(again) + visit)
+            measure_kernels(
+                place, store, kernels, lanes, 60 * minutes / VISITS, seed=VISITS * int(again) + visit, rough=rough
+            )
             spent_s = time.monotonic() - begin + kernel_seconds(place.home)
             (place.home / SPENT).write_text(json.dumps({"kernels_s": spent_s}))
             print(f"kernels: {spent_s:.0f} s in all", flush=True)

@@ -83,6 +83,7 @@ def profile_asked(
             tags.__getitem__,
             seed=seed,
             fastest_us={lane: fastest_us(store.notes(lane, tags[lane])) for lane in lanes},
+            rough=kernels.keys() - set().union(*uses),
         ),
         Pace(budget_s=budget_s, cores=place.device.cores, seed=seed),
         known=[record for lane in lanes for record in store.kernels(lanes=[lane], identity=tags[lane])],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,15 +87,19 @@ def profile(
         chosen = [lane_here(place, text) for text in lanes] or _lanes(place)
         by_model, uses = _kernels(asked, place, store)
         kernels = {kernel.signature: kernel for own in by_model.values() for kernel in own}
+        wanted = frozenset(kernels)
         if count := synthetic or (0 if models else WITHOUT_MODEL):
             drawn = synthetic_kernels(by_model, count=count, seed=settings.seed)
             store.add_drawn(drawn)
             kernels |= {one.kernel.signature: one.kernel for one in drawn}
+        rough = kernels.keys() - wanted
         stack.enter_context(hold_device(place, watcher, wait_s=settings.wait_s))
         noise = noise_check()
         if settings.budget_s is None:
             found = [
-                _profile_lane(place, store, kernels, lane, budget.left_s / (len(chosen) - at), settings.seed, watcher)
+                _profile_lane(
+                    place, store, kernels, rough, lane, budget.left_s / (len(chosen) - at), settings.seed, watcher
+                )
                 for at, lane in enumerate(chosen)
             ]
         else:
@@ -152,6 +156,7 @@ def _profile_lane(
     place: Workplace,
     store: Store,
     kernels: dict[str, Kernel],
+    rough: Set[str],
     lane: Lane,
     left_s: float,
     seed: int,
@@ -175,7 +180,16 @@ def _profile_lane(
         observer.progress("profile", measured, len(missing), text=str(lane))
 
     if missing and left_s > 0:
-        profile_kernels(missing, lane, identity=tag, seed=seed, fastest_us=speed_us, deadline_s=left_s, on_record=keep)
+        profile_kernels(
+            missing,
+            lane,
+            identity=tag,
+            seed=seed,
+            fastest_us=speed_us,
+            deadline_s=left_s,
+            on_record=keep,
+            rough=rough,
+        )
     return LaneProfile(
         lane=str(lane),
         known=len(known - again),

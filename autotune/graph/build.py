@@ -12,6 +12,7 @@ from onnx import helper, numpy_helper
 
 from autotune.core import Kernel, TensorSpec
 from autotune.errors import ModelError
+from autotune.graph.normal import normal
 from autotune.graph.values import DTYPES
 
 _ELEMENT_TYPES: dict[str, int] = {}
@@ -108,7 +109,7 @@ def _weight(spec: TensorSpec, rng: np.random.Generator, name: str) -> onnx.Tenso
     if len(shape) < 2:  # scales, biases, variances: positive and near one, so that nothing degenerates
         drawn: np.ndarray[Any, Any] = 1.0 + 0.1 * rng.random(shape, dtype=np.float32)
     else:
-        drawn = rng.standard_normal(shape, dtype=np.float32) * math.sqrt(2 / max(fan_in, 1))
+        drawn = normal(shape, rng) * np.float32(math.sqrt(2 / max(fan_in, 1)))
     if spec.dtype == "bfloat16":
         import ml_dtypes
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from autotune.core import STAND_INS, TensorSpec
+from autotune.graph.normal import normal
 from autotune.graph.operators import attribute
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def _values(spec: TensorSpec, rng: np.random.Generator, high: int) -> np.ndarray
         return rng.integers(0, 10, shape).astype(str).astype(object)
     if "int" in spec.dtype:
         return rng.integers(0, max(1, high), shape).astype(_numpy_type(spec.dtype))
-    drawn = rng.standard_normal(shape, dtype=np.float32)
+    drawn = normal(shape, rng)
     if spec.dtype.startswith("complex"):
         return np.asarray(drawn + 1j * rng.standard_normal(shape), dtype=spec.dtype)
     return np.asarray(drawn).astype(_numpy_type(spec.dtype))

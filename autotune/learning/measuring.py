@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from autotune.core import Identity, Kernel, Lane, ProfileRecord
@@ -40,13 +40,20 @@ class DeviceMeasurer:
         identity: under which a lane's records are filed.
         seed: of orders and weights.
         fastest_us: what each lane's sentinel takes at its fastest, as far as is known.
+        rough: signatures of kernels that are only learnt from.
     """
 
     def __init__(
-        self, identity: Callable[[Lane], Identity], *, seed: int = 0, fastest_us: Mapping[Lane, float] | None = None
+        self,
+        identity: Callable[[Lane], Identity],
+        *,
+        seed: int = 0,
+        fastest_us: Mapping[Lane, float] | None = None,
+        rough: Collection[str] = (),
     ) -> None:
         self._identity = identity
         self._seed = seed
+        self._rough = rough
         self._fastest_us = {lane: us for lane, us in (fastest_us or {}).items() if us > 0}
 
     def measure(
@@ -75,4 +82,5 @@ class DeviceMeasurer:
             fastest_us=known_us,
             deadline_s=deadline_s,
             on_record=keep,
+            rough=self._rough,
         )

@@ -12,7 +12,8 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -56,11 +57,28 @@ WAIT_SHARE = 0.2
 """Of the time spent on a lane so far that may go by waiting for a disturbed machine to calm down."""
 LEAST_SAMPLES = 2
 """Fewer samples than this are not worth keeping: what is stored is not measured again."""
-SETTLED_SAMPLES = 6
-SETTLED = 0.015
-"""Standard error of a kernel's median, as a share, at which it needs no further round: other kernels teach more."""
 ERROR_OF_DEVIATION = 1.57
 """Standard error of the median of n normal samples, times √n, over their mean deviation: √(π/2) · √(π/2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enough:
+    """When a kernel needs no further round.
+
+    Args:
+        samples: so many are there, and …
+        error: … the standard error of its median, as a share, is no larger.
+    """
+
+    samples: int
+    error: float
+
+
+KNOWN = Enough(samples=6, error=0.015)
+"""What plans are chosen by."""
+ROUGH = Enough(samples=3, error=0.06)
+"""What is only learnt from: another kernel teaches more than another round, for what is predicted of kernels between
+measured ones is off by more."""
 PATIENCE_SHARE = 0.3
 LEAST_PATIENCE_S, MOST_PATIENCE_S = 15.0, 60.0
 """Seconds without a sign of life after which a kernel hangs, a share of the time for its lane: opening its sessions, or
@@ -78,6 +96,7 @@ def profile_kernels(
     fastest_us: float = 0.0,
     deadline_s: float,
     on_record: Callable[[ProfileRecord], None],
+    rough: Collection[str] = (),
 ) -> None:
     """Measures kernels on a lane and hands over each record as it is made.
 
@@ -94,6 +113,7 @@ def profile_kernels(
         fastest_us: what the lane's sentinel takes at its fastest, as far as is known; 0: nothing is.
         deadline_s: seconds for all of it.
         on_record: takes each record.
+        rough: signatures of those that are only learnt from: they get fewer rounds (`ROUGH`).
     """
     waiting = [kernel for kernel in kernels if kernel.buildable]
     tries = LANE_TRIES
@@ -102,7 +122,8 @@ def profile_kernels(
     with Worker() as worker:
         while waiting and (left_s := until - time.monotonic()) > 0:
             running, done = -1, set()
-            asked = (waiting, lane, rounds, round_s, seed, left_s, fastest_us)
+            enough = [ROUGH if kernel.signature in rough else KNOWN for kernel in waiting]
+            asked = (waiting, lane, rounds, round_s, seed, left_s, fastest_us, enough)
             for item in worker.stream(measure_here, *asked, deadline_s=left_s, silence_s=silence_s):
                 if isinstance(item, Failure):
                     if item.kind is FailureKind.HANG and time.monotonic() >= until:
@@ -151,6 +172,7 @@ def measure_here(
     seed: int,
     left_s: float,
     fastest_us: float = 0.0,
+    enough: Sequence[Enough] = (),
 ) -> Iterator[Any]:
     """In the worker: what runs (-1: references), each kernel's result with the sentinel's ratio and µs; `late`."""
     until = time.monotonic() + left_s
@@ -188,7 +210,8 @@ def measure_here(
             moving = {
                 at
                 for at in moving
-                if len(slower) < probes[at].rounds(rounds) and not settled(probes[at], surplus, slower)
+                if len(slower) < probes[at].rounds(rounds)
+                and not settled(probes[at], surplus, slower, enough[at] if enough else KNOWN)
             }
         slower = _slower(probes.values(), slowness(marks, sentinel.fastest), following)
         for at, probe in probes.items():
@@ -201,14 +224,15 @@ def measure_here(
             return
 
 
-def settled(probe: Probe, surplus: Mapping[Ends, Surplus], slower: Sequence[float]) -> bool:
+def settled(probe: Probe, surplus: Mapping[Ends, Surplus], slower: Sequence[float], enough: Enough = KNOWN) -> bool:
     """Whether further rounds would hardly move the median: by the mean deviation, which one outlier hardly moves."""
-    if len(probe.samples) < SETTLED_SAMPLES:
+    if len(probe.samples) < enough.samples:
         return False
     result = probe.result(surplus, slower)
     deviation_us = statistics.fmean(abs(sample - result.median_us) for sample in result.samples_us)
     calm = len(result.samples_us)
-    return calm >= SETTLED_SAMPLES and ERROR_OF_DEVIATION * deviation_us <= SETTLED * result.median_us * calm**0.5
+    least_us = enough.error * result.median_us * calm**0.5
+    return calm >= enough.samples and ERROR_OF_DEVIATION * deviation_us <= least_us
 
 
 def _surplus(

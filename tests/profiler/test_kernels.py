@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -23,7 +24,7 @@ from autotune.errors import SessionError
 from autotune.profiler import kernels, profile_kernels
 from autotune.profiler import sentinel as sentinels
 from autotune.profiler.following import SHARE, Following
-from autotune.profiler.kernels import measure_here, settled
+from autotune.profiler.kernels import ROUGH, Enough, measure_here, settled
 from autotune.profiler.probes import Ends, Form, Probe, Surplus, ends_of, form_of, reference_kernel, reference_product
 from autotune.profiler.sentinel import Sentinel, disturbance, slowness
 
@@ -47,16 +48,19 @@ POOL = Kernel(
 )
 
 
-def records(wanted: list, lane: str, *, deadline_s: float = 120.0) -> list[ProfileRecord]:  # type: ignore[type-arg]
+def records(
+    wanted: Sequence[Kernel], lane: str, *, rounds: int = 4, deadline_s: float = 120.0, rough: Sequence[str] = ()
+) -> list[ProfileRecord]:
     found: list[ProfileRecord] = []
     profile_kernels(
         wanted,
         Lane.parse(lane),
         identity=IDENTITY,
-        rounds=4,
+        rounds=rounds,
         round_s=0.001,
         deadline_s=deadline_s,
         on_record=found.append,
+        rough=rough,
     )
     return found
 
@@ -134,6 +138,22 @@ def test_a_median_settles_where_rounds_agree_and_one_outlier_does_not_matter() -
     assert not settled(probe_with(agreeing[:5]), {}, [1.0] * 5)
     assert settled(probe_with([*agreeing, *agreeing, (120.0, 0.0)]), {}, [1.0] * 13)
     assert not settled(probe_with([(100.0 + 20 * (at % 2), 0.0) for at in range(6)]), {}, [1.0] * 6)
+
+
+def test_what_is_only_learnt_from_settles_sooner() -> None:
+    assert settled(probe_with([(100.0 + at, 0.0) for at in range(3)]), {}, [1.0] * 3, ROUGH)
+    assert not settled(probe_with([(100.0 + at, 0.0) for at in range(2)]), {}, [1.0] * 2, ROUGH)
+    assert not settled(probe_with([(100.0 + 20 * at, 0.0) for at in range(3)]), {}, [1.0] * 3, ROUGH)
+
+
+def test_what_is_only_learnt_from_has_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "ROUGH", Enough(samples=3, error=math.inf))
+    other = reference_kernel(4, 16)
+    found = records([SMALL, other], "cpu/f32/t1", rounds=6, rough=[other.signature])
+    samples = {
+        record.kernel: len(record.result.samples_us) for record in found if isinstance(record.result, Measurement)
+    }
+    assert samples == {SMALL: 6, other: 3}
 
 
 def test_rounds_on_a_slow_machine_settle_nothing() -> None:
