@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autotune.core import Device, fastest_sentinel_us
+from autotune.core import FAMILIES, Device, fastest_sentinel_us
 from autotune.datasets import ProfileColumns
 from autotune.datasets.columns import Codes, segment_medians
 from autotune.predictor.training import (
@@ -28,6 +28,7 @@ def training_columns(columns: ProfileColumns, device: Device | None = None) -> T
     order = np.argsort(np.array(columns.signatures))
     rank = np.empty(len(order), dtype=np.intp)
     rank[order] = np.arange(len(order))
+    family = np.array([FAMILIES.index(kernel.family) for kernel in columns.kernels], dtype=np.intp)
     times = [note.time for note in columns.notes]
     parts, stale = [], 0
     for code in np.unique(columns.lane):
@@ -35,7 +36,7 @@ def training_columns(columns: ProfileColumns, device: Device | None = None) -> T
         last = max(reversed(own.tolist()), key=lambda row: times[columns.note[row]])
         current = own[columns.identity[own] == columns.identity[last]]
         stale += len(own) - len(current)
-        parts.append(_lane_records(columns, current, order, rank))
+        parts.append(_lane_records(columns, current, order, rank, family))
     return TrainingSet(
         device=devices[0],
         lanes=tuple(sorted(parts, key=lambda part: str(part.lane))),
@@ -44,7 +45,7 @@ def training_columns(columns: ProfileColumns, device: Device | None = None) -> T
     )
 
 
-def _lane_records(columns: ProfileColumns, rows: Codes, order: Codes, rank: Codes) -> LaneRecords:
+def _lane_records(columns: ProfileColumns, rows: Codes, order: Codes, rank: Codes, family: Codes) -> LaneRecords:
     """The records in these rows, all of one lane and identity, by kernel in the order of signatures.
 
     As in `training_set`, times are brought to the speed at which the lane's sentinel takes its median.
@@ -53,7 +54,7 @@ def _lane_records(columns: ProfileColumns, rows: Codes, order: Codes, rank: Code
     notes = [columns.notes[code] for code in codes]
     fastest = fastest_sentinel_us(notes)
     disturbed = np.array([one.disturbed(fastest) for one in notes])[note]
-    believed = calm_where_there_are(disturbed, columns.kernel[rows])
+    believed = calm_where_there_are(disturbed, columns.kernel[rows], family[columns.kernel[rows]])
     rows, note = rows[believed], note[believed]
     beside_us = np.array([one.sentinel_us for one in notes])[note]
     known = beside_us > 0

@@ -1,7 +1,7 @@
 """What physics says before any learning: latency is a sum of terms, pulled to the lane's roofline.
 
     latency = launch + FLOPs·a + bytes in·b + bytes out·c + weights·d
-              + elements out × light operators fused behind·e + elements out behind which an exponential is fused·f
+              + elements out × light operators fused behind·e + elements out × exponentials fused behind·f
 
 Constants by main operator, pulled to those of its kernel family, which are pulled to the roofline of all (`prior.py`).
 Non-negative least squares on errors relative to what was measured or, where more is said, to the geometric mean of
@@ -73,14 +73,17 @@ def _pairs(rows: Matrix) -> Codes:
 
 
 def terms(rows: Matrix) -> Vector:
-    """[n, term] amounts: 1, FLOPs, bytes in, bytes out, bytes of weights, elements out of operators fused behind."""
+    """[n, term] amounts: 1, FLOPs, bytes in, bytes out, bytes of weights, elements out of operators fused behind.
+
+    Of these the last term counts one where an exponential is among them, the term before it the others.
+    """
     flops, into, out, weights = (
         np.exp2(rows[:, COLUMN[name]].astype(np.float64)) - 1
         for name in ("log_flops", "log_bytes_in", "log_bytes_out", "log_weight_bytes")
     )
     elements = out * 8 / np.maximum(rows[:, COLUMN["bits"]], 1.0)
     exponential = np.isin(rows[:, COLUMN["activation"]], _EXPONENTIAL)
-    behind = np.where(exponential, 0.0, elements * np.maximum(rows[:, COLUMN["nodes"]] - 1.0, 0.0))
+    behind = elements * np.maximum(rows[:, COLUMN["nodes"]] - 1.0 - exponential, 0.0)
     return np.column_stack([np.ones(len(rows)), flops, into, out, weights, behind, elements * exponential])
 
 

@@ -152,7 +152,8 @@ def training_set(records: Sequence[ProfileRecord], device: Device | None = None)
         names = [signatures.of(record.kernel) for record, _ in own]
         fastest = fastest_sentinel_us(record.notes for record, _ in own)
         disturbed = np.array([record.notes.disturbed(fastest) for record, _ in own])
-        believed = np.flatnonzero(calm_where_there_are(disturbed, np.unique(names, return_inverse=True)[1])).tolist()
+        codes = (np.unique(texts, return_inverse=True)[1] for texts in (names, [one.kernel.family for one, _ in own]))
+        believed = np.flatnonzero(calm_where_there_are(disturbed, *codes)).tolist()
         speeds[lane] = usual_us(own[at][0] for at in believed)
         for at in believed:
             record, result = own[at]
@@ -193,21 +194,27 @@ def nothing_measured(records: int) -> PredictorError:
     )
 
 
-def calm_where_there_are(disturbed: npt.NDArray[np.bool_], kernel: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+def calm_where_there_are(
+    disturbed: npt.NDArray[np.bool_], kernel: npt.NDArray[np.intp], family: npt.NDArray[np.intp]
+) -> npt.NDArray[np.bool_]:
     """Which records of a lane are learnt from.
 
     A neighbour adds some microseconds to every kernel, which no factor mends: of a kernel only what was measured on a
-    calm machine counts where there is any, and kernels without only where few have some.
+    calm machine counts where there is any, and kernels without only where few of the lane, or of their family, have
+    some: a family of which nothing is known is off by more.
 
     Args:
         disturbed: [R] whether the machine was, by record.
         kernel: [R] which kernel, as a number.
+        family: [R] its family, as a number.
     """
     calm_kernels = np.zeros(int(kernel.max(initial=-1)) + 1, dtype=bool)
     calm_kernels[kernel[~disturbed]] = True
+    enough = np.zeros(int(family.max(initial=-1)) + 1, dtype=bool)
     if calm_kernels.sum() >= ENOUGH_CALM:
-        return ~disturbed
-    found: npt.NDArray[np.bool_] = ~disturbed | ~calm_kernels[kernel]
+        _, first = np.unique(kernel, return_index=True)
+        enough = np.bincount(family[first], weights=calm_kernels[kernel[first]], minlength=len(enough)) >= MIN_RECORDS
+    found: npt.NDArray[np.bool_] = ~disturbed | ~(calm_kernels[kernel] | enough[family])
     return found
 
 

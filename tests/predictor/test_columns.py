@@ -10,11 +10,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from autotune.core import Failure, ProfileRecord
+from autotune.core import Failure, Kernel, ProfileRecord
 from autotune.datasets import Store
 from autotune.errors import PredictorError, StoreError
 from autotune.predictor import KernelPredictor, training_columns
-from autotune.predictor.training import training_set
+from autotune.predictor.training import LaneRecords, training_set
 
 
 @pytest.fixture
@@ -52,23 +52,43 @@ def test_give_the_same_training_set(records: list[ProfileRecord], store: Store, 
     assert {part.sentinel_us for part in by_column.lanes} == {82.0, 0.0}
 
 
-@pytest.mark.parametrize(("calm", "learnt"), [(110, 110), (60, 130)])
-def test_what_was_measured_on_a_disturbed_machine_teaches_where_little_else_does(
-    store: Store, invented: ModuleType, calm: int, learnt: int
-) -> None:
-    kernels, lane = invented.draw_kernels(130, 1), invented.LANES[0]
-    records = [invented.record(kernel, lane) for kernel in kernels]
+def of_family(invented: ModuleType, family: str, count: int) -> list[Kernel]:
+    return [kernel for kernel in invented.draw_kernels(400, 1) if kernel.family == family][:count]
+
+
+def learnt(store: Store, invented: ModuleType, calm: list[Kernel], disturbed: list[Kernel]) -> LaneRecords:
+    """What is learnt from, one by one and by column alike; the second measurement of what is in both is disturbed."""
+    lane = invented.LANES[0]
+    records = [invented.record(kernel, lane) for kernel in [*calm, *disturbed]]
     records = [replace(one, notes=replace(one.notes, sentinel_us=80.0)) for one in records]
-    busy = [replace(one, notes=replace(one.notes, sentinel_ratio=1.4)) for one in [*records[calm:], *records[:10]]]
-    store.add([*records[:calm], *busy])
-    by_column, one_by_one = (
-        training_columns(store.columns(device=invented.DEVICE.id)),
-        training_set(store.kernels(latest=False)),
-    )
+    busy = [replace(one, notes=replace(one.notes, sentinel_ratio=1.4)) for one in records[len(calm) :]]
+    store.add([*records[: len(calm)], *busy])
+    one_by_one = training_set(store.kernels(latest=False))
+    by_column = training_columns(store.columns(device=invented.DEVICE.id))
     assert by_column.hash == one_by_one.hash
     (part,) = by_column.lanes
-    assert len(part.kernels) == learnt
+    assert isinstance(part, LaneRecords)
+    return part
+
+
+@pytest.mark.parametrize(("calm", "known"), [(110, 110), (60, 130)])
+def test_what_was_measured_on_a_disturbed_machine_teaches_where_little_else_does(
+    store: Store, invented: ModuleType, calm: int, known: int
+) -> None:
+    kernels = of_family(invented, "convolution", 130)
+    part = learnt(store, invented, kernels[:calm], [*kernels[calm:], *kernels[:10]])
+    assert len(part.kernels) == known
     assert not len(part.repeated)  # of the first ten only the calm measurement counts
+
+
+@pytest.mark.parametrize(("calm", "known"), [(15, 25), (20, 20)])
+def test_a_family_of_which_little_is_known_is_learnt_on_a_disturbed_machine_too(
+    store: Store, invented: ModuleType, calm: int, known: int
+) -> None:
+    common, rare = of_family(invented, "convolution", 130), of_family(invented, "depthwise", calm + 10)
+    part = learnt(store, invented, [*common[:110], *rare[:calm]], [*common[110:], *rare[calm:]])
+    assert sum(kernel.family == "convolution" for kernel in part.kernels) == 110
+    assert sum(kernel.family == "depthwise" for kernel in part.kernels) == known
 
 
 def test_older_records_that_are_imported_later_stay_older(store: Store, invented: ModuleType) -> None:
