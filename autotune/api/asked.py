@@ -70,12 +70,17 @@ def profile_asked(
             failures[record.lane].append(record.result.message)
         observer.progress("profile", sum(answered.values()), total, text=str(record.lane))
 
+    rough = kernels.keys() - set().union(*uses)
+
+    def seconds(kernel: Kernel, latency_us: float) -> float:
+        return expected_seconds(kernel, latency_us, rough=kernel.signature in rough)
+
     queue = Queue(
         kernels,
         lanes,
         settled={(signature, lane) for lane, own in known.items() for signature in own},
         uses=uses,
-        seconds=expected_seconds,
+        seconds=seconds,
     )
     lesson = learn(
         queue,
@@ -83,7 +88,7 @@ def profile_asked(
             tags.__getitem__,
             seed=seed,
             fastest_us={lane: fastest_us(store.notes(lane, tags[lane])) for lane in lanes},
-            rough=kernels.keys() - set().union(*uses),
+            rough=rough,
         ),
         Pace(budget_s=budget_s, cores=place.device.cores, seed=seed),
         known=[record for lane in lanes for record in store.kernels(lanes=[lane], identity=tags[lane])],
