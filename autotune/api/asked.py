@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from autotune.api.workplace import Guarded, Workplace
@@ -40,6 +40,7 @@ def profile_asked(
     store: Store,
     kernels: Mapping[str, Kernel],
     uses: Sequence[Mapping[str, int]],
+    rough: Set[str],
     lanes: Sequence[Lane],
     budget_s: float,
     seed: int,
@@ -52,6 +53,7 @@ def profile_asked(
         store: of known records and new ones.
         kernels: by signature.
         uses: how often each model in hand runs each of them.
+        rough: those that are only learnt from.
         lanes: where.
         budget_s: seconds for all of it.
         seed: of the committee and of measuring.
@@ -69,8 +71,6 @@ def profile_asked(
         if isinstance(record.result, Failure):
             failures[record.lane].append(record.result.message)
         observer.progress("profile", sum(answered.values()), total, text=str(record.lane))
-
-    rough = kernels.keys() - set().union(*uses)
 
     def seconds(kernel: Kernel, latency_us: float) -> float:
         return expected_seconds(kernel, latency_us, rough=kernel.signature in rough)

@@ -103,7 +103,7 @@ def profile(
                 for at, lane in enumerate(chosen)
             ]
         else:
-            found = profile_asked(place, store, kernels, uses, chosen, budget.left_s, settings.seed, watcher)
+            found = profile_asked(place, store, kernels, uses, rough, chosen, budget.left_s, settings.seed, watcher)
     return ProfileResult(
         device=place.device.name,
         store=place.store_url,
