@@ -183,10 +183,11 @@ def test_profile_on_a_new_device_needs_no_model(inside: Shell, monkeypatch: pyte
     monkeypatch.setattr("autotune.api.profiling.profile_asked", measure)
     done = inside("profile", "--budget", "60")
     assert done.returncode == 0, done.stderr
-    ((_, _, kernels, uses, lanes, budget_s, *_),) = asked
+    ((_, _, kernels, uses, rough, lanes, budget_s, *_),) = asked
     assert len(kernels) == 300
     assert {kernel.family for kernel in kernels.values()} >= {"convolution", "matmul", "depthwise", "data_movement"}
     assert uses == []
+    assert rough == set(kernels)
     assert {lane.processor for lane in lanes} >= {"cpu"}
     assert 0 < budget_s <= 60
     assert "300 kernels, all synthetic" in done.stdout
