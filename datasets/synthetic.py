@@ -15,9 +15,10 @@ from autotune.datasets.drawn import Drawn, drawn_graph
 from autotune.graph import grouped
 
 _USUAL = (
-    "convolution", "depthwise", "matmul", "convolution", "elementwise", "matmul", "convolution", "grouped",
-    "normalisation", "convolution", "data_movement", "attention", "convolution", "depthwise", "matmul", "pooling",
-    "convolution", "recurrent", "elementwise", "transposed", "convolution", "data_movement", "dilated", "convolution",
+    "convolution", "depthwise", "matmul", "convolution", "data_movement", "elementwise", "matmul", "convolution",
+    "grouped", "normalisation", "convolution", "data_movement", "pooling", "attention", "convolution", "depthwise",
+    "matmul", "data_movement", "convolution", "recurrent", "elementwise", "pooling", "transposed", "convolution",
+    "data_movement", "dilated", "convolution",
 )  # fmt: skip
 TURNS = (*_USUAL, "streaming", *_USUAL, "streaming", *_USUAL, "large")
 """Kinds in the order in which they are given: those that models spend their time in come more often, those that take

@@ -123,12 +123,10 @@ class BoostedLane:
     def log_us(self, rows: Matrix, lane: Lane, cores: int) -> Vector:
         """Natural logarithm of the latency in µs, per row of kernel features."""
         rows = blanked(rows, self.hidden)
-        log_prior = self.physics.log_us(rows) + self._log_near(rows)
-        if self.booster is None or not len(rows):
-            return log_prior
-        # what was hidden from the trees has no split
-        result: Vector = log_prior + self.booster.inplace_predict(lane_table(rows, lane, cores, log_prior))
-        return result
+        found = self.physics.log_us(rows) + self._log_near(rows)
+        if self.booster is not None and len(rows):  # what was hidden from the trees has no split
+            found = found + self.booster.inplace_predict(lane_table(rows, lane, cores, found))
+        return np.maximum(found, self.physics.least_log_us)
 
     def _log_near(self, rows: Matrix) -> Vector:
         return np.zeros(len(rows)) if self.near is None else self.near.log_factor(rows)
@@ -148,7 +146,8 @@ class BoostedLane:
             table = lane_table(rows, lane, cores, log_physics + log_near)
             trees = np.asarray(self.booster.predict(xgb.DMatrix(table), pred_contribs=True), dtype=np.float64)
             parts = trees[:, :-1] + trees[:, -1:] / len(FEATURES)
-        parts[:, COLUMN["log_prior"]] += log_near
+        short = self.physics.least_log_us - (log_physics + log_near + parts.sum(axis=1))
+        parts[:, COLUMN["log_prior"]] += log_near + np.maximum(short, 0.0)
         return log_physics, parts
 
     def dump(self) -> tuple[dict[str, Any], dict[str, bytes]]:

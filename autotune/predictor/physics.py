@@ -2,6 +2,10 @@
 
     latency = launch + FLOPs·a + bytes in·b + bytes out·c + weights·d
               + elements out × light operators fused behind·e + elements out × exponentials fused behind·f
+              + bytes that come from memory·g
+
+What a kernel touches comes from memory where the last cache does not hold it; of a kernel that computes much the
+processor fetches it in the meantime. How much the cache holds is learnt too: a virtual machine shares it.
 
 Constants by main operator, pulled to those of its kernel family, which are pulled to the roofline of all (`prior.py`).
 Non-negative least squares on errors relative to what was measured or, where more is said, to the geometric mean of
@@ -10,6 +14,7 @@ both, reweighted towards their absolute values, so that a few wild measurements 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,9 +28,16 @@ from autotune.predictor.shapes import ACTIVATIONS, MAIN_OPS
 Vector = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 
-TERMS = 7
+TERMS = 8
 _EXPONENTIAL = [ACTIVATIONS.index(name) for name in ("silu", "sigmoid", "tanh", "gelu", "hard", "other")]
 """Activations that cost as much as some convolutions; others are fused into the loop before them."""
+_LIGHT = np.isin(FAMILIES, ("data_movement", "elementwise", "normalisation", "pooling", "other"))
+_FEW_ROWS = 16
+"""Rows of a product up to which reading its weights takes longer than computing with them."""
+_COPIES = 4
+"""How often a kernel's weights are in the cache at once: it is timed as copies in a row (`profiler/probes.py`)."""
+CACHES = (8 * 2**20, 16 * 2**20, 32 * 2**20, 64 * 2**20, 128 * 2**20)
+"""Bytes that a lane's last cache may hold."""
 _PULL = 2.0
 """Weight of what constants are pulled to, for each term, in records."""
 _LEAST_OWN = 3
@@ -44,17 +56,26 @@ class Physics:
         coefficients: [family of `FAMILIES`, term] µs per unit of each term.
         operators: codes of the family and main operator pairs that have constants of their own, rising.
         own: [pair, term] theirs.
+        cache_bytes: what the last cache holds; 0: not known, everything comes from where it always does.
+        least_us: what the fastest kernel takes that was learnt from, a view of another shape say: none takes less.
     """
 
     coefficients: tuple[tuple[float, ...], ...]
     operators: tuple[int, ...] = ()
     own: tuple[tuple[float, ...], ...] = ()
+    cache_bytes: int = 0
+    least_us: float = _LEAST_US
 
     def log_us(self, rows: Matrix) -> Vector:
         """Natural logarithm of the predicted latency in µs, per row of kernel features."""
-        found = np.sum(terms(rows) * self._constants(rows), axis=1)
-        result: Vector = np.log(np.maximum(found, _LEAST_US))
+        found = np.sum(terms(rows, self.cache_bytes) * self._constants(rows), axis=1)
+        result: Vector = np.maximum(np.log(np.maximum(found, _LEAST_US)), self.least_log_us)
         return result
+
+    @property
+    def least_log_us(self) -> float:
+        """Natural logarithm of the least latency in µs that is predicted."""
+        return math.log(self.least_us)
 
     def _constants(self, rows: Matrix) -> Vector:
         """[n, term] those of each row."""
@@ -72,10 +93,11 @@ def _pairs(rows: Matrix) -> Codes:
     return pairs
 
 
-def terms(rows: Matrix) -> Vector:
-    """[n, term] amounts: 1, FLOPs, bytes in, bytes out, bytes of weights, elements out of operators fused behind.
+def terms(rows: Matrix, cache_bytes: int = 0) -> Vector:
+    """[n, term] amounts of each kernel: 1, FLOPs, bytes in, bytes out, bytes of weights, and three more.
 
-    Of these the last term counts one where an exponential is among them, the term before it the others.
+    Elements out of operators fused behind: first of light ones, then one where an exponential is among them. Bytes that
+    come from memory: none while what is touched fits into half of `cache_bytes`, all of them beyond the whole.
     """
     flops, into, out, weights = (
         np.exp2(rows[:, COLUMN[name]].astype(np.float64)) - 1
@@ -84,7 +106,20 @@ def terms(rows: Matrix) -> Vector:
     elements = out * 8 / np.maximum(rows[:, COLUMN["bits"]], 1.0)
     exponential = np.isin(rows[:, COLUMN["activation"]], _EXPONENTIAL)
     behind = elements * np.maximum(rows[:, COLUMN["nodes"]] - 1.0 - exponential, 0.0)
-    return np.column_stack([np.ones(len(rows)), flops, into, out, weights, behind, elements * exponential])
+    amounts = [np.ones(len(rows)), flops, into, out, weights, behind, elements * exponential]
+    return np.column_stack([*amounts, _from_memory(rows, into + out, weights, cache_bytes)])
+
+
+def _from_memory(rows: Matrix, activations: Vector, weights: Vector, cache_bytes: int) -> Vector:
+    """[n] bytes that a kernel waits for; of a table only those count that it reads, which are as many as it writes."""
+    few = (rows[:, COLUMN["family_matmul"]] > 0) & (rows[:, COLUMN["h_out"]] <= _FEW_ROWS)
+    waits = _LIGHT[family_codes(rows)] | few
+    if not cache_bytes:
+        return np.zeros(len(rows))
+    read = weights * few
+    touched = np.maximum(activations + _COPIES * read, 1.0)
+    result: Vector = (activations + read) * waits * np.clip(np.log2(touched / cache_bytes) + 1.0, 0.0, 1.0)
+    return result
 
 
 def fit_physics(rows: Matrix, latency_us: Vector) -> Physics:
@@ -92,16 +127,38 @@ def fit_physics(rows: Matrix, latency_us: Vector) -> Physics:
     roofline = fit_roofline(rows, latency_us)
     step = max(1, -(-len(rows) // ENOUGH))
     rows, latency_us = rows[::step], latency_us[::step]
-    amounts, family, pairs = terms(rows), family_codes(rows), _pairs(rows)
+    family, pairs = family_codes(rows), _pairs(rows)
 
-    def solved(of: npt.NDArray[np.bool_], pulled_to: Vector) -> Vector:
-        return _solve(amounts[of], latency_us[of], pulled_to)
+    def by_family(cache_bytes: int) -> list[Vector]:
+        amounts = terms(rows, cache_bytes)
+        return [
+            _solve(amounts[family == code], latency_us[family == code], _of_roofline(roofline, code))
+            for code in range(len(FAMILIES))
+        ]
 
-    families = [solved(family == code, _of_roofline(roofline, code)) for code in range(len(FAMILIES))]
+    known = [(size, by_family(size)) for size in (0, *CACHES) if not size or terms(rows, size)[:, -1].any()]
+    off = [_off(terms(rows, size), np.array(found)[family], latency_us) for size, found in known]
+    cache_bytes, families = known[int(np.argmin(off))]
+    amounts = terms(rows, cache_bytes)
     codes, first, count = np.unique(pairs, return_index=True, return_counts=True)
     enough = count >= _LEAST_OWN
-    own = [solved(pairs == pairs[at], families[family[at]]) for at in first[enough]]
-    return Physics(coefficients=_numbers(families), operators=tuple(map(int, codes[enough])), own=_numbers(own))
+    own = [
+        _solve(amounts[pairs == code], latency_us[pairs == code], families[family[at]])
+        for code, at in zip(codes[enough], first[enough], strict=True)
+    ]
+    return Physics(
+        coefficients=_numbers(families),
+        operators=tuple(map(int, codes[enough])),
+        own=_numbers(own),
+        cache_bytes=cache_bytes,
+        least_us=float(latency_us.min()) if len(latency_us) else _LEAST_US,
+    )
+
+
+def _off(amounts: Vector, constants: Vector, latency_us: Vector) -> float:
+    """How far physics is off, in the mean; what is off by more than a factor of e counts as that."""
+    logs = np.log(np.maximum(np.sum(amounts * constants, axis=1), _LEAST_US) / latency_us)
+    return float(np.minimum(np.abs(logs), 1.0).mean())
 
 
 def _numbers(constants: list[Vector]) -> tuple[tuple[float, ...], ...]:
@@ -110,7 +167,9 @@ def _numbers(constants: list[Vector]) -> tuple[tuple[float, ...], ...]:
 
 def _of_roofline(roofline: Roofline, code: int) -> Vector:
     rate, byte = roofline.us_per_flop[class_of(FAMILIES[code])], roofline.us_per_byte
-    result: Vector = roofline.family_factor[code] * np.array([roofline.launch_us, rate, byte, byte, byte, 0.0, 0.0])
+    result: Vector = roofline.family_factor[code] * np.array(
+        [roofline.launch_us, rate, byte, byte, byte, 0.0, 0.0, 0.0]
+    )
     return result
 
 

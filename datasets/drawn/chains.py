@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import onnx
 
-from autotune.datasets.drawn import convolutional, mobile, pictures
+from autotune.datasets.drawn import branched, convolutional, mobile, pictures
 from autotune.datasets.drawn.layers import Block, Setting, activated, multiple
 from autotune.datasets.drawn.networks import ASPECTS, BACKBONES, CLASSES, HIDDEN, WIDTHS, Backbone
 from autotune.datasets.drawn.sequences import BATCHES
@@ -17,14 +17,14 @@ from autotune.datasets.drawn.sketch import Sketch
 from autotune.datasets.drawn.steps import recurrent, tabular, temporal
 from autotune.datasets.drawn.tokens import transformer
 
-BLOCKS: dict[str, Block] = convolutional.BLOCKS | mobile.BLOCKS | pictures.BLOCKS
+BLOCKS: dict[str, Block] = convolutional.BLOCKS | branched.BLOCKS | mobile.BLOCKS | pictures.BLOCKS
 LONGEST = 3
 """Blocks of a chain over images: it is about kernels and their neighbours, not about the whole network."""
 NEXT_STAGE = 0.4
 """How often the next block belongs to the next stage."""
 STEM, HEAD = 0.1, 0.2
 """How often a chain over images begins at the image, or ends with a classifier."""
-_UPWARDS = frozenset({"upwards", "generator", "pyramid"})
+_UPWARDS = frozenset({"upwards", "generator", "pyramid", "neck"})
 
 
 def drawn_graph(seed: int) -> onnx.ModelProto:

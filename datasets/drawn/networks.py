@@ -200,6 +200,41 @@ BACKBONES = (
         sides=_DETECT,
     ),
     Backbone(
+        source="YOLOv3's neck, arXiv 1804.02767",
+        block="neck",
+        activation="leaky",
+        stages=_of((512, 256, 128), (16, 8, 4)),
+        sides=_DETECT,
+    ),
+    Backbone(
+        source="YOLOv4's pyramid pooling, arXiv 2004.10934",
+        block="pooled",
+        activation="leaky",
+        stages=_of((256, 512, 1024), (8, 16, 32)),
+        sides=_DETECT,
+    ),
+    Backbone(
+        source="Res2Net-50 26w4s, arXiv 1904.01169",
+        block="multiscale",
+        stages=_of((256, 512, 1024, 2048), _LAST, expand=104 / 256),
+    ),
+    Backbone(
+        source="VoVNet-39, arXiv 1904.09730",
+        block="aggregated",
+        stages=_of((256, 512, 768, 1024), _LAST, expand=0.25),
+    ),
+    Backbone(
+        source="NAS-Bench-201, arXiv 2001.00326",
+        block="searched",
+        stages=_of((16, 32, 64), (1, 2, 4)),
+        sides=(16, 32, 32, 64, 128),
+    ),
+    Backbone(
+        source="NASNet-A mobile, arXiv 1707.07012",
+        block="cell",
+        stages=_of((176, 352, 704), (8, 16, 32), expand=0.25),
+    ),
+    Backbone(
         source="YOLO n, docs.ultralytics.com",
         block="partial",
         activation="silu",

@@ -13,7 +13,9 @@ from autotune.predictor.features import COLUMN, KernelRows
 from autotune.predictor.physics import TERMS, Physics, fit_physics, terms
 from autotune.predictor.shapes import ACTIVATIONS
 
-TRUTH = Physics(coefficients=tuple((2.0 + code, 4e-6, 3e-5, 6e-5, 2e-5, 1e-5, 1e-3) for code in range(len(FAMILIES))))
+TRUTH = Physics(
+    coefficients=tuple((2.0 + code, 4e-6, 3e-5, 6e-5, 2e-5, 1e-5, 1e-3, 0.0) for code in range(len(FAMILIES)))
+)
 
 
 @pytest.fixture
@@ -63,9 +65,45 @@ def test_what_an_exponential_behind_costs_is_told_from_the_rest(rows: np.ndarray
     silu = rows[:, COLUMN["activation"]] == ACTIVATIONS.index("silu")
     amounts = terms(rows[silu])
     assert (amounts[:, 5] == amounts[:, 6]).all()  # a Mul and a Sigmoid over as many elements
-    dear = replace(TRUTH, coefficients=tuple((*one[:-1], 1e-2) for one in TRUTH.coefficients))
+    dear = replace(TRUTH, coefficients=tuple((*one[:-2], 1e-2, 0.0) for one in TRUTH.coefficients))
     found = fit_physics(rows, np.exp(dear.log_us(rows)))
     without = rows[silu].copy()
     without[:, COLUMN["activation"]], without[:, COLUMN["nodes"]] = ACTIVATIONS.index("none"), 1
     for some in (rows[silu], without):
         assert np.median(np.abs(found.log_us(some) - dear.log_us(some))) < 0.05
+
+
+def test_what_the_cache_does_not_hold_comes_from_memory(rows: np.ndarray) -> None:
+    large = rows[rows[:, COLUMN["family_elementwise"]] > 0].repeat(20, axis=0)
+    for column in ("log_bytes_in", "log_bytes_out"):
+        large[:, COLUMN[column]] = np.linspace(12, 26, len(large))
+    some = np.vstack([rows, large])
+    truth = replace(TRUTH, coefficients=tuple((*one[:-1], 5e-4) for one in TRUTH.coefficients), cache_bytes=32 * 2**20)
+    found = fit_physics(some, np.exp(truth.log_us(some)))
+    assert found.cache_bytes == truth.cache_bytes
+    assert np.median(np.abs(found.log_us(large) - truth.log_us(large))) < 0.05
+    held = fit_physics(some, np.exp(TRUTH.log_us(some)))
+    assert np.median(np.abs(held.log_us(large) - TRUTH.log_us(large))) < 0.05
+
+
+def test_of_a_table_and_of_a_convolution_nothing_more_comes_from_memory(rows: np.ndarray) -> None:
+    rows = rows.copy()
+    rows[:, COLUMN["log_weight_bytes"]] = 28
+    family = np.argmax(rows[:, : len(FAMILIES)], axis=1)
+    for name in ("convolution", "data_movement"):
+        own = rows[family == FAMILIES.index(name)]
+        assert (terms(own, 64 * 2**20)[:, -1] < 2**28).all()
+    product = rows[family == FAMILIES.index("matmul")]
+    product[:, COLUMN["h_out"]] = 1
+    assert (terms(product, 64 * 2**20)[:, -1] > 0.99 * 2**28).all()
+    product[:, COLUMN["h_out"]] = 512
+    assert (terms(product, 64 * 2**20)[:, -1] == 0).all()
+
+
+def test_nothing_takes_less_than_the_fastest_that_was_measured(rows: np.ndarray) -> None:
+    measured = np.maximum(np.exp(TRUTH.log_us(rows)), 20.0)
+    found = fit_physics(rows, measured)
+    small = rows.copy()
+    for name in ("log_flops", "log_bytes_in", "log_bytes_out", "log_weight_bytes"):
+        small[:, COLUMN[name]] = 0
+    assert np.exp(found.log_us(small)).min() >= 19.999
