@@ -11,7 +11,7 @@ from autotune.core.kernel import Kernel
 from autotune.core.lane import Lane
 from autotune.core.plan import Timing
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 """Changes whenever the way of measuring changes what the numbers mean; records of unlike versions never mix."""
 
 DISTURBED_RATIO = 1.1

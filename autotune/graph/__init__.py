@@ -10,6 +10,7 @@ from autotune.graph.ends import (
     made_by_convolutions,
     made_of_pixels,
     only_convolutions,
+    with_few_pixels,
     with_means,
     with_row_ends,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "partition",
     "random_inputs",
     "save_arrays",
+    "with_few_pixels",
     "with_means",
     "with_row_ends",
 ]

@@ -28,6 +28,8 @@ LEAST_OPSET = 11
 """Before, Resize rounds in other ways."""
 CHANNELS = 16
 """What goes into a convolution before and comes out of one behind: the least that is one block of their layout."""
+APART = 16
+"""Pixels from one window to the next of what is kept of an image."""
 _SMALL, _MADE_OF, _MEAN = "small_", "made_of_", "mean_"
 
 
@@ -77,6 +79,21 @@ def only_convolutions(kernel: Kernel) -> Kernel:
         constants=(),
         outputs=kernel.inputs,
         flops=0,
+    )
+
+
+def with_few_pixels(convolutions: Kernel, *, whole: bool) -> Kernel:
+    """What `only_convolutions` gives, with a few pixels of each image going out, so that it is made anyway.
+
+    Args:
+        convolutions: without a kernel behind them.
+        whole: whether the images go out, too.
+    """
+    few = [_few_pixels(spec) for spec in convolutions.outputs]
+    return replace(
+        convolutions,
+        nodes=(*convolutions.nodes, *(node for node, _ in few)),
+        outputs=(*(pixels for _, pixels in few), *(convolutions.outputs if whole else ())),
     )
 
 
@@ -160,6 +177,19 @@ def _made(spec: TensorSpec) -> tuple[KernelNode, TensorSpec, TensorSpec]:
     image = replace(spec, name=_MADE_OF + spec.name, shape=(batch, CHANNELS, *size))
     weight = replace(spec, name=f"before_{spec.name}", shape=(channels, CHANNELS, 1, 1))
     return KernelNode(op_type="Conv", inputs=(image.name, weight.name), outputs=(spec.name,)), image, weight
+
+
+def _few_pixels(spec: TensorSpec) -> tuple[KernelNode, TensorSpec]:
+    """A pooling that takes one window of each `APART` × `APART` pixels of an image, and what it gives.
+
+    Windows of one pixel would not do: OpenVINO has the convolution before skip all others then.
+    """
+    batch, channels, *size = _shape(spec)
+    window = tuple(min(2, side) for side in size)
+    few = tuple((side - wide) // APART + 1 for side, wide in zip(size, window, strict=True))
+    pixels = replace(spec, name=f"kept_{spec.name}", shape=(batch, channels, *few))
+    attributes = (("kernel_shape", window), ("strides", (APART, APART)))
+    return KernelNode(op_type="AveragePool", inputs=(spec.name,), outputs=(pixels.name,), attributes=attributes), pixels
 
 
 def _take(graph: onnx.GraphProto, inputs: Sequence[TensorSpec]) -> None:

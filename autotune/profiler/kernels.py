@@ -4,7 +4,8 @@ A kernel alone pays what a stage pays once: the call into the provider, and the 
 in and goes out. So its cost is a slope: over copies in a row where its output fits its input, over copies side by side
 where it has weights that keep them apart. What moves images is measured behind convolutions, as what it adds to them.
 Elsewhere it is its time alone less a surplus. What copies side by side and kernels alone pay beyond their cost is
-fitted, per lane and kind of ends (`probes.Ends`), on kernels with a chain.
+fitted, per lane and kind of ends (`probes.Ends`), on kernels with a chain; what averages images behind convolutions is
+measured as it is.
 """
 
 from __future__ import annotations
@@ -160,6 +161,9 @@ UNKNOWN = (1.0, 0.0)
 """Ratio and µs of a sentinel that says nothing."""
 IMAGES = tuple(reference_kernel(*size) for size in ((16, 16), (16, 80), (32, 112), (64, 40)))
 ROWS = tuple(reference_product(*size) for size in ((16, 64), (128, 256), (512, 64), (1024, 128)))
+ENDS = tuple(reference_kernel(*size) for size in ((16, 16), (64, 14), (64, 28), (64, 56)))
+"""Kernels whose inputs are averaged behind convolutions; beyond 1 MB a convolution is faster where nobody reads what it
+writes, which is no cost of averaging."""
 REFERENCES = {Ends.SMALL: IMAGES, Ends.MEANS: IMAGES, Ends.ROWS: ROWS, Ends.PLAIN: ROWS}
 """Kernels with a chain, whose slope is their cost."""
 
@@ -247,13 +251,14 @@ def _surplus(
     seed: int,
 ) -> Surplus:
     """What kernels with such ends are measured to take beyond their cost on this lane."""
-    chains, fans = (
-        [Probe(kernel, lane, shared_pool=shared, seed=seed, form=form) for kernel in REFERENCES[kind]]
-        for form in (Form.CHAIN, Form.FAN)
+    images = ENDS if kind in (Ends.SMALL, Ends.MEANS) else ()
+    chains, fans, ends = (
+        [Probe(kernel, lane, shared_pool=shared, seed=seed, form=form) for kernel in those]
+        for form, those in ((Form.CHAIN, REFERENCES[kind]), (Form.FAN, REFERENCES[kind]), (Form.ENDS, images))
     )
     marks = [sentinel.mark()]
     for _ in range(rounds):
-        for probe in (*chains, *fans):
+        for probe in (*chains, *fans, *ends):
             probe.take(round_s)
         marks.append(sentinel.mark())
     slower = _slower([*chains, *fans], slowness(marks, sentinel.fastest), following)
@@ -263,7 +268,16 @@ def _surplus(
     moved = written + np.array([float(kernel.bytes_read) for kernel in REFERENCES[kind]])
     call_us, per_byte_us = _line(moved, alone - slopes)
     copy_us, copy_per_byte_us = _line(written, copies - slopes)
-    return Surplus(call_us=call_us, per_byte_us=per_byte_us, copy_us=copy_us, copy_per_byte_us=copy_per_byte_us)
+    averaged = np.array([float(kernel.bytes_read) for kernel in images])
+    end_us, end_per_byte_us = _line(averaged, np.array([probe.median_us(slower)[1] for probe in ends]))
+    return Surplus(
+        call_us=call_us,
+        per_byte_us=per_byte_us,
+        copy_us=copy_us,
+        copy_per_byte_us=copy_per_byte_us,
+        end_us=end_us,
+        end_per_byte_us=end_per_byte_us,
+    )
 
 
 def _slower(probes: Iterable[Probe], beside: Sequence[float], following: Following) -> list[float]:
@@ -274,7 +288,12 @@ def _slower(probes: Iterable[Probe], beside: Sequence[float], following: Followi
 
 
 def _line(size: np.ndarray[Any, Any], found_us: np.ndarray[Any, Any]) -> tuple[float, float]:
-    """Level and slope of a line through these times, neither negative; relative errors count, down to 5 µs."""
+    """Level and slope of a line through these times, neither negative; relative errors count, down to 5 µs.
+
+    Of no times both are nothing.
+    """
+    if not len(size):
+        return 0.0, 0.0
     from scipy.optimize import nnls
 
     weight = 1 / np.maximum(found_us, 5.0)

@@ -23,6 +23,7 @@ from autotune.graph import (
     made_of_pixels,
     only_convolutions,
     random_inputs,
+    with_few_pixels,
     with_means,
     with_row_ends,
 )
@@ -56,12 +57,16 @@ class Ends(StrEnum):
 
 
 class Form(StrEnum):
-    """What a kernel is measured as: copies in a row, copies side by side, copies behind convolutions, or alone."""
+    """What a kernel is measured as: copies in a row, copies side by side, copies behind convolutions, or alone.
+
+    Ends are no kernel: what averages its inputs behind convolutions.
+    """
 
     CHAIN = "chain"
     FAN = "fan"
     BEHIND = "behind"
     ALONE = "alone"
+    ENDS = "ends"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +78,16 @@ class Surplus:
         per_byte_us: alone, per byte that it reads and writes.
         copy_us: for each copy side by side.
         copy_per_byte_us: for each copy side by side, per byte that it writes.
+        end_us: behind convolutions, for each image that is averaged.
+        end_per_byte_us: behind convolutions, per byte of these.
     """
 
     call_us: float = 0.0
     per_byte_us: float = 0.0
     copy_us: float = 0.0
     copy_per_byte_us: float = 0.0
+    end_us: float = 0.0
+    end_per_byte_us: float = 0.0
 
 
 def ends_of(kernel: Kernel, lane: Lane) -> Ends:
@@ -212,11 +221,14 @@ class Probe:
         self.form = form or form_of(kernel)
         self.samples: list[tuple[float, float]] = []
         opening = (lane, shared_pool, seed)
-        if self.form is Form.BEHIND:
+        if self.form in (Form.BEHIND, Form.ENDS):
             large = (kernel.bytes_read + kernel.bytes_written) * CHAIN >= MAX_CHAIN_BYTES
             self.more = 1 if large else CHAIN
-            self.less = self._open(only_convolutions(kernel), *opening, copies=self.more, fan=True)
-            self.copies: Bound | None = self._open(behind_convolutions(kernel), *opening, copies=self.more, fan=True)
+            without, beside = only_convolutions(kernel), behind_convolutions(kernel)
+            if self.form is Form.ENDS:
+                without, beside = (with_few_pixels(without, whole=whole) for whole in (False, True))
+            self.less = self._open(without, *opening, copies=self.more, fan=True)
+            self.copies: Bound | None = self._open(beside, *opening, copies=self.more, fan=True)
             return
         self.more = CHAIN - 1
         self.less = self._open(kernel, *opening)
@@ -229,7 +241,7 @@ class Probe:
         model, inputs = build_kernel(kernel, seed=seed, copies=copies, fan=fan), kernel.inputs
         if self.ends in (Ends.SMALL, Ends.MEANS):
             model = with_means(model, kernel)
-            if kernel.family in CONVOLUTIONS and self.form is not Form.BEHIND:
+            if kernel.family in CONVOLUTIONS and self.form not in (Form.BEHIND, Form.ENDS):
                 inputs = made_by_convolutions(model, inputs)
             if self.ends is Ends.SMALL:
                 inputs = made_of_pixels(model, inputs)
@@ -285,7 +297,9 @@ class Probe:
                 return surplus.copy_us + surplus.copy_per_byte_us * written
             case Form.BEHIND:  # with it outputs are averaged, without it inputs
                 more = len(self.kernel.outputs) - len(self.kernel.inputs)
-                return surplus.copy_us * more + surplus.copy_per_byte_us * (written - read)
+                return surplus.end_us * more + surplus.end_per_byte_us * (written - read)
+            case Form.ENDS:
+                return 0.0
             case Form.ALONE:
                 return surplus.call_us + surplus.per_byte_us * (read + written)
 

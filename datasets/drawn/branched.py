@@ -57,20 +57,18 @@ def cell(s: Sketch, x: str, at: Setting) -> str:
     """NASNet: separable convolutions and pools side by side, in pairs that are summed, all sums joined."""
     inner = multiple(at.width * at.stage.expand, 1)
     x = s.conv(s.same("Relu", x), inner, 1)
-    pairs = range(at.rng.choice((4, 5)))
-    sums = [s.same("Add", _separable(s, x, inner, at), _pooled_or_separable(s, x, inner, at)) for _ in pairs]
-    return s.concat(sums)
+    pairs = [[_part(s, x, inner, at) for _ in range(2)] for _ in range(at.rng.choice((4, 5)))]
+    return s.concat([s.same("Add", *pair) if pair[0] != pair[1] else pair[0] for pair in pairs])
 
 
-def _separable(s: Sketch, x: str, inner: int, at: Setting) -> str:
-    y = s.conv(s.same("Relu", x), inner, at.rng.choice((3, 5, 5, 7)), stride=at.stride, groups=inner)
+def _part(s: Sketch, x: str, inner: int, at: Setting) -> str:
+    kind = at.rng.choice(("separable", "separable", "AveragePool", "MaxPool", "skip"))
+    if kind == "skip" and at.stride == 1:
+        return x
+    if kind.endswith("Pool"):
+        return s.pool(kind, x, 3, at.stride)
+    y = s.conv(s.same("Relu", x), inner, at.rng.choice((3, 3, 5, 7)), stride=at.stride, groups=inner)
     return s.conv(y, inner, 1)
-
-
-def _pooled_or_separable(s: Sketch, x: str, inner: int, at: Setting) -> str:
-    if at.rng.random() < 0.5:
-        return s.pool(at.rng.choice(("AveragePool", "AveragePool", "MaxPool")), x, 3, at.stride)
-    return _separable(s, x, inner, at)
 
 
 def pooled(s: Sketch, x: str, at: Setting) -> str:

@@ -19,6 +19,7 @@ from autotune.graph import (
     made_by_convolutions,
     made_of_pixels,
     only_convolutions,
+    with_few_pixels,
     with_means,
     with_row_ends,
 )
@@ -112,6 +113,16 @@ def test_the_copies_average_what_the_kernel_gives() -> None:
     (whole,) = ort.InferenceSession(joined.SerializeToString()).run(None, pixels)
     first, second = ort.InferenceSession(parts.SerializeToString()).run(None, pixels)
     np.testing.assert_allclose(whole, (4 * first + 6 * second) / 10, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("whole", "outputs"), [(False, 2), (True, 4)])
+def test_a_few_pixels_of_each_image_go_out_with_the_images_or_without(whole: bool, outputs: int) -> None:
+    few = with_few_pixels(only_convolutions(JOINED), whole=whole)
+    assert [spec.shape for spec in few.outputs[2:]] == [spec.shape for spec in JOINED.inputs][: outputs - 2]
+    model = with_means(build_kernel(few, seed=1, copies=2, fan=True), few)
+    pixels = {s.name: np.ones(s.shape or (), dtype=np.float32) for s in made_of_pixels(model, few.inputs)}
+    found = ort.InferenceSession(model.SerializeToString()).run(None, pixels)
+    assert len(found) == 2 * outputs
 
 
 def test_rows_cannot_be_put_behind_convolutions() -> None:

@@ -25,7 +25,17 @@ from autotune.profiler import kernels, profile_kernels
 from autotune.profiler import sentinel as sentinels
 from autotune.profiler.following import SHARE, Following
 from autotune.profiler.kernels import ROUGH, Enough, measure_here, settled
-from autotune.profiler.probes import Ends, Form, Probe, Surplus, ends_of, form_of, reference_kernel, reference_product
+from autotune.profiler.probes import (
+    Bound,
+    Ends,
+    Form,
+    Probe,
+    Surplus,
+    ends_of,
+    form_of,
+    reference_kernel,
+    reference_product,
+)
 from autotune.profiler.sentinel import Sentinel, disturbance, slowness
 
 IDENTITY = Identity(device="d", provider="p 1", runtime="r 1", protocol=Protocol.MARGINAL)
@@ -320,10 +330,20 @@ def test_behind_convolutions_what_averages_inputs_and_outputs_is_evened_out() ->
     probe.kernel, probe.form, probe.ends = POOL, Form.BEHIND, Ends.MEANS
     probe.samples = [(400.0, 5.0), (400.0, 5.5)]
     saved = POOL.bytes_read - POOL.bytes_written  # bytes that are averaged without the kernel, and not with it
-    surplus = {Ends.MEANS: Surplus(call_us=99.0, copy_us=1.0, copy_per_byte_us=2.0 / saved)}
+    surplus = {Ends.MEANS: Surplus(call_us=99.0, copy_us=9.0, copy_per_byte_us=9.0, end_per_byte_us=2.0 / saved)}
     assert probe.result(surplus, [1.0, 1.0]).samples_us == pytest.approx((7.0, 7.5))
     probe.samples = [(400.0, -2.5), (400.0, -3.0)]  # nothing of a hundred times as much work beside it
     assert probe.result(surplus, [1.0, 1.0]).samples_us == pytest.approx((0.3, 0.3))
+
+
+def test_what_averages_images_behind_convolutions_is_measured_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = reference_kernel(8, 16)
+    probe = Probe(image, Lane.parse("cpu/f32/t1"), shared_pool=False, seed=0, form=Form.ENDS)
+    assert probe.copies is not None
+    known = {probe.less: 100.0, probe.copies: 100.0 + probe.more * (0.5 + 1e-4 * image.bytes_read)}
+    monkeypatch.setattr(Bound, "sample_us", lambda self, _: known[self])
+    probe.take(0.001)
+    assert probe.median_us([1.0])[1] == pytest.approx(0.5 + 1e-4 * image.bytes_read)
 
 
 @pytest.mark.parametrize("lane", ["cpu/f32/t1", "cpu/f32/t2"])
