@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ from autotune.profiler.probes import (
     own_threads,
     reference_kernel,
     reference_product,
+    reference_rows,
 )
 from autotune.profiler.provenance import notes
 from autotune.profiler.sentinel import Sentinel, disturbance, slowness
@@ -161,11 +163,11 @@ UNKNOWN = (1.0, 0.0)
 """Ratio and µs of a sentinel that says nothing."""
 IMAGES = tuple(reference_kernel(*size) for size in ((16, 16), (16, 80), (32, 112), (64, 40)))
 ROWS = tuple(reference_product(*size) for size in ((16, 64), (128, 256), (512, 64), (1024, 128)))
-ENDS = tuple(reference_kernel(*size) for size in ((16, 16), (64, 14), (64, 28), (64, 56)))
+LIGHT = tuple(reference_rows(*size) for size in ((16, 64), (128, 256), (512, 256), (1024, 512)))
+"""Kernels with a chain, which show what kernels alone pay: in a product that is lost in what it computes."""
+AVERAGED = tuple(reference_kernel(*size) for size in ((16, 16), (64, 14), (64, 28), (64, 56)))
 """Kernels whose inputs are averaged behind convolutions; beyond 1 MB a convolution is faster where nobody reads what it
 writes, which is no cost of averaging."""
-REFERENCES = {Ends.SMALL: IMAGES, Ends.MEANS: IMAGES, Ends.ROWS: ROWS, Ends.PLAIN: ROWS}
-"""Kernels with a chain, whose slope is their cost."""
 
 
 def measure_here(
@@ -251,33 +253,26 @@ def _surplus(
     seed: int,
 ) -> Surplus:
     """What kernels with such ends are measured to take beyond their cost on this lane."""
-    images = ENDS if kind in (Ends.SMALL, Ends.MEANS) else ()
-    chains, fans, ends = (
-        [Probe(kernel, lane, shared_pool=shared, seed=seed, form=form) for kernel in those]
-        for form, those in ((Form.CHAIN, REFERENCES[kind]), (Form.FAN, REFERENCES[kind]), (Form.ENDS, images))
-    )
+    images = kind in (Ends.SMALL, Ends.MEANS)
+    asked = [(Form.CHAIN, IMAGES if images else LIGHT)]
+    asked += [(Form.ENDS, AVERAGED)] if images else [(Form.FAN, ROWS), (Form.CHAIN, ROWS)]
+    probes = [
+        [Probe(kernel, lane, shared_pool=shared, seed=seed, form=form) for kernel in those] for form, those in asked
+    ]
     marks = [sentinel.mark()]
     for _ in range(rounds):
-        for probe in (*chains, *fans, *ends):
+        for probe in chain.from_iterable(probes):
             probe.take(round_s)
         marks.append(sentinel.mark())
-    slower = _slower([*chains, *fans], slowness(marks, sentinel.fastest), following)
-    alone, slopes = np.array([probe.median_us(slower) for probe in chains]).T
-    copies = np.array([probe.median_us(slower)[1] for probe in fans])
-    written = np.array([float(kernel.bytes_written) for kernel in REFERENCES[kind]])
-    moved = written + np.array([float(kernel.bytes_read) for kernel in REFERENCES[kind]])
-    call_us, per_byte_us = _line(moved, alone - slopes)
-    copy_us, copy_per_byte_us = _line(written, copies - slopes)
-    averaged = np.array([float(kernel.bytes_read) for kernel in images])
-    end_us, end_per_byte_us = _line(averaged, np.array([probe.median_us(slower)[1] for probe in ends]))
-    return Surplus(
-        call_us=call_us,
-        per_byte_us=per_byte_us,
-        copy_us=copy_us,
-        copy_per_byte_us=copy_per_byte_us,
-        end_us=end_us,
-        end_per_byte_us=end_per_byte_us,
-    )
+    slower = _slower(list(chain.from_iterable(probes)), slowness(marks, sentinel.fastest), following)
+    (lone, *copied), kernels = ([[probe.median_us(slower) for probe in some] for some in probes], asked[1][1])
+    moved = [kernel.bytes_read + kernel.bytes_written for kernel in asked[0][1]]
+    call_us, per_byte_us = _line(moved, [alone - slope for alone, slope in lone])
+    slopes = [[slope for _, slope in some] for some in copied]
+    apart = slopes[0] if images else [copy - slope for copy, slope in zip(*slopes, strict=True)]
+    written = [kernel.bytes_read if images else kernel.bytes_written for kernel in kernels]
+    copy_us, copy_per_byte_us = _line(written, apart)
+    return Surplus(call_us=call_us, per_byte_us=per_byte_us, copy_us=copy_us, copy_per_byte_us=copy_per_byte_us)
 
 
 def _slower(probes: Iterable[Probe], beside: Sequence[float], following: Following) -> list[float]:
@@ -287,16 +282,11 @@ def _slower(probes: Iterable[Probe], beside: Sequence[float], following: Followi
     return following.of(beside)
 
 
-def _line(size: np.ndarray[Any, Any], found_us: np.ndarray[Any, Any]) -> tuple[float, float]:
-    """Level and slope of a line through these times, neither negative; relative errors count, down to 5 µs.
-
-    Of no times both are nothing.
-    """
-    if not len(size):
-        return 0.0, 0.0
+def _line(sizes: Sequence[float], found_us: Sequence[float]) -> tuple[float, float]:
+    """Level and slope of a line through these times, neither negative; relative errors count, down to 5 µs."""
     from scipy.optimize import nnls
 
-    weight = 1 / np.maximum(found_us, 5.0)
-    design = np.stack([np.ones_like(size), size], axis=1) * weight[:, None]
-    solution, _ = nnls(design, np.maximum(found_us, 0.0) * weight)
+    found = np.maximum(found_us, 0.0)
+    weight = 1 / np.maximum(found, 5.0)
+    solution, _ = nnls(np.stack([np.ones_like(weight), sizes], axis=1) * weight[:, None], found * weight)
     return float(solution[0]), float(solution[1])

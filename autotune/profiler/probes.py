@@ -36,6 +36,8 @@ KERNEL_SECONDS = 0.15
 FLOOR_US = 0.3
 FLOOR_SHARE = 0.05
 MAX_CHAIN_BYTES = 64 << 20
+PICKING = ("Gather", "GatherElements", "GatherND", "Slice")
+"""Operators that read no more of their input than they write."""
 CALM = 1.08
 """How many times slower than at its fastest the machine may be in a round that counts."""
 LEAST_CALM = 3
@@ -76,18 +78,14 @@ class Surplus:
     Args:
         call_us: alone, for the call.
         per_byte_us: alone, per byte that it reads and writes.
-        copy_us: for each copy side by side.
-        copy_per_byte_us: for each copy side by side, per byte that it writes.
-        end_us: behind convolutions, for each image that is averaged.
-        end_per_byte_us: behind convolutions, per byte of these.
+        copy_us: for each copy side by side, and for each image that is averaged behind convolutions.
+        copy_per_byte_us: for these, per byte that is written.
     """
 
     call_us: float = 0.0
     per_byte_us: float = 0.0
     copy_us: float = 0.0
     copy_per_byte_us: float = 0.0
-    end_us: float = 0.0
-    end_per_byte_us: float = 0.0
 
 
 def ends_of(kernel: Kernel, lane: Lane) -> Ends:
@@ -133,6 +131,19 @@ def reference_product(rows: int, columns: int) -> Kernel:
         outputs=(TensorSpec(name="o0", dtype="float32", shape=shape),),
         opset=17,
         flops=2 * rows * columns * columns,
+    )
+
+
+def reference_rows(rows: int, columns: int) -> Kernel:
+    """Light work over rows that can be chained, and that no provider takes two of for one."""
+    shape = (1, rows, columns)
+    return Kernel(
+        family="normalisation",
+        nodes=(KernelNode(op_type="Softmax", inputs=("i0",), outputs=("o0",), attributes=(("axis", -1),)),),
+        inputs=(TensorSpec(name="i0", dtype="float32", shape=shape),),
+        outputs=(TensorSpec(name="o0", dtype="float32", shape=shape),),
+        opset=17,
+        flops=5 * rows * columns,
     )
 
 
@@ -297,10 +308,11 @@ class Probe:
                 return surplus.copy_us + surplus.copy_per_byte_us * written
             case Form.BEHIND:  # with it outputs are averaged, without it inputs
                 more = len(self.kernel.outputs) - len(self.kernel.inputs)
-                return surplus.end_us * more + surplus.end_per_byte_us * (written - read)
+                return surplus.copy_us * more + surplus.copy_per_byte_us * (written - read)
             case Form.ENDS:
                 return 0.0
             case Form.ALONE:
+                read = min(read, written) if self.kernel.nodes[0].op_type in PICKING else read
                 return surplus.call_us + surplus.per_byte_us * (read + written)
 
 

@@ -21,6 +21,7 @@ from autotune.core import (
     TensorSpec,
 )
 from autotune.errors import SessionError
+from autotune.graph import build_kernel
 from autotune.profiler import kernels, profile_kernels
 from autotune.profiler import sentinel as sentinels
 from autotune.profiler.following import SHARE, Following
@@ -35,6 +36,7 @@ from autotune.profiler.probes import (
     form_of,
     reference_kernel,
     reference_product,
+    reference_rows,
 )
 from autotune.profiler.sentinel import Sentinel, disturbance, slowness
 
@@ -325,12 +327,32 @@ def test_what_copies_side_by_side_pay_each_is_taken_off_their_slope() -> None:
     assert probe.result(surplus, [1.0, 1.0]).samples_us == pytest.approx((9.0, 9.5))
 
 
+@pytest.mark.parametrize(("op_type", "beyond_us"), [("Transpose", 1.0 + 0.1 * 5), ("Gather", 1.0 + 0.1 * 2)])
+def test_of_what_is_picked_from_only_that_is_read(op_type: str, beyond_us: float) -> None:
+    rows, some = replace(ROW, shape=(4, 64)), replace(ROW, name="o0", shape=(1, 64))
+    node = KernelNode(op_type=op_type, inputs=("i0",), outputs=("o0",))
+    probe = object.__new__(Probe)
+    probe.kernel = replace(POOL, family="data_movement", nodes=(node,), inputs=(rows,), outputs=(some,))
+    probe.form, probe.ends, probe.samples = Form.ALONE, Ends.PLAIN, [(30.0, 0.0)]
+    surplus = {Ends.PLAIN: Surplus(call_us=1.0, per_byte_us=0.1 / some.bytes)}
+    assert probe.result(surplus, [1.0]).samples_us == pytest.approx((30.0 - beyond_us,))
+
+
+def test_light_work_shows_what_a_call_takes_and_copies_of_it_stay_apart() -> None:
+    light = reference_rows(4, 8)
+    (found,) = records([light], "cpu/f32/t1")
+    assert isinstance(found.result, Measurement)
+    assert form_of(light) is Form.CHAIN
+    nodes = [node.op_type for node in build_kernel(light, copies=3).graph.node]
+    assert nodes == ["Softmax"] * 3
+
+
 def test_behind_convolutions_what_averages_inputs_and_outputs_is_evened_out() -> None:
     probe = object.__new__(Probe)
     probe.kernel, probe.form, probe.ends = POOL, Form.BEHIND, Ends.MEANS
     probe.samples = [(400.0, 5.0), (400.0, 5.5)]
     saved = POOL.bytes_read - POOL.bytes_written  # bytes that are averaged without the kernel, and not with it
-    surplus = {Ends.MEANS: Surplus(call_us=99.0, copy_us=9.0, copy_per_byte_us=9.0, end_per_byte_us=2.0 / saved)}
+    surplus = {Ends.MEANS: Surplus(call_us=99.0, copy_us=1.0, copy_per_byte_us=2.0 / saved)}
     assert probe.result(surplus, [1.0, 1.0]).samples_us == pytest.approx((7.0, 7.5))
     probe.samples = [(400.0, -2.5), (400.0, -3.0)]  # nothing of a hundred times as much work beside it
     assert probe.result(surplus, [1.0, 1.0]).samples_us == pytest.approx((0.3, 0.3))
