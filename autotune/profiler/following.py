@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -51,3 +51,9 @@ class Following:
     def of(self, slower: Sequence[float]) -> list[float]:
         """How many times slower kernels were, by round."""
         return [factor**self.share for factor in slower]
+
+    def after(self, kernels: Iterable[Sequence[float]], slower: Sequence[float]) -> list[float]:
+        """The same, once these kernels' times by round have taught it."""
+        for times_us in kernels:
+            self.learn(times_us, slower)
+        return self.of(slower)

@@ -4,8 +4,7 @@ A kernel alone pays what a stage pays once: the call into the provider, and the 
 in and goes out. So its cost is a slope: over copies in a row where its output fits its input, over copies side by side
 where it has weights that keep them apart. What moves images is measured behind convolutions, as what it adds to them.
 Elsewhere it is its time alone less a surplus. What copies side by side and kernels alone pay beyond their cost is
-fitted, per lane and kind of ends (`probes.Ends`), on kernels with a chain; what averages images behind convolutions is
-measured as it is.
+measured per lane and kind of ends (`surplus.py`).
 """
 
 from __future__ import annotations
@@ -13,12 +12,9 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
-
-import numpy as np
 
 from autotune.core import (
     Failure,
@@ -30,20 +26,11 @@ from autotune.core import (
     ProfileRecord,
 )
 from autotune.profiler.following import Following
-from autotune.profiler.probes import (
-    Ends,
-    Form,
-    Probe,
-    Surplus,
-    ends_of,
-    own_threads,
-    reference_kernel,
-    reference_product,
-    reference_rows,
-)
+from autotune.profiler.probes import Ends, Probe, Surplus, ends_of, own_threads
 from autotune.profiler.provenance import notes
 from autotune.profiler.sentinel import Sentinel, disturbance, slowness
 from autotune.profiler.serve import failure_of
+from autotune.profiler.surplus import measure_surplus
 from autotune.profiler.worker import Worker
 
 LEAST_LEFT_SHARE = 0.15
@@ -161,13 +148,6 @@ def _record(
 
 UNKNOWN = (1.0, 0.0)
 """Ratio and µs of a sentinel that says nothing."""
-IMAGES = tuple(reference_kernel(*size) for size in ((16, 16), (16, 80), (32, 112), (64, 40)))
-ROWS = tuple(reference_product(*size) for size in ((16, 64), (128, 256), (512, 64), (1024, 128)))
-LIGHT = tuple(reference_rows(*size) for size in ((16, 64), (128, 256), (512, 256), (1024, 512)))
-"""Kernels with a chain, which show what kernels alone pay: in a product that is lost in what it computes."""
-AVERAGED = tuple(reference_kernel(*size) for size in ((16, 16), (64, 14), (64, 28), (64, 56)))
-"""Kernels whose inputs are averaged behind convolutions; beyond 1 MB a convolution is faster where nobody reads what it
-writes, which is no cost of averaging."""
 
 
 def measure_here(
@@ -186,7 +166,7 @@ def measure_here(
     sentinel = Sentinel(lane, patience=WAIT_SHARE, known_us=fastest_us)
     following, surplus = Following(), dict[Ends, Surplus]()
     for kind in {ends_of(kernel, lane) for kernel in kernels}:
-        surplus[kind] = _surplus(kind, own, rounds, round_s, sentinel, following, shared=shared, seed=seed)
+        surplus[kind] = measure_surplus(kind, own, rounds, round_s, sentinel, following, shared=shared, seed=seed)
         yield ("running", -1)
     order = random.Random(seed)
     for begin in range(0, len(kernels), LIVE_KERNELS):
@@ -219,7 +199,7 @@ def measure_here(
                 if len(slower) < probes[at].rounds(rounds)
                 and not settled(probes[at], surplus, slower, enough[at] if enough else KNOWN)
             }
-        slower = _slower(probes.values(), slowness(marks, sentinel.fastest), following)
+        slower = following.after((probe.alone_us for probe in probes.values()), slowness(marks, sentinel.fastest))
         for at, probe in probes.items():
             if len(probe.samples) < LEAST_SAMPLES:
                 continue
@@ -239,54 +219,3 @@ def settled(probe: Probe, surplus: Mapping[Ends, Surplus], slower: Sequence[floa
     calm = len(result.samples_us)
     least_us = enough.error * result.median_us * calm**0.5
     return calm >= enough.samples and ERROR_OF_DEVIATION * deviation_us <= least_us
-
-
-def _surplus(
-    kind: Ends,
-    lane: Lane,
-    rounds: int,
-    round_s: float,
-    sentinel: Sentinel,
-    following: Following,
-    *,
-    shared: bool,
-    seed: int,
-) -> Surplus:
-    """What kernels with such ends are measured to take beyond their cost on this lane."""
-    images = kind in (Ends.SMALL, Ends.MEANS)
-    asked = [(Form.CHAIN, IMAGES if images else LIGHT)]
-    asked += [(Form.ENDS, AVERAGED)] if images else [(Form.FAN, ROWS), (Form.CHAIN, ROWS)]
-    probes = [
-        [Probe(kernel, lane, shared_pool=shared, seed=seed, form=form) for kernel in those] for form, those in asked
-    ]
-    marks = [sentinel.mark()]
-    for _ in range(rounds):
-        for probe in chain.from_iterable(probes):
-            probe.take(round_s)
-        marks.append(sentinel.mark())
-    slower = _slower(list(chain.from_iterable(probes)), slowness(marks, sentinel.fastest), following)
-    (lone, *copied), kernels = ([[probe.median_us(slower) for probe in some] for some in probes], asked[1][1])
-    moved = [kernel.bytes_read + kernel.bytes_written for kernel in asked[0][1]]
-    call_us, per_byte_us = _line(moved, [alone - slope for alone, slope in lone])
-    slopes = [[slope for _, slope in some] for some in copied]
-    apart = slopes[0] if images else [copy - slope for copy, slope in zip(*slopes, strict=True)]
-    written = [kernel.bytes_read if images else kernel.bytes_written for kernel in kernels]
-    copy_us, copy_per_byte_us = _line(written, apart)
-    return Surplus(call_us=call_us, per_byte_us=per_byte_us, copy_us=copy_us, copy_per_byte_us=copy_per_byte_us)
-
-
-def _slower(probes: Iterable[Probe], beside: Sequence[float], following: Following) -> list[float]:
-    """How many times slower these were in each round, from how much the sentinel was, once they have taught it."""
-    for probe in probes:
-        following.learn([alone for alone, _ in probe.samples], beside)
-    return following.of(beside)
-
-
-def _line(sizes: Sequence[float], found_us: Sequence[float]) -> tuple[float, float]:
-    """Level and slope of a line through these times, neither negative; relative errors count, down to 5 µs."""
-    from scipy.optimize import nnls
-
-    found = np.maximum(found_us, 0.0)
-    weight = 1 / np.maximum(found, 5.0)
-    solution, _ = nnls(np.stack([np.ones_like(weight), sizes], axis=1) * weight[:, None], found * weight)
-    return float(solution[0]), float(solution[1])

@@ -273,6 +273,11 @@ class Probe:
             slope = (self.copies.sample_us(round_s) - less) / self.more
         self.samples.append((less, slope))
 
+    @property
+    def alone_us(self) -> list[float]:
+        """Times alone (or without it), by round."""
+        return [alone for alone, _ in self.samples]
+
     def median_us(self, slower: Sequence[float]) -> tuple[float, float]:
         """Medians of the time alone (or without it) and of the slope; `slower` as of `result`."""
         pairs = list(zip(self.samples, slower, strict=False))
