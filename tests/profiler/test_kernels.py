@@ -214,6 +214,10 @@ def test_what_time_allows_is_kept_when_a_group_is_too_long_for_the_deadline(monk
             clock.now += 1.0
             self.samples.append((1.0, 0.0))
 
+        @property
+        def alone_us(self) -> list[float]:
+            return [1.0] * len(self.samples)
+
         def result(self, *_: object) -> Measurement:
             return Measurement(samples_us=(1.0,))
 
