@@ -35,7 +35,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def kernels() -> list[Kernel]:
-    found = [one.kernel for one in synthetic_kernels({}, count=360, seed=0) if one.kernel.family in SLOWER]
+    found = [one.kernel for one in synthetic_kernels({}, count=420, seed=0) if one.kernel.family in SLOWER]
     return random.Random(0).sample(found, len(found))  # in no order: the first are like the rest
 
 

@@ -27,7 +27,7 @@ UPGRADE = 1.5
 
 @pytest.fixture(scope="module")
 def kernels() -> list[Kernel]:
-    found = [one.kernel for one in synthetic_kernels({}, count=180, seed=0) if one.kernel.family in SLOWER]
+    found = [one.kernel for one in synthetic_kernels({}, count=240, seed=0) if one.kernel.family in SLOWER]
     return random.Random(0).sample(found, len(found))  # in no order: the first are like the rest
 
 

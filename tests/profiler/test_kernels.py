@@ -161,11 +161,12 @@ def test_what_is_only_learnt_from_settles_sooner() -> None:
 def test_what_is_only_learnt_from_has_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "ROUGH", Enough(samples=3, error=math.inf))
     other = reference_kernel(4, 16)
-    found = records([SMALL, other], "cpu/f32/t1", rounds=6, rough=[other.signature])
+    monkeypatch.setattr(kernels, "KNOWN", Enough(samples=12, error=0.0))
+    found = records([SMALL, other], "cpu/f32/t1", rounds=12, rough=[other.signature])
     samples = {
         record.kernel: len(record.result.samples_us) for record in found if isinstance(record.result, Measurement)
     }
-    assert samples == {SMALL: 6, other: 3}
+    assert samples[other] <= 3 < samples[SMALL]  # beside a neighbour only calm rounds are kept
 
 
 def test_rounds_on_a_slow_machine_settle_nothing() -> None:
