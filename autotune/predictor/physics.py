@@ -69,7 +69,7 @@ class Physics:
     def log_us(self, rows: Matrix) -> Vector:
         """Natural logarithm of the predicted latency in µs, per row of kernel features."""
         found = np.sum(terms(rows, self.cache_bytes) * self._constants(rows), axis=1)
-        result: Vector = np.maximum(np.log(np.maximum(found, _LEAST_US)), self.least_log_us)
+        result: Vector = np.log(np.maximum(found, max(self.least_us, _LEAST_US)))
         return result
 
     @property
@@ -129,17 +129,16 @@ def fit_physics(rows: Matrix, latency_us: Vector) -> Physics:
     rows, latency_us = rows[::step], latency_us[::step]
     family, pairs = family_codes(rows), _pairs(rows)
 
-    def by_family(cache_bytes: int) -> list[Vector]:
-        amounts = terms(rows, cache_bytes)
+    def by_family(amounts: Vector) -> list[Vector]:
         return [
             _solve(amounts[family == code], latency_us[family == code], _of_roofline(roofline, code))
             for code in range(len(FAMILIES))
         ]
 
-    known = [(size, by_family(size)) for size in (0, *CACHES) if not size or terms(rows, size)[:, -1].any()]
-    off = [_off(terms(rows, size), np.array(found)[family], latency_us) for size, found in known]
-    cache_bytes, families = known[int(np.argmin(off))]
-    amounts = terms(rows, cache_bytes)
+    tried = [(size, terms(rows, size)) for size in (0, *CACHES)]
+    solved = [(size, amounts, by_family(amounts)) for size, amounts in tried if not size or amounts[:, -1].any()]
+    off = [_off(amounts, np.array(found)[family], latency_us) for _, amounts, found in solved]
+    cache_bytes, amounts, families = solved[int(np.argmin(off))]
     codes, first, count = np.unique(pairs, return_index=True, return_counts=True)
     enough = count >= _LEAST_OWN
     own = [
