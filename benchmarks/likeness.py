@@ -3,7 +3,8 @@
     python benchmarks/likeness.py FOLDER [FOLDER ...]    (those that own_device.py measured into)
 
 Type II maximum likelihood (Rasmussen and Williams 2006, chapter 5) of one covariance for all lanes and homes, given
-what physics leaves over; kernels of the models play no part. Prints the constants of `autotune/predictor/kriging.py`.
+what physics leaves over, for kernels that compute and those that move bytes; kernels of the models play no part.
+Prints the constants of `autotune/predictor/kriging.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from autotune.processors import this_device
 
 Vector = npt.NDArray[np.float64]
 
-NAMES = (*kriging.COUNTS, *kriging.OTHERS, "family", "main operator", "activation")
+KINDS = ("compute", "move bytes")
+"""What the kernels of each entry of `kriging.LIKENESS` do."""
+NAMES = (*kriging.LIKENESS[0].counts, *kriging.LIKENESS[0].others, "family", "main operator", "activation")
 FEWEST = 60
 """Synthetic kernels of a lane that say something."""
 PRIOR_SPREAD = 2.0
@@ -51,15 +54,25 @@ class Part:
     trust: Vector
 
 
-def part_of(records: LaneRecords) -> Part:
+def parts_of(records: LaneRecords, synthetic: npt.NDArray[np.bool_]) -> dict[int, Part]:
+    """By position in `kriging.LIKENESS`; features vary as they do over all kernels of the lane."""
     rows = kernel_rows(records.kernels)
-    left = np.log(records.latency_us) - fit_physics(rows, records.latency_us).log_us(rows)
+    threads = records.lane.concurrency.threads or len(this_device().cores)
+    left = np.log(records.latency_us) - fit_physics(rows, records.latency_us, threads=threads).log_us(rows)
     features = kriging.coordinates(rows).astype(np.float64)
     spread = np.maximum(features.std(axis=0), kriging.LEAST_SPREAD)
-    squares = [((own[:, None] - own) / width) ** 2 for own, width in zip(features.T, spread, strict=True)]
-    squares += [2.0 * (own[:, None] != own) for own in kriging.kinds_of(rows)]
     _, alone = kriging.krige(rows, left, most=len(rows))
-    return Part(squares=np.stack(squares).astype(np.float32), left=left, trust=kriging.trust_of(alone))
+    found: dict[int, Part] = {}
+    for likeness in range(len(KINDS)):
+        own = np.flatnonzero(synthetic & (kriging.kind_of(rows) == likeness))
+        if len(own) < FEWEST:
+            continue
+        scaled = (features[own] / spread).T
+        squares = [(one[:, None] - one) ** 2 for one in scaled]
+        squares += [2.0 * (one[:, None] != one) for one in kriging.kinds_of(rows[own])]
+        trust = kriging.trust_of(alone[own])
+        found[likeness] = Part(squares=np.stack(squares).astype(np.float32), left=left[own], trust=trust)
+    return found
 
 
 def unlikelihood(logs: Vector, parts: list[Part]) -> tuple[float, Vector]:
@@ -88,34 +101,45 @@ def unlikelihood(logs: Vector, parts: list[Part]) -> tuple[float, Vector]:
     return total, slope
 
 
+def likeliest(likeness: int, parts: list[Part]) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """The constants of one kind, and how likely they are."""
+    used = kriging.LIKENESS[likeness]
+    now = np.array([*used.counts.values(), *used.others.values(), *used.apart])
+    begin = np.concatenate([2.0 * np.log(now), np.log([1.0, used.noise])])
+    plain = np.concatenate([np.zeros(len(now)), begin[len(now) :]])
+    found: Any = minimize(unlikelihood, begin, (parts,), jac=True, method="L-BFGS-B", options={"maxiter": ROUNDS})
+    constants, variance = np.exp(found.x[: len(NAMES)] / 2.0), float(np.exp(found.x[-2]))
+    rows = [
+        {"kernels": KINDS[likeness], "feature": name, "counts": round(float(one), 2)}
+        for name, one in zip(NAMES, constants, strict=True)
+    ]
+    return rows, {
+        "log_likelihood": -float(found.fun),
+        "log_likelihood_of_the_constants_in_use": -unlikelihood(begin, parts)[0],
+        "log_likelihood_where_all_count_alike": -unlikelihood(plain, parts)[0],
+        "variance": variance,
+        "noise_over_variance": float(np.exp(found.x[-1])) / variance,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("homes", nargs="+", type=Path)
-    device, parts, lanes = this_device(), [], []
+    device, lanes = this_device(), []
+    parts: dict[int, list[Part]] = {likeness: [] for likeness in range(len(KINDS))}
     for home in parser.parse_args().homes:
         data = read(home, device)
         in_models = set().union(*models_of(data.groups).values())
         for records in training_set(data.records, device).lanes:
-            synthetic = records.keep(np.array([signature not in in_models for signature in records.signatures]))
-            if len(synthetic.kernels) >= FEWEST:
-                parts.append(part_of(synthetic))
-                lanes.append({"lane": str(records.lane), "kernels": len(synthetic.kernels)})
-    now = np.array([*kriging.COUNTS.values(), *kriging.OTHERS.values(), *kriging.APART])
-    begin = np.concatenate([2.0 * np.log(now), np.log([1.0, kriging.NOISE])])
-    plain = np.concatenate([np.zeros(len(now)), begin[len(now) :]])
-    found: Any = minimize(unlikelihood, begin, (parts,), jac=True, method="L-BFGS-B", options={"maxiter": ROUNDS})
-    constants = np.exp(found.x[: len(NAMES)] / 2.0)
-    rows = [{"feature": name, "counts": round(float(one), 2)} for name, one in zip(NAMES, constants, strict=True)]
-    for row in rows:
-        print(row)
-    summary = {
-        "log_likelihood": -float(found.fun),
-        "log_likelihood_of_the_constants_in_use": -unlikelihood(begin, parts)[0],
-        "log_likelihood_where_all_count_alike": -unlikelihood(plain, parts)[0],
-        "variance": float(np.exp(found.x[-2])),
-        "noise": float(np.exp(found.x[-1])),
-    }
-    print(summary, lanes)
+            synthetic = np.array([signature not in in_models for signature in records.signatures])
+            for likeness, part in parts_of(records, synthetic).items():
+                parts[likeness].append(part)
+                lanes.append({"lane": str(records.lane), "kernels": len(part.left), "that": KINDS[likeness]})
+    rows, summary = [], {}
+    for likeness, own in parts.items():
+        constants, summary[KINDS[likeness]] = likeliest(likeness, own)
+        rows += constants
+        print(summary[KINDS[likeness]], *constants, sep="\n", flush=True)
     print(write("likeness", rows, lanes=lanes, **summary))
 
 

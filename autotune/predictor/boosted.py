@@ -66,7 +66,7 @@ class BoostedTrees:
     def fit(self, rows: Matrix, latency_us: Vector, lane: Lane, cores: int, *, seed: int) -> BoostedLane:
         """Physics first; like kernels and trees where there are at least `MIN_RECORDS` rows."""
         rows = blanked(rows, self.hidden)
-        physics = fit_physics(rows, latency_us)
+        physics = fit_physics(rows, latency_us, threads=lane.concurrency.threads or cores)
         if len(rows) < MIN_RECORDS:
             return BoostedLane(physics=physics, near=None, booster=None, hidden=self.hidden)
         measured = np.log(latency_us)

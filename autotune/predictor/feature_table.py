@@ -14,7 +14,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("cache fit", r"log_l\d.*"),
     ("work and bytes", r"log_flops|log_bytes_.*|log_weight_bytes|log_intensity|bits"),
     ("window", r"kernel_[hw]|stride|dilation|groups"),
-    ("layout", r"rank|log_run"),
+    ("layout", r"rank|log_run|log_rows"),
     ("operator and fusion", r"family_.*|main_op|activation|nodes|inputs"),
     ("shape", r".*"),
 )

@@ -19,7 +19,7 @@ from autotune.predictor.shapes import Dims, main_operator
 if TYPE_CHECKING:
     import pandas as pd
 
-FEATURES_VERSION = 3
+FEATURES_VERSION = 4
 """Changes whenever a column changes its meaning; a saved predictor of another version is refused."""
 
 L1_BYTES, L2_BYTES, L3_BYTES = 48 * 1024, 1024 * 1024, 32 * 1024 * 1024
@@ -49,6 +49,7 @@ KERNEL_FEATURES: tuple[Feature, ...] = (
     _f("inputs", "count", "several inputs are read side by side (residual additions, Concat)"),
     _f("rank", "count", "rank of the first input: providers lay out images otherwise than other tensors"),
     _f("log_run", "log2 byte", "data movement: what stays side by side; scattered elements waste cache lines; else 0"),
+    _f("log_rows", "log2 count", "normalisation: rows, each of which costs something however short it is; else 0"),
     _f("bits", "bits", "width of an element of the first input"),
     _f("log_flops", "log2 FLOP", "work"),
     _f("log_bytes_in", "log2 byte", "activations read"),
@@ -101,7 +102,8 @@ COLUMN = {name: position for position, name in enumerate(NAMES)}
 
 _FAMILY = {name: code for code, name in enumerate(FAMILIES)}
 _FACTS = (
-    "family", "main_op", "activation", "run", "nodes", "inputs", "rank", "bits", "flops", "read", "written", "weights",
+    "family", "main_op", "activation", "run", "rows", "nodes", "inputs", "rank", "bits", "flops", "read", "written",
+    "weights",
 )  # fmt: skip
 """Whole numbers that are read off a kernel one by one, before those of `Dims`; all else is computed by column."""
 
@@ -111,8 +113,8 @@ def _facts(kernel: Kernel) -> tuple[int, ...]:
     tensors = kernel.inputs or kernel.outputs
     bits, rank = (BITS_PER_ELEMENT[tensors[0].dtype], len(tensors[0].shape or ())) if tensors else (0, 0)
     return (
-        _FAMILY[kernel.family], main.code, main.activation, main.run, len(kernel.nodes), len(kernel.inputs), rank, bits,
-        kernel.flops, kernel.bytes_read, kernel.bytes_written, kernel.weight_bytes, *main.dims,
+        _FAMILY[kernel.family], main.code, main.activation, main.run, main.rows, len(kernel.nodes), len(kernel.inputs),
+        rank, bits, kernel.flops, kernel.bytes_read, kernel.bytes_written, kernel.weight_bytes, *main.dims,
     )  # fmt: skip
 
 
@@ -134,6 +136,7 @@ def kernel_rows(kernels: Sequence[Kernel]) -> Matrix:
         "log_weight_bytes": np.log2(fact["weights"] + 1),
         "log_intensity": log_flops - np.log2(everything + 1),
         "log_run": np.log2(fact["run"] * fact["bits"] / 8 + 1),
+        "log_rows": np.log2(fact["rows"] + 1),
         "log_l1": np.log2((fact["read"] + 1) / L1_BYTES),
         "log_l2_weights": np.log2((fact["weights"] + 1) / L2_BYTES),
         "log_l3": np.log2((everything + 1) / L3_BYTES),

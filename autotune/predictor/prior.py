@@ -26,6 +26,8 @@ def class_of(family: str) -> int:
 
 
 _CLASS = np.array([class_of(name) for name in FAMILIES])
+LIGHT = np.array([class_of(name) == CLASSES.index("light") for name in FAMILIES])
+"""[family] whether it moves bytes more than it computes."""
 
 ENOUGH = 20_000
 """Records that eight constants are fitted to; more change nothing and take minutes."""

@@ -31,6 +31,9 @@ MOVERS = frozenset(
 )  # fmt: skip
 """Operators that put elements elsewhere: the longer the runs that stay together, the nearer to a plain copy."""
 
+NORMALISERS = frozenset(("Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization"))
+"""Operators that pass over one row after the other."""
+
 _NO_TENSORS = (TensorSpec(name="", dtype="float32", shape=None),)
 
 
@@ -61,12 +64,14 @@ class MainOperator(NamedTuple):
         code: position of the operator in `MAIN_OPS`, its length where it is not there.
         activation: position in `ACTIVATIONS` of what follows it inside the kernel.
         run: elements that stay side by side where they are moved; 0 where nothing is moved.
+        rows: rows that are normalised one by one; 0 where none are.
         dims: its dimensions.
     """
 
     code: int
     activation: int
     run: int
+    rows: int
     dims: Dims
 
 
@@ -79,7 +84,8 @@ def main_operator(kernel: Kernel) -> MainOperator:
     if settings.fused:
         activation = _activation({*ops[:position], *ops[position + 1 :], settings.fused})
     run = _run(kernel, main, settings) if main.op_type in MOVERS else 0
-    return MainOperator(code, activation, run, _dims(kernel, main, settings))
+    rows = _rows(kernel, main, settings) if main.op_type in NORMALISERS else 0
+    return MainOperator(code, activation, run, rows, _dims(kernel, main, settings))
 
 
 class _Settings(NamedTuple):
@@ -94,6 +100,7 @@ class _Settings(NamedTuple):
     transposed: bool
     order: tuple[int, ...]
     axis: int
+    has_axis: bool
 
 
 @lru_cache(maxsize=4096)
@@ -110,6 +117,7 @@ def _settings(attributes: tuple[tuple[str, AttributeValue], ...]) -> _Settings:
         transposed=bool(found.get("transA")),
         order=_ints(found["perm"]) if "perm" in found else (),
         axis=_ints(found.get("axis", 0))[0],
+        has_axis="axis" in found,
     )
 
 
@@ -188,6 +196,16 @@ def _run(kernel: Kernel, main: KernelNode, settings: _Settings) -> int:
     unlike = [at for at, (before, after) in enumerate(zip(x, y, strict=True)) if before != after]
     first = unlike[-1] if unlike else 0
     return min(_product(x[first:]), _product(y[first:]))
+
+
+def _rows(kernel: Kernel, main: KernelNode, settings: _Settings) -> int:
+    """Elements over those of a row: along an axis, or from it on."""
+    x = (_shape_of(main.inputs[0], kernel) if main.inputs else None) or ()
+    if not x:
+        return 0
+    axis = (settings.axis if settings.has_axis else -1) % len(x)
+    inner = x[axis + 1 :] if "Softmax" in main.op_type else ()
+    return _product(x[:axis]) * _product(inner)
 
 
 def _product(dims: tuple[int, ...]) -> int:

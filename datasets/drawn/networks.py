@@ -287,7 +287,8 @@ BACKBONES = (
 CLASSES = (2, 10, 21, 80, 91, 100, 200, 365, 1000, 1000)
 HIDDEN = (512, 1024, 2048, 4096, 4096)
 """Units of a hidden layer before the classes (AlexNet, VGG)."""
-WIDTHS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 1.25, 1.5)
-"""Width multipliers that networks are published at (MobileNets, EfficientNet's scaling)."""
-ASPECTS = ((1, 1), (1, 1), (1, 1), (3, 4), (4, 3), (9, 16), (1, 2), (2, 1))
-"""Height : width of images."""
+WIDTHS = (0.25, 0.5, 0.75, *[1.0] * 8, 1.25, 1.5)
+"""Width multipliers that networks are published at (MobileNets, EfficientNet's scaling); most are used as they are."""
+ASPECTS = (*[(1, 1)] * 9, (3, 4), (4, 3), (9, 16), (1, 2), (2, 1))
+"""Height : width of images; most networks are exported for square ones, and as many of their kernels teach more of
+another model than of others (docs/decisions.md)."""

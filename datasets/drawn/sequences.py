@@ -119,6 +119,6 @@ MLPS = (
     ("NeRF, arXiv 2003.08934", (63, 256, 256, 256, 4)),
     ("MLP policy", (64, 256, 256, 8)),
 )
-BATCHES = (1, 1, 1, 1, 1, 1, 1, 2, 4, 8)
+BATCHES = (*[1] * 12, 2, 4, 8)
 ROWS = (1, 1, 16, 64, 256, 1024)
 """Rows of a table, or rays, that a fully connected network takes at once."""

@@ -10,12 +10,14 @@ import pytest
 
 from autotune.core import FAMILIES
 from autotune.predictor.features import COLUMN, KernelRows
-from autotune.predictor.physics import TERMS, Physics, fit_physics, terms
-from autotune.predictor.shapes import ACTIVATIONS
+from autotune.predictor.physics import TERMS, WEIGHT_CACHES, Geometry, Physics, fit_physics, terms
+from autotune.predictor.shapes import ACTIVATIONS, MAIN_OPS
 
 TRUTH = Physics(
-    coefficients=tuple((2.0 + code, 4e-6, 3e-5, 6e-5, 2e-5, 1e-5, 1e-3, 0.0) for code in range(len(FAMILIES)))
+    coefficients=tuple((2.0 + code, 4e-6, 3e-5, 6e-5, 2e-5, 1e-5, 1e-3, 0.0, 0.0) for code in range(len(FAMILIES)))
 )
+DEAR_MEMORY = replace(TRUTH, coefficients=tuple((*one[:-1], 5e-4) for one in TRUTH.coefficients))
+SMALL_CACHES = Geometry(cache_bytes=64 * 2**20, weight_cache_bytes=64 * 2**20)
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def test_what_an_exponential_behind_costs_is_told_from_the_rest(rows: np.ndarray
     silu = rows[:, COLUMN["activation"]] == ACTIVATIONS.index("silu")
     amounts = terms(rows[silu])
     assert (amounts[:, 5] == amounts[:, 6]).all()  # a Mul and a Sigmoid over as many elements
-    dear = replace(TRUTH, coefficients=tuple((*one[:-2], 1e-2, 0.0) for one in TRUTH.coefficients))
+    dear = replace(TRUTH, coefficients=tuple((*one[:6], 1e-2, 0.0, 0.0) for one in TRUTH.coefficients))
     found = fit_physics(rows, np.exp(dear.log_us(rows)))
     without = rows[silu].copy()
     without[:, COLUMN["activation"]], without[:, COLUMN["nodes"]] = ACTIVATIONS.index("none"), 1
@@ -78,12 +80,63 @@ def test_what_the_cache_does_not_hold_comes_from_memory(rows: np.ndarray) -> Non
     for column in ("log_bytes_in", "log_bytes_out"):
         large[:, COLUMN[column]] = np.linspace(12, 26, len(large))
     some = np.vstack([rows, large])
-    truth = replace(TRUTH, coefficients=tuple((*one[:-1], 5e-4) for one in TRUTH.coefficients), cache_bytes=32 * 2**20)
+    truth = replace(DEAR_MEMORY, geometry=Geometry(cache_bytes=32 * 2**20))
     found = fit_physics(some, np.exp(truth.log_us(some)))
-    assert found.cache_bytes == truth.cache_bytes
+    assert found.geometry.cache_bytes == truth.geometry.cache_bytes
     assert np.median(np.abs(found.log_us(large) - truth.log_us(large))) < 0.05
     held = fit_physics(some, np.exp(TRUTH.log_us(some)))
     assert np.median(np.abs(held.log_us(large) - TRUTH.log_us(large))) < 0.05
+
+
+def test_weights_of_products_with_few_rows_have_a_cache_of_their_own(rows: np.ndarray) -> None:
+    products = rows[rows[:, COLUMN["family_matmul"]] > 0].repeat(20, axis=0)
+    products[:, COLUMN["h_out"]] = 1
+    products[:, COLUMN["log_weight_bytes"]] = np.linspace(14, 27, len(products))
+    some = np.vstack([rows, products])
+    truth = replace(DEAR_MEMORY, geometry=Geometry(weight_cache_bytes=WEIGHT_CACHES[3]))
+    found = fit_physics(some, np.exp(truth.log_us(some)))
+    assert found.geometry.weight_cache_bytes == WEIGHT_CACHES[3]
+    assert np.median(np.abs(found.log_us(products) - truth.log_us(products))) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups", "height", "threads", "tile", "over_even"),
+    [
+        (64, 1, 20, 2, 16, 1.0),  # one set of four tiles: threads share its rows
+        (64, 1, 7, 2, 16, 8 / 7),  # four rows and three
+        (80, 1, 20, 2, 16, 8 / 5),  # four tiles a row for one thread, one for the other
+        (80, 1, 20, 1, 16, 1.0),
+        (80, 1, 20, 2, 0, 1.0),
+        (96, 1, 20, 2, 16, 8 / 6),
+        (72, 1, 20, 1, 16, 80 / 72),
+        (1, 1, 20, 2, 16, 16.0),
+        (128, 4, 20, 2, 16, 1.0),  # 32 channels a group, two tiles
+        (80, 1, 20, 3, 8, 12 / 10),  # sets of four, four and two tiles, one for each thread
+    ],
+)
+def test_the_busiest_thread_is_waited_for_and_tiles_are_filled_up(
+    rows: np.ndarray, channels: int, groups: int, height: int, threads: int, tile: int, over_even: float
+) -> None:
+    own = rows[(rows[:, COLUMN["family_convolution"]] > 0)][:1].copy()
+    own[:, COLUMN["main_op"]] = MAIN_OPS.index("Conv")
+    for name, value in {"n": 1, "c_out": channels, "groups": groups, "h_out": height}.items():
+        own[:, COLUMN[name]] = value
+    found = terms(own, Geometry(tile=tile, threads=threads))[:, 1] / terms(own)[:, 1]
+    assert found == pytest.approx(over_even)
+    own[:, COLUMN["main_op"]] = MAIN_OPS.index("ConvTranspose")
+    assert (terms(own, Geometry(tile=tile, threads=threads)) == terms(own)).all()
+
+
+def test_finds_how_wide_tiles_are_and_who_shares_them(rows: np.ndarray) -> None:
+    convolutions = rows[rows[:, COLUMN["family_convolution"]] > 0].repeat(4, axis=0)
+    convolutions[:, COLUMN["c_out"]] = np.resize((8, 16, 24, 40, 64, 72, 80, 96, 120, 160, 192, 320), len(convolutions))
+    some = np.vstack([rows, convolutions])
+    for geometry in (Geometry(tile=16, threads=2), Geometry(tile=16), Geometry(tile=8, threads=2)):
+        truth = replace(TRUTH, geometry=geometry)
+        found = fit_physics(some, np.exp(truth.log_us(some)), threads=2)
+        assert (found.geometry.tile, found.geometry.threads) == (geometry.tile, geometry.threads)
+        assert np.median(np.abs(found.log_us(some) - truth.log_us(some))) < 0.05
+    assert fit_physics(some, np.exp(TRUTH.log_us(some)), threads=2).geometry.tile == 0
 
 
 def test_of_a_table_and_of_a_convolution_nothing_more_comes_from_memory(rows: np.ndarray) -> None:
@@ -92,12 +145,12 @@ def test_of_a_table_and_of_a_convolution_nothing_more_comes_from_memory(rows: np
     family = np.argmax(rows[:, : len(FAMILIES)], axis=1)
     for name in ("convolution", "data_movement"):
         own = rows[family == FAMILIES.index(name)]
-        assert (terms(own, 64 * 2**20)[:, -1] < 2**28).all()
+        assert (terms(own, SMALL_CACHES)[:, -1] < 2**28).all()
     product = rows[family == FAMILIES.index("matmul")]
     product[:, COLUMN["h_out"]] = 1
-    assert (terms(product, 64 * 2**20)[:, -1] > 0.99 * 2**28).all()
+    assert (terms(product, SMALL_CACHES)[:, -1] > 0.99 * 2**28).all()
     product[:, COLUMN["h_out"]] = 512
-    assert (terms(product, 64 * 2**20)[:, -1] == 0).all()
+    assert (terms(product, SMALL_CACHES)[:, -1] == 0).all()
 
 
 def test_nothing_takes_less_than_the_fastest_that_was_measured(rows: np.ndarray) -> None:

@@ -100,3 +100,19 @@ def test_pools_have_the_window_of_their_attribute_and_unknown_sizes_are_0() -> N
 )
 def test_how_much_stays_side_by_side(op: str, x: Shape, y: Shape, attributes: dict[str, Any], run: int) -> None:
     assert main_operator(kernel_of(op, x=x, y=y, **attributes)).run == run
+
+
+@pytest.mark.parametrize(
+    ("op", "x", "attributes", "rows"),
+    [
+        ("Softmax", (1, 4, 128, 64), {}, 4 * 128),
+        ("Softmax", (1, 16, 4, 8400), {"axis": 1}, 4 * 8400),
+        ("Softmax", (2, 1000), {"axis": -1}, 2),
+        ("LayerNormalization", (2, 50, 768), {"axis": -1}, 100),
+        ("LayerNormalization", (2, 50, 768), {"axis": 1}, 2),
+        ("InstanceNormalization", (2, 32, 64, 64), {}, 0),
+        ("Relu", (2, 32, 64, 64), {}, 0),
+    ],
+)
+def test_how_many_rows_are_normalised(op: str, x: Shape, attributes: dict[str, Any], rows: int) -> None:
+    assert main_operator(kernel_of(op, x=x, y=x, **attributes)).rows == rows
