@@ -2,7 +2,8 @@
 
     latency = launch + FLOPs·a + bytes in·b + bytes out·c + weights·d
               + elements out × light operators fused behind·e + elements out × exponentials fused behind·f
-              + rows normalised·g + bytes that come from memory·h
+              + elements out that are clipped·g + exponentials of elements out that a core's cache does not hold·h
+              + rows normalised·i + bytes that come from memory·j
 
 What a kernel touches comes from memory where the last cache does not hold it; of a kernel that computes much the
 processor fetches it in the meantime. A convolution computes whole tiles of output channels, and with several threads
@@ -24,14 +25,17 @@ import numpy as np
 import numpy.typing as npt
 
 from autotune.core import FAMILIES
-from autotune.predictor.features import COLUMN, Matrix
+from autotune.predictor.features import COLUMN, L2_BYTES, Matrix
 from autotune.predictor.prior import ENOUGH, LIGHT, Roofline, class_of, family_codes, fit_roofline
 from autotune.predictor.shapes import ACTIVATIONS, MAIN_OPS
 
 Vector = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 
-TERMS = 9
+TERMS = 11
+_CLIPPED = 7
+"""Term that is left out where hardly any kernel has it: a provider that clips for nothing would learn noise."""
+_FEWEST = 5
 _EXPONENTIAL = [ACTIVATIONS.index(name) for name in ("silu", "sigmoid", "tanh", "gelu", "hard", "other")]
 """Activations that cost as much as some convolutions; others are fused into the loop before them."""
 _FEW_ROWS = 16
@@ -126,11 +130,13 @@ def _pairs(rows: Matrix) -> Codes:
 
 
 def terms(rows: Matrix, geometry: Geometry = NO_GEOMETRY) -> Vector:
-    """[n, term] amounts of each kernel: 1, FLOPs, bytes in, bytes out, bytes of weights, and four more.
+    """[n, term] amounts of each kernel: 1, FLOPs, bytes in, bytes out, bytes of weights, and six more.
 
     FLOPs are those that the busiest thread computes, tiles filled up, times threads. Elements out of operators fused
-    behind: first of light ones, then one where an exponential is among them. Rows that are normalised. Bytes that come
-    from memory: none while what is touched fits into half of the cache, all of them beyond the whole.
+    behind: first of light ones, then one where an exponential is among them, one where they are clipped at both ends
+    (some providers do so in a pass of its own), and the exponentials once more where their results do not fit into a
+    core's own cache. Rows that are normalised. Bytes that come from memory: none while what is touched fits into half
+    of the cache, all of them beyond the whole.
     """
     flops, into, out, weights = (
         np.exp2(rows[:, COLUMN[name]].astype(np.float64)) - 1
@@ -141,7 +147,10 @@ def terms(rows: Matrix, geometry: Geometry = NO_GEOMETRY) -> Vector:
     behind = elements * np.maximum(rows[:, COLUMN["nodes"]] - 1.0 - exponential, 0.0)
     flops = flops * _in_tiles(rows, geometry)
     each = np.exp2(rows[:, COLUMN["log_rows"]].astype(np.float64)) - 1
-    amounts = [np.ones(len(rows)), flops, into, out, weights, behind, elements * exponential, each]
+    clipped = elements * (rows[:, COLUMN["activation"]] == ACTIVATIONS.index("clip"))
+    far = elements * exponential * _beyond(out, 2 * L2_BYTES)
+    fused = [behind, elements * exponential, clipped, far]
+    amounts = [np.ones(len(rows)), flops, into, out, weights, *fused, each]
     return np.column_stack([*amounts, _from_memory(rows, into + out, weights, geometry)])
 
 
@@ -294,6 +303,8 @@ def _solve(amounts: Vector, latency_us: Vector, pulled_to: Vector) -> Vector:
     from scipy.optimize import nnls
 
     relative = amounts / latency_us[:, None]
+    if np.count_nonzero(relative[:, _CLIPPED]) < _FEWEST:
+        relative[:, _CLIPPED] = 0.0
     typical = amounts.mean(axis=0) / latency_us.mean()
     unit = np.maximum(np.maximum(relative.mean(axis=0), 1e-3 * typical), 1e-300)  # columns differ by nine orders
     root = np.sqrt(_PULL)

@@ -142,6 +142,34 @@ BACKBONES = (
         ),
     ),
     Backbone(
+        source="EfficientNet-Lite0, arXiv 1905.11946",
+        block="inverted",
+        activation="relu6",
+        stages=(
+            Stage(width=16, shrink=2),
+            Stage(width=24, shrink=4, expand=6.0),
+            Stage(width=40, shrink=8, window=5, expand=6.0),
+            Stage(width=80, shrink=16, expand=6.0),
+            Stage(width=112, shrink=16, window=5, expand=6.0),
+            Stage(width=192, shrink=32, window=5, expand=6.0),
+            Stage(width=320, shrink=32, expand=6.0),
+        ),
+    ),
+    Backbone(
+        source="ProxylessNAS mobile, arXiv 1812.00332",
+        block="inverted",
+        activation="relu6",
+        stages=(
+            Stage(width=16, shrink=2),
+            Stage(width=32, shrink=4, window=5, expand=3.0),
+            Stage(width=40, shrink=8, window=7, expand=3.0),
+            Stage(width=80, shrink=16, window=5, expand=3.0),
+            Stage(width=96, shrink=16, window=5, expand=3.0),
+            Stage(width=192, shrink=32, window=7, expand=6.0),
+            Stage(width=320, shrink=32, window=7, expand=6.0),
+        ),
+    ),
+    Backbone(
         source="MnasNet-A1, arXiv 1807.11626",
         block="inverted",
         stages=(

@@ -14,7 +14,7 @@ from autotune.predictor.physics import TERMS, WEIGHT_CACHES, Geometry, Physics, 
 from autotune.predictor.shapes import ACTIVATIONS, MAIN_OPS
 
 TRUTH = Physics(
-    coefficients=tuple((2.0 + code, 4e-6, 3e-5, 6e-5, 2e-5, 1e-5, 1e-3, 0.0, 0.0) for code in range(len(FAMILIES)))
+    coefficients=tuple((2.0 + code, 4e-6, 3e-5, 6e-5, 2e-5, 1e-5, 1e-3, *[0.0] * 4) for code in range(len(FAMILIES)))
 )
 DEAR_MEMORY = replace(TRUTH, coefficients=tuple((*one[:-1], 5e-4) for one in TRUTH.coefficients))
 SMALL_CACHES = Geometry(cache_bytes=64 * 2**20, weight_cache_bytes=64 * 2**20)
@@ -67,7 +67,7 @@ def test_what_an_exponential_behind_costs_is_told_from_the_rest(rows: np.ndarray
     silu = rows[:, COLUMN["activation"]] == ACTIVATIONS.index("silu")
     amounts = terms(rows[silu])
     assert (amounts[:, 5] == amounts[:, 6]).all()  # a Mul and a Sigmoid over as many elements
-    dear = replace(TRUTH, coefficients=tuple((*one[:6], 1e-2, 0.0, 0.0) for one in TRUTH.coefficients))
+    dear = replace(TRUTH, coefficients=tuple((*one[:6], 1e-2, *[0.0] * 4) for one in TRUTH.coefficients))
     found = fit_physics(rows, np.exp(dear.log_us(rows)))
     without = rows[silu].copy()
     without[:, COLUMN["activation"]], without[:, COLUMN["nodes"]] = ACTIVATIONS.index("none"), 1
