@@ -10,7 +10,7 @@ import pytest
 
 from autotune.core import Device, Measurement
 from autotune.errors import PredictorError
-from autotune.predictor import KernelPredictor, learner
+from autotune.predictor import Groups, KernelPredictor, learner
 
 
 def test_is_nearly_right_about_kernels_it_never_saw(invented: ModuleType) -> None:
@@ -58,6 +58,23 @@ def test_intervals_hold_about_as_often_as_they_say(invented: ModuleType) -> None
     found = predictor.predict(unseen, lane)
     inside = np.mean([p.low_us <= us <= p.high_us for p, us in zip(found, measured, strict=True)])
     assert 0.82 <= inside <= 0.99
+
+
+def test_intervals_are_those_of_models_where_enough_are_known(invented: ModuleType) -> None:
+    lane = invented.LANES[0]
+    kernels = invented.draw_kernels(270, 1)
+    signatures = [kernel.signature for kernel in kernels]
+    strange = invented.profile(kernels[210:], [lane], noise=1.0)
+    records = invented.profile(kernels[:210], [lane], noise=0.02) + strange
+    models = {f"m{at}": signatures[70 * at : 70 * at + 70] for at in range(3)}
+    drawn = {"drawn from somewhere": signatures[210:]}
+
+    def width(groups: Groups) -> float:
+        found = KernelPredictor().fit(records, groups).predict(kernels[:210], lane)
+        return float(np.median([one.high_us / one.median_us for one in found]))
+
+    few = {"m0": signatures[:100], "m1": signatures[100:210]}
+    assert width(models | drawn) < 0.8 * width(few | drawn)
 
 
 def test_failures_are_skipped_and_repeats_joined(invented: ModuleType) -> None:
