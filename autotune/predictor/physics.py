@@ -36,6 +36,7 @@ TERMS = 11
 _CLIPPED = 7
 """Term that is left out where hardly any kernel has it: a provider that clips for nothing would learn noise."""
 _FEWEST = 5
+"""Records that have it, from which it is learnt."""
 _EXPONENTIAL = [ACTIVATIONS.index(name) for name in ("silu", "sigmoid", "tanh", "gelu", "hard", "other")]
 """Activations that cost as much as some convolutions; others are fused into the loop before them."""
 _FEW_ROWS = 16
