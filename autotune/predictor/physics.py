@@ -299,23 +299,27 @@ def _of_roofline(roofline: Roofline, code: int) -> Vector:
 
 
 def _solve(amounts: Vector, latency_us: Vector, pulled_to: Vector) -> Vector:
+    """Constants of some records; of a term that none of them has, what it is pulled to."""
     if not len(amounts):
         return pulled_to
     from scipy.optimize import nnls
 
+    present: npt.NDArray[np.bool_] = np.any(amounts != 0.0, axis=0)
+    present[_CLIPPED] = np.count_nonzero(amounts[:, _CLIPPED]) >= _FEWEST
+    amounts, pull = amounts[:, present], pulled_to[present]
     relative = amounts / latency_us[:, None]
-    if np.count_nonzero(relative[:, _CLIPPED]) < _FEWEST:
-        relative[:, _CLIPPED] = 0.0
     typical = amounts.mean(axis=0) / latency_us.mean()
-    unit = np.maximum(np.maximum(relative.mean(axis=0), 1e-3 * typical), 1e-300)  # columns differ by nine orders
+    unit = np.maximum(relative.mean(axis=0), 1e-3 * typical)  # columns differ by nine orders
     root = np.sqrt(_PULL)
-    found = pulled_to
+    found = pull
     for _ in range(_PASSES):
         said = relative @ found
         scale = np.maximum(said, 1.0) ** 0.5
         weight = (np.abs(said - 1) / scale + _CLOSE) ** -0.5 / scale
         weight /= weight.mean()
-        matrix = np.vstack([relative / unit * weight[:, None], root * np.eye(TERMS)])
-        solution, _ = nnls(matrix, np.concatenate([weight, root * pulled_to * unit]))
+        matrix = np.vstack([relative / unit * weight[:, None], root * np.eye(len(unit))])
+        solution, _ = nnls(matrix, np.concatenate([weight, root * pull * unit]))
         found = solution / unit
-    return found
+    result: Vector = pulled_to.copy()
+    result[present] = found
+    return result
