@@ -101,6 +101,17 @@ def test_what_the_cache_does_not_hold_comes_from_memory(rows: np.ndarray) -> Non
     assert np.median(np.abs(held.log_us(large) - TRUTH.log_us(large))) < 0.05
 
 
+def test_what_hardly_leaves_the_cache_does_not_set_the_price_of_what_does(rows: np.ndarray) -> None:
+    silu = rows[rows[:, COLUMN["activation"]] == ACTIVATIONS.index("silu")].copy()
+    silu[:, COLUMN["log_bytes_out"]] = 20.000001  # just above a mebibyte, half of what counts as far
+    measured = np.exp(TRUTH.log_us(np.vstack([rows, silu])))
+    measured[len(rows) :] *= 1.3  # which nothing else explains
+    found = fit_physics(np.vstack([rows, silu]), measured)
+    large = silu.copy()
+    large[:, COLUMN["log_bytes_out"]] = 23
+    assert np.abs(found.log_us(large) - TRUTH.log_us(large)).max() < 1.0
+
+
 def test_weights_of_products_with_few_rows_have_a_cache_of_their_own(rows: np.ndarray) -> None:
     products = rows[rows[:, COLUMN["family_matmul"]] > 0].repeat(20, axis=0)
     products[:, COLUMN["h_out"]] = 1
