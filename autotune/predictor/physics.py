@@ -231,6 +231,7 @@ def fit_physics(rows: Matrix, latency_us: Vector, *, threads: int = 1) -> Physic
     enough = count >= _LEAST_OWN
     own = [
         _solve(amounts[pairs == code], latency_us[pairs == code], families[family[at]])
+        * np.any(amounts[pairs == code] != 0.0, axis=0)  # what no record has costs nothing: a Gather of a large table
         for code, at in zip(codes[enough], first[enough], strict=True)
     ]
     return Physics(
