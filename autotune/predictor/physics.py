@@ -165,11 +165,10 @@ def _from_memory(rows: Matrix, activations: Vector, weights: Vector, geometry: G
 
 
 def _beyond(touched: Vector, cache_bytes: int) -> Vector:
-    """[n] share of what is touched that a cache does not hold, in quarters: a hair of it would fit any constant."""
+    """[n] share of what is touched that a cache does not hold."""
     if not cache_bytes:
         return np.zeros(len(touched))
-    share = np.clip(np.log2(np.maximum(touched, 1.0) / cache_bytes) + 1.0, 0.0, 1.0)
-    result: Vector = np.round(4.0 * share) / 4.0
+    result: Vector = np.clip(np.log2(np.maximum(touched, 1.0) / cache_bytes) + 1.0, 0.0, 1.0)
     return result
 
 
@@ -231,7 +230,6 @@ def fit_physics(rows: Matrix, latency_us: Vector, *, threads: int = 1) -> Physic
     enough = count >= _LEAST_OWN
     own = [
         _solve(amounts[pairs == code], latency_us[pairs == code], families[family[at]])
-        * np.any(amounts[pairs == code] != 0.0, axis=0)  # what no record has costs nothing: a Gather of a large table
         for code, at in zip(codes[enough], first[enough], strict=True)
     ]
     return Physics(
@@ -301,27 +299,23 @@ def _of_roofline(roofline: Roofline, code: int) -> Vector:
 
 
 def _solve(amounts: Vector, latency_us: Vector, pulled_to: Vector) -> Vector:
-    """Constants of some records; of a term that none of them has, what it is pulled to."""
     if not len(amounts):
         return pulled_to
     from scipy.optimize import nnls
 
-    present: npt.NDArray[np.bool_] = np.any(amounts != 0.0, axis=0)
-    present[_CLIPPED] = np.count_nonzero(amounts[:, _CLIPPED]) >= _FEWEST
-    amounts, pull = amounts[:, present], pulled_to[present]
     relative = amounts / latency_us[:, None]
+    if np.count_nonzero(relative[:, _CLIPPED]) < _FEWEST:
+        relative[:, _CLIPPED] = 0.0
     typical = amounts.mean(axis=0) / latency_us.mean()
-    unit = np.maximum(relative.mean(axis=0), 1e-3 * typical)  # columns differ by nine orders
+    unit = np.maximum(np.maximum(relative.mean(axis=0), 1e-3 * typical), 1e-300)  # columns differ by nine orders
     root = np.sqrt(_PULL)
-    found = pull
+    found = pulled_to
     for _ in range(_PASSES):
         said = relative @ found
         scale = np.maximum(said, 1.0) ** 0.5
         weight = (np.abs(said - 1) / scale + _CLOSE) ** -0.5 / scale
         weight /= weight.mean()
-        matrix = np.vstack([relative / unit * weight[:, None], root * np.eye(len(unit))])
-        solution, _ = nnls(matrix, np.concatenate([weight, root * pull * unit]))
-        found = solution / unit
-    result: Vector = pulled_to.copy()
-    result[present] = found
-    return result
+        matrix = np.vstack([relative / unit * weight[:, None], root * np.eye(TERMS)])
+        solution, _ = nnls(matrix, np.concatenate([weight, root * pulled_to * unit]))
+        found = np.where(amounts.any(axis=0), solution / unit, 0.0)  # rounding over nothing is no price
+    return found

@@ -75,19 +75,6 @@ def test_what_an_exponential_behind_costs_is_told_from_the_rest(rows: np.ndarray
         assert np.median(np.abs(found.log_us(some) - dear.log_us(some))) < 0.05
 
 
-def test_a_term_that_none_of_an_operators_records_has_costs_nothing(rows: np.ndarray) -> None:
-    silu = rows[rows[:, COLUMN["activation"]] == ACTIVATIONS.index("silu")]
-    plain = silu.copy()
-    plain[:, COLUMN["activation"]], plain[:, COLUMN["nodes"]] = ACTIVATIONS.index("none"), 1
-    plain[:, COLUMN["main_op"]] = MAIN_OPS.index("FusedConv")
-    some = np.vstack([rows, plain])
-    dear = replace(TRUTH, coefficients=tuple((*one[:6], 1e-2, *[0.0] * 4) for one in TRUTH.coefficients))
-    found = fit_physics(some, np.exp(dear.log_us(some)))
-    unseen = silu.copy()
-    unseen[:, COLUMN["main_op"]] = MAIN_OPS.index("FusedConv")
-    assert np.abs(found.log_us(unseen) - found.log_us(plain)).max() < 1e-6
-
-
 def test_what_the_cache_does_not_hold_comes_from_memory(rows: np.ndarray) -> None:
     large = rows[rows[:, COLUMN["family_elementwise"]] > 0].repeat(20, axis=0)
     for column in ("log_bytes_in", "log_bytes_out"):
@@ -99,17 +86,6 @@ def test_what_the_cache_does_not_hold_comes_from_memory(rows: np.ndarray) -> Non
     assert np.median(np.abs(found.log_us(large) - truth.log_us(large))) < 0.05
     held = fit_physics(some, np.exp(TRUTH.log_us(some)))
     assert np.median(np.abs(held.log_us(large) - TRUTH.log_us(large))) < 0.05
-
-
-def test_what_hardly_leaves_the_cache_does_not_set_the_price_of_what_does(rows: np.ndarray) -> None:
-    silu = rows[rows[:, COLUMN["activation"]] == ACTIVATIONS.index("silu")].copy()
-    silu[:, COLUMN["log_bytes_out"]] = 20.000001  # just above a mebibyte, half of what counts as far
-    measured = np.exp(TRUTH.log_us(np.vstack([rows, silu])))
-    measured[len(rows) :] *= 1.3  # which nothing else explains
-    found = fit_physics(np.vstack([rows, silu]), measured)
-    large = silu.copy()
-    large[:, COLUMN["log_bytes_out"]] = 23
-    assert np.abs(found.log_us(large) - TRUTH.log_us(large)).max() < 1.0
 
 
 def test_weights_of_products_with_few_rows_have_a_cache_of_their_own(rows: np.ndarray) -> None:
