@@ -29,9 +29,7 @@ from autotune.processors import this_device
 
 Vector = npt.NDArray[np.float64]
 
-KINDS = ("compute", "move bytes")
-"""What the kernels of each entry of `kriging.LIKENESS` do."""
-NAMES = (*kriging.LIKENESS[0].counts, *kriging.LIKENESS[0].others, "family", "main operator", "activation")
+NAMES = (*kriging.COUNTS, *kriging.OTHERS, "family", "main operator", "activation")
 FEWEST = 60
 """Synthetic kernels of a lane that say something."""
 PRIOR_SPREAD = 2.0
@@ -54,24 +52,24 @@ class Part:
     trust: Vector
 
 
-def parts_of(records: LaneRecords, synthetic: npt.NDArray[np.bool_]) -> dict[int, Part]:
-    """By position in `kriging.LIKENESS`; features vary as they do over all kernels of the lane."""
+def parts_of(records: LaneRecords, synthetic: npt.NDArray[np.bool_], *, cores: int) -> dict[int, Part]:
+    """By position in `kriging.KINDS`; features vary as they do over all kernels of the lane."""
     rows = kernel_rows(records.kernels)
-    threads = records.lane.concurrency.threads or len(this_device().cores)
+    threads = records.lane.concurrency.threads or cores
     left = np.log(records.latency_us) - fit_physics(rows, records.latency_us, threads=threads).log_us(rows)
     features = kriging.coordinates(rows).astype(np.float64)
     spread = np.maximum(features.std(axis=0), kriging.LEAST_SPREAD)
     _, alone = kriging.krige(rows, left, most=len(rows))
     found: dict[int, Part] = {}
-    for likeness in range(len(KINDS)):
-        own = np.flatnonzero(synthetic & (kriging.kind_of(rows) == likeness))
+    for kind in range(len(kriging.KINDS)):
+        own = np.flatnonzero(synthetic & (kriging.kind_of(rows) == kind))
         if len(own) < FEWEST:
             continue
         scaled = (features[own] / spread).T
         squares = [(one[:, None] - one) ** 2 for one in scaled]
-        squares += [2.0 * (one[:, None] != one) for one in kriging.kinds_of(rows[own])]
+        squares += [2.0 * (one[:, None] != one) for one in kriging.codes_of(rows[own])]
         trust = kriging.trust_of(alone[own])
-        found[likeness] = Part(squares=np.stack(squares).astype(np.float32), left=left[own], trust=trust)
+        found[kind] = Part(squares=np.stack(squares).astype(np.float32), left=left[own], trust=trust)
     return found
 
 
@@ -101,16 +99,16 @@ def unlikelihood(logs: Vector, parts: list[Part]) -> tuple[float, Vector]:
     return total, slope
 
 
-def likeliest(likeness: int, parts: list[Part]) -> tuple[list[dict[str, Any]], dict[str, float]]:
+def likeliest(kind: int, parts: list[Part]) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """The constants of one kind, and how likely they are."""
-    used = kriging.LIKENESS[likeness]
-    now = np.array([*used.counts.values(), *used.others.values(), *used.apart])
-    begin = np.concatenate([2.0 * np.log(now), np.log([1.0, used.noise])])
+    counts = (one[kind] for one in (*kriging.COUNTS.values(), *kriging.OTHERS.values()))
+    now = np.array([*counts, *kriging.APART[kind]])
+    begin = np.concatenate([2.0 * np.log(now), np.log([1.0, kriging.NOISE[kind]])])
     plain = np.concatenate([np.zeros(len(now)), begin[len(now) :]])
     found: Any = minimize(unlikelihood, begin, (parts,), jac=True, method="L-BFGS-B", options={"maxiter": ROUNDS})
     constants, variance = np.exp(found.x[: len(NAMES)] / 2.0), float(np.exp(found.x[-2]))
     rows = [
-        {"kernels": KINDS[likeness], "feature": name, "counts": round(float(one), 2)}
+        {"kernels": kriging.KINDS[kind], "feature": name, "counts": round(float(one), 2)}
         for name, one in zip(NAMES, constants, strict=True)
     ]
     return rows, {
@@ -126,20 +124,20 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("homes", nargs="+", type=Path)
     device, lanes = this_device(), []
-    parts: dict[int, list[Part]] = {likeness: [] for likeness in range(len(KINDS))}
+    parts: dict[int, list[Part]] = {kind: [] for kind in range(len(kriging.KINDS))}
     for home in parser.parse_args().homes:
         data = read(home, device)
         in_models = set().union(*models_of(data.groups).values())
         for records in training_set(data.records, device).lanes:
             synthetic = np.array([signature not in in_models for signature in records.signatures])
-            for likeness, part in parts_of(records, synthetic).items():
-                parts[likeness].append(part)
-                lanes.append({"lane": str(records.lane), "kernels": len(part.left), "that": KINDS[likeness]})
+            for kind, part in parts_of(records, synthetic, cores=len(device.cores)).items():
+                parts[kind].append(part)
+                lanes.append({"lane": str(records.lane), "kernels": len(part.left), "that": kriging.KINDS[kind]})
     rows, summary = [], {}
-    for likeness, own in parts.items():
-        constants, summary[KINDS[likeness]] = likeliest(likeness, own)
+    for kind, own in parts.items():
+        constants, summary[kriging.KINDS[kind]] = likeliest(kind, own)
         rows += constants
-        print(summary[KINDS[likeness]], *constants, sep="\n", flush=True)
+        print(summary[kriging.KINDS[kind]], *constants, sep="\n", flush=True)
     print(write("likeness", rows, lanes=lanes, **summary))
 
 

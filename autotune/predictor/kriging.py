@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,57 +23,28 @@ Vector = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Likeness:
-    """How far apart features put two kernels: the likeliest over synthetic kernels (`benchmarks/likeness.py`).
-
-    Args:
-        counts: features of which the logarithm counts, and how much: of a spread of the feature, in units of `LENGTH`.
-        others: features that count as they are, and how much.
-        apart: how far apart another family, main operator and activation put two kernels.
-        noise: of a record's logarithm, over the variance of what physics leaves over: what another measurement, and
-            what features do not show, changes.
-    """
-
-    counts: Mapping[str, float]
-    others: Mapping[str, float]
-    apart: tuple[float, float, float]
-    noise: float
-
-
-LIKENESS = (
-    Likeness(
-        counts={
-            "n": 0.04, "c_in": 0.13, "h_in": 0.09, "w_in": 0.22, "c_out": 0.10, "h_out": 0.08, "w_out": 2.32,
-            "kernel_h": 0.14, "kernel_w": 0.30, "stride": 0.36, "groups": 2.55, "dilation": 0.10,
-            "channels_per_group": 0.16, "outputs_per_group": 0.11, "reduction": 0.18, "nodes": 0.05,
-            "inputs": 0.04,
-        },
-        others={
-            "log_flops": 2.85, "log_bytes_in": 0.39, "log_bytes_out": 0.67, "log_weight_bytes": 3.83,
-            "log_intensity": 4.91, "log_pixels_out": 0.18, "fill_c_in_16": 3.76, "fill_c_out_16": 5.76,
-            "fill_c_out_64": 0.45, "log_run": 1.00,
-        },
-        apart=(3.84, 0.17, 0.24),
-        noise=0.0158,
-    ),
-    Likeness(
-        counts={
-            "n": 0.14, "c_in": 0.15, "h_in": 0.72, "w_in": 1.09, "c_out": 0.17, "h_out": 0.35, "w_out": 1.31,
-            "kernel_h": 1.84, "kernel_w": 1.41, "stride": 0.33, "groups": 1.00, "dilation": 1.00,
-            "channels_per_group": 0.17, "outputs_per_group": 0.19, "reduction": 0.18, "nodes": 0.40,
-            "inputs": 0.30,
-        },
-        others={
-            "log_flops": 0.55, "log_bytes_in": 0.63, "log_bytes_out": 0.34, "log_weight_bytes": 0.43,
-            "log_intensity": 6.68, "log_pixels_out": 0.34, "fill_c_in_16": 8.04, "fill_c_out_16": 3.36,
-            "fill_c_out_64": 0.11, "log_run": 1.37,
-        },
-        apart=(0.36, 1.84, 0.35),
-        noise=0.0672,
-    ),
-)  # fmt: skip
-"""Of kernels that compute, and of those that move bytes (`prior.LIGHT`); the two say nothing of each other."""
+KINDS = ("compute", "move bytes")
+"""What kernels do (`prior.LIGHT`); those of one kind say nothing of the other's. What follows has an entry for each,
+the likeliest over synthetic kernels (`benchmarks/likeness.py`)."""
+COUNTS = {
+    "n": (0.04, 0.14), "c_in": (0.13, 0.15), "h_in": (0.09, 0.72), "w_in": (0.22, 1.09), "c_out": (0.10, 0.17),
+    "h_out": (0.08, 0.35), "w_out": (2.32, 1.31), "kernel_h": (0.14, 1.84), "kernel_w": (0.30, 1.41),
+    "stride": (0.36, 0.33), "groups": (2.55, 1.00), "dilation": (0.10, 1.00), "channels_per_group": (0.16, 0.17),
+    "outputs_per_group": (0.11, 0.19), "reduction": (0.18, 0.18), "nodes": (0.05, 0.40), "inputs": (0.04, 0.30),
+}  # fmt: skip
+"""Features of which the logarithm counts, and how much: of a spread of the feature, in units of `LENGTH`."""
+OTHERS = {
+    "log_flops": (2.85, 0.55), "log_bytes_in": (0.39, 0.63), "log_bytes_out": (0.67, 0.34),
+    "log_weight_bytes": (3.83, 0.43), "log_intensity": (4.91, 6.68), "log_pixels_out": (0.18, 0.34),
+    "fill_c_in_16": (3.76, 8.04), "fill_c_out_16": (5.76, 3.36), "fill_c_out_64": (0.45, 0.11),
+    "log_run": (1.00, 1.37),
+}  # fmt: skip
+"""Features that count as they are, and how much."""
+APART = ((3.84, 0.17, 0.24), (0.36, 1.84, 0.35))
+"""How far apart another family, main operator and activation put two kernels."""
+NOISE = (0.0158, 0.0672)
+"""Variance of a record's logarithm, over that of what physics leaves over: what another measurement, and what features
+do not show, changes."""
 LENGTH = 4.0
 """Distance over which kernels are alike, in spreads of a feature that counts 1."""
 LEAST_SPREAD = 0.3
@@ -91,16 +61,16 @@ class Measured:
     """Measured kernels of one kind and what each adds to those like it.
 
     Args:
-        likeness: position in `LIKENESS`.
+        kind: position in `KINDS`.
         scale: [D] how much each feature counts, over its spread.
-        kinds: the families, main operators and activations that there are, by code.
+        codes: the families, main operators and activations that there are, by code.
         points: [n, E] measured kernels, embedded.
         weights: [n] what each adds, in natural logarithms.
     """
 
-    likeness: int
+    kind: int
     scale: Matrix
-    kinds: tuple[Codes, Codes, Codes]
+    codes: tuple[Codes, Codes, Codes]
     points: Matrix
     weights: Matrix
 
@@ -109,7 +79,7 @@ class Measured:
         found, right = np.empty(len(rows)), _for_pairs(self.points)
         for start in range(0, len(rows), _ROWS):
             part = slice(start, start + _ROWS)
-            found[part] = _covariance(_embed(rows[part], self.likeness, self.scale, self.kinds), right) @ self.weights
+            found[part] = _covariance(_embed(rows[part], self.kind, self.scale, self.codes), right) @ self.weights
         return found
 
 
@@ -127,16 +97,16 @@ class Kriging:
         """Natural logarithm of measured over prior latency, per row of kernel features; 0 of a kind not measured."""
         found, kind = np.zeros(len(rows)), kind_of(rows)
         for one in self.measured:
-            own = kind == one.likeness
+            own = kind == one.kind
             found[own] = one.log_factor(rows[own])
         return found
 
     def dump(self) -> bytes:
         """NumPy's npz."""
         arrays: dict[str, Any] = {
-            f"{name}_{one.likeness}": array
+            f"{name}_{one.kind}": array
             for one in self.measured
-            for name, array in zip(_ARRAYS, (*one.kinds, one.scale, one.points, one.weights), strict=True)
+            for name, array in zip(_ARRAYS, (*one.codes, one.scale, one.points, one.weights), strict=True)
         }
         target = io.BytesIO()
         np.savez(target, allow_pickle=False, **arrays)
@@ -147,7 +117,7 @@ class Kriging:
         """The inverse of `dump`; ValueError or KeyError where that is not possible."""
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                known = [at for at in range(len(LIKENESS)) if any(name.endswith(f"_{at}") for name in arrays)]
+                known = [at for at in range(len(KINDS)) if any(name.endswith(f"_{at}") for name in arrays)]
                 return cls(measured=tuple([_read(at, *(arrays[f"{name}_{at}"] for name in _ARRAYS)) for at in known]))
         except (EOFError, OSError, zipfile.BadZipFile) as error:
             raise ValueError(f"the like kernels cannot be read: {error}") from error
@@ -156,14 +126,14 @@ class Kriging:
 _ARRAYS = ("families", "main", "activations", "scale", "points", "weights")
 
 
-def _read(likeness: int, families: Codes, main: Codes, activations: Codes, *arrays: Matrix) -> Measured:
+def _read(kind: int, families: Codes, main: Codes, activations: Codes, *arrays: Matrix) -> Measured:
     scale, points, weights = arrays
-    kinds = (families, main, activations)
-    return Measured(likeness=likeness, kinds=kinds, scale=scale, points=points, weights=weights)
+    codes = (families, main, activations)
+    return Measured(kind=kind, codes=codes, scale=scale, points=points, weights=weights)
 
 
 def kind_of(rows: Matrix) -> Codes:
-    """[N] position in `LIKENESS`."""
+    """[N] position in `KINDS`."""
     found: Codes = LIGHT[family_codes(rows)].astype(np.intp)
     return found
 
@@ -181,33 +151,33 @@ def krige(rows: Matrix, log_factor: Vector, *, most: int) -> tuple[Kriging, Vect
         What was learnt, and [N] what remains of `log_factor` where a kernel is predicted by the others (leave-one-out,
         in closed form; Rasmussen and Williams 2006, 5.4.2): what can be learnt on top without learning noise twice.
     """
-    found, remainder, kind = [], log_factor.copy(), kind_of(rows)
+    found, remainder, kinds = [], log_factor.copy(), kind_of(rows)
     spread = np.maximum(coordinates(rows).std(axis=0), LEAST_SPREAD)
-    for likeness in np.unique(kind).tolist():
-        own = kind == likeness
-        measured, remainder[own] = _krige(rows[own], log_factor[own], spread, likeness=likeness, most=most)
+    for kind in np.unique(kinds).tolist():
+        own = kinds == kind
+        measured, remainder[own] = _krige(rows[own], log_factor[own], spread, kind=kind, most=most)
         found.append(measured)
     return Kriging(measured=tuple(found)), remainder
 
 
-def _krige(rows: Matrix, log_factor: Vector, spread: Vector, *, likeness: int, most: int) -> tuple[Measured, Vector]:
+def _krige(rows: Matrix, log_factor: Vector, spread: Vector, *, kind: int, most: int) -> tuple[Measured, Vector]:
     from scipy.linalg import cho_factor, cho_solve, lapack
 
     own = np.arange(0, len(rows), -(-len(rows) // most))
-    counting = np.array([*LIKENESS[likeness].counts.values(), *LIKENESS[likeness].others.values()])
+    counting = np.array([counts[kind] for counts in (*COUNTS.values(), *OTHERS.values())])
     scale = (counting / spread).astype(np.float32)
-    families, main, activations = kinds_of(rows[own])
-    kinds = np.unique(families), np.unique(main), np.unique(activations)
-    points = _embed(rows[own], likeness, scale, kinds)
+    families, main, activations = codes_of(rows[own])
+    codes = np.unique(families), np.unique(main), np.unique(activations)
+    points = _embed(rows[own], kind, scale, codes)
     covariance, target = _covariance(points, _for_pairs(points)).astype(np.float64), log_factor[own]
     trust = np.ones(len(own))
     for left in range(PASSES, -1, -1):
-        factor, _ = cho_factor(covariance + np.diag(LIKENESS[likeness].noise / trust), lower=True)
+        factor, _ = cho_factor(covariance + np.diag(NOISE[kind] / trust), lower=True)
         weights = cho_solve((factor, True), target)
         alone = weights / np.diag(lapack.dpotri(factor, lower=True)[0])  # over the inverse's diagonal
         if left:
             trust = trust_of(alone)
-    found = Measured(likeness=likeness, scale=scale, kinds=kinds, points=points, weights=weights.astype(np.float32))
+    found = Measured(kind=kind, scale=scale, codes=codes, points=points, weights=weights.astype(np.float32))
     remainder = log_factor - found.log_factor(rows) if len(own) < len(rows) else np.empty(len(rows))
     remainder[own] = alone
     return found, remainder
@@ -225,21 +195,21 @@ def coordinates(rows: Matrix) -> Matrix:
     return np.hstack([np.log2(rows[:, _COUNTS] + 1.0), rows[:, _OTHERS]])
 
 
-_COUNTS, _OTHERS = ([COLUMN[name] for name in names] for names in (LIKENESS[0].counts, LIKENESS[0].others))
+_COUNTS, _OTHERS = ([COLUMN[name] for name in names] for names in (COUNTS, OTHERS))
 
 
-def kinds_of(rows: Matrix) -> tuple[Codes, Codes, Codes]:
+def codes_of(rows: Matrix) -> tuple[Codes, Codes, Codes]:
     """[N] family, main operator and activation of each."""
     main, activation = (rows[:, COLUMN[name]].astype(np.intp) for name in ("main_op", "activation"))
     return family_codes(rows), main, activation
 
 
-def _embed(rows: Matrix, likeness: int, scale: Matrix, kinds: tuple[Codes, Codes, Codes]) -> Matrix:
+def _embed(rows: Matrix, kind: int, scale: Matrix, codes: tuple[Codes, Codes, Codes]) -> Matrix:
     """[N, E] points whose distances say how unlike kernels are; at a distance of 1 their covariance has fallen much."""
     parts = [coordinates(rows) * scale]
     parts += [
         np.where(own[:, None] == known, np.float32(apart), np.float32(0.0))
-        for own, known, apart in zip(kinds_of(rows), kinds, LIKENESS[likeness].apart, strict=True)
+        for own, known, apart in zip(codes_of(rows), codes, APART[kind], strict=True)
     ]
     found: Matrix = np.hstack(parts) * np.float32(np.sqrt(3.0) / LENGTH)
     return found

@@ -244,17 +244,15 @@ def fit_physics(rows: Matrix, latency_us: Vector, *, threads: int = 1) -> Physic
 def _geometry(rows: Matrix, latency_us: Vector, roofline: Roofline, threads: int) -> Geometry:
     """Caches and tiles with which physics fits best those kernels that they concern, one after the other."""
     found = NO_GEOMETRY
-    sizes = {"cache_bytes": (LIGHT[family_codes(rows)], CACHES), "weight_cache_bytes": (_few_rows(rows), WEIGHT_CACHES)}
     choices: list[tuple[npt.NDArray[np.bool_], float, list[dict[str, int]]]] = [
-        (concerned, 1.0, [{name: size} for size in options]) for name, (concerned, options) in sizes.items()
+        (LIGHT[family_codes(rows)], 1.0, [{"cache_bytes": size} for size in CACHES]),
+        (_few_rows(rows), 1.0, [{"weight_cache_bytes": size} for size in WEIGHT_CACHES]),
+        (_tiled(rows), _TILED, [{"tile": tile, "threads": own} for tile in TILES for own in sorted({1, threads})]),
     ]
-    sharing = sorted({1, threads})
-    choices.append((_tiled(rows), _TILED, [{"tile": tile, "threads": own} for tile in TILES for own in sharing]))
     for concerned, better, options in choices:
         if not concerned.any():
             continue
-        families = np.unique(family_codes(rows[concerned]))
-        chosen = np.isin(family_codes(rows), families)
+        chosen = np.isin(family_codes(rows), family_codes(rows[concerned]))
         own_rows, own_us = rows[chosen], latency_us[chosen]
         least = _off_with(found, own_rows, own_us, roofline) * better
         for option in options:
@@ -303,6 +301,7 @@ def _solve(amounts: Vector, latency_us: Vector, pulled_to: Vector) -> Vector:
         return pulled_to
     from scipy.optimize import nnls
 
+    present = np.any(amounts, axis=0)
     relative = amounts / latency_us[:, None]
     if np.count_nonzero(relative[:, _CLIPPED]) < _FEWEST:
         relative[:, _CLIPPED] = 0.0
@@ -317,5 +316,5 @@ def _solve(amounts: Vector, latency_us: Vector, pulled_to: Vector) -> Vector:
         weight /= weight.mean()
         matrix = np.vstack([relative / unit * weight[:, None], root * np.eye(TERMS)])
         solution, _ = nnls(matrix, np.concatenate([weight, root * pulled_to * unit]))
-        found = np.where(amounts.any(axis=0), solution / unit, 0.0)  # rounding over nothing is no price
+        found = np.where(present, solution / unit, 0.0)  # rounding over nothing is no price
     return found

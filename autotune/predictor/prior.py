@@ -26,7 +26,7 @@ def class_of(family: str) -> int:
 
 
 _CLASS = np.array([class_of(name) for name in FAMILIES])
-LIGHT = np.array([class_of(name) == CLASSES.index("light") for name in FAMILIES])
+LIGHT = np.equal(_CLASS, CLASSES.index("light"))
 """[family] whether it moves bytes more than it computes."""
 
 ENOUGH = 20_000

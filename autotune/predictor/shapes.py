@@ -99,8 +99,7 @@ class _Settings(NamedTuple):
     window_w: int
     transposed: bool
     order: tuple[int, ...]
-    axis: int
-    has_axis: bool
+    axis: int | None
 
 
 @lru_cache(maxsize=4096)
@@ -116,8 +115,7 @@ def _settings(attributes: tuple[tuple[str, AttributeValue], ...]) -> _Settings:
         window_w=window[-1],
         transposed=bool(found.get("transA")),
         order=_ints(found["perm"]) if "perm" in found else (),
-        axis=_ints(found.get("axis", 0))[0],
-        has_axis="axis" in found,
+        axis=_ints(found["axis"])[0] if "axis" in found else None,
     )
 
 
@@ -190,7 +188,7 @@ def _run(kernel: Kernel, main: KernelNode, settings: _Settings) -> int:
         moved = [at for at, own in enumerate(order) if own != at]
         return _product(x[moved[-1] + 1 :] if moved else x)
     if main.op_type == "Gather":
-        return _product(x[settings.axis % max(len(x), 1) + 1 :])
+        return _product(x[(settings.axis or 0) % max(len(x), 1) + 1 :])
     if len(x) != len(y):
         return min(_product(x), _product(y))
     unlike = [at for at, (before, after) in enumerate(zip(x, y, strict=True)) if before != after]
@@ -203,7 +201,7 @@ def _rows(kernel: Kernel, main: KernelNode, settings: _Settings) -> int:
     x = (_shape_of(main.inputs[0], kernel) if main.inputs else None) or ()
     if not x:
         return 0
-    axis = (settings.axis if settings.has_axis else -1) % len(x)
+    axis = (-1 if settings.axis is None else settings.axis) % len(x)
     inner = x[axis + 1 :] if "Softmax" in main.op_type else ()
     return _product(x[:axis]) * _product(inner)
 

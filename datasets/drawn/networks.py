@@ -6,7 +6,7 @@ no 3-channel tensor of 7×7 and no 2,048-channel one of 112×112.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,16 @@ def _of(widths: tuple[int, ...], shrinks: tuple[int, ...], **rest: float) -> tup
 _LAST, _ALL = (4, 8, 16, 32), (2, 4, 8, 16, 32)
 _DETECT = (256, 320, 320, 416, 512, 640)
 _MAPS = (128, 256, 256, 384, 512)
+
+_EFFICIENT = (
+    Stage(width=16, shrink=2, squeeze=True),
+    Stage(width=24, shrink=4, expand=6.0, squeeze=True),
+    Stage(width=40, shrink=8, window=5, expand=6.0, squeeze=True),
+    Stage(width=80, shrink=16, expand=6.0, squeeze=True),
+    Stage(width=112, shrink=16, window=5, expand=6.0, squeeze=True),
+    Stage(width=192, shrink=32, window=5, expand=6.0, squeeze=True),
+    Stage(width=320, shrink=32, expand=6.0, squeeze=True),
+)
 
 BACKBONES = (
     Backbone(source="ResNet-18/34, arXiv 1512.03385", block="basic", stages=_of((64, 128, 256, 512), _LAST)),
@@ -131,29 +141,13 @@ BACKBONES = (
         source="EfficientNet-B0, arXiv 1905.11946",
         block="inverted",
         activation="silu",
-        stages=(
-            Stage(width=16, shrink=2, squeeze=True),
-            Stage(width=24, shrink=4, expand=6.0, squeeze=True),
-            Stage(width=40, shrink=8, window=5, expand=6.0, squeeze=True),
-            Stage(width=80, shrink=16, expand=6.0, squeeze=True),
-            Stage(width=112, shrink=16, window=5, expand=6.0, squeeze=True),
-            Stage(width=192, shrink=32, window=5, expand=6.0, squeeze=True),
-            Stage(width=320, shrink=32, expand=6.0, squeeze=True),
-        ),
+        stages=_EFFICIENT,
     ),
     Backbone(
         source="EfficientNet-Lite0, arXiv 1905.11946",
         block="inverted",
         activation="relu6",
-        stages=(
-            Stage(width=16, shrink=2),
-            Stage(width=24, shrink=4, expand=6.0),
-            Stage(width=40, shrink=8, window=5, expand=6.0),
-            Stage(width=80, shrink=16, expand=6.0),
-            Stage(width=112, shrink=16, window=5, expand=6.0),
-            Stage(width=192, shrink=32, window=5, expand=6.0),
-            Stage(width=320, shrink=32, expand=6.0),
-        ),
+        stages=tuple(replace(stage, squeeze=False) for stage in _EFFICIENT),
     ),
     Backbone(
         source="ProxylessNAS mobile, arXiv 1812.00332",

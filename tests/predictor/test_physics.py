@@ -75,6 +75,30 @@ def test_what_an_exponential_behind_costs_is_told_from_the_rest(rows: np.ndarray
         assert np.median(np.abs(found.log_us(some) - dear.log_us(some))) < 0.05
 
 
+def test_a_term_that_none_of_an_operators_records_has_costs_nothing(
+    rows: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scipy import optimize
+
+    exact = optimize.nnls
+
+    def rounded(*arguments: np.ndarray) -> tuple[np.ndarray, float]:
+        """What rounding may leave, and on a device with few records left, of a term over no record."""
+        solution, rest = exact(*arguments)
+        return solution + 1e-15, rest
+
+    monkeypatch.setattr(optimize, "nnls", rounded)
+    silu = rows[rows[:, COLUMN["activation"]] == ACTIVATIONS.index("silu")]
+    plain, unseen = silu.copy(), silu.copy()
+    for own in (plain, unseen):
+        own[:, COLUMN["main_op"]] = MAIN_OPS.index("FusedConv")
+    plain[:, COLUMN["activation"]], plain[:, COLUMN["nodes"]] = ACTIVATIONS.index("none"), 1
+    some = np.vstack([rows, plain])
+    dear = replace(TRUTH, coefficients=tuple((*one[:6], 1e-2, *[0.0] * 4) for one in TRUTH.coefficients))
+    found = fit_physics(some, np.exp(dear.log_us(some)))
+    assert found.log_us(unseen) == pytest.approx(found.log_us(plain))
+
+
 def test_what_the_cache_does_not_hold_comes_from_memory(rows: np.ndarray) -> None:
     large = rows[rows[:, COLUMN["family_elementwise"]] > 0].repeat(20, axis=0)
     for column in ("log_bytes_in", "log_bytes_out"):
