@@ -165,10 +165,11 @@ def _from_memory(rows: Matrix, activations: Vector, weights: Vector, geometry: G
 
 
 def _beyond(touched: Vector, cache_bytes: int) -> Vector:
-    """[n] share of what is touched that a cache does not hold."""
+    """[n] share of what is touched that a cache does not hold, in quarters: a hair of it could be given any price."""
     if not cache_bytes:
         return np.zeros(len(touched))
-    result: Vector = np.clip(np.log2(np.maximum(touched, 1.0) / cache_bytes) + 1.0, 0.0, 1.0)
+    share = np.clip(np.log2(np.maximum(touched, 1.0) / cache_bytes) + 1.0, 0.0, 1.0)
+    result: Vector = np.round(4.0 * share) / 4.0
     return result
 
 
