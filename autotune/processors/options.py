@@ -25,6 +25,8 @@ _PRECISION_OPTIONS: Mapping[str, Mapping[Precision, Mapping[str, str]]] = {
         Precision.F16: {"trt_fp16_enable": "1"},
     },
 }
+_QUIET_POOL = ("session.intra_op.allow_spinning", "0")
+"""Of a provider with threads of its own: ONNX Runtime's would spin while it compiles, on cores that it needs."""
 _AS_IT_IS: Mapping[Precision, Mapping[str, str]] = {Precision.F32: {}, Precision.F16: {}}
 """A provider without a setting computes as it does; the probe names what that is."""
 
@@ -67,8 +69,10 @@ def session_options(lane: Lane, processor: Processor | None = None, *, cache: Pa
     if found.provider == CPU_PROVIDER:
         threads = lane.concurrency.threads or len(lane.concurrency.cores)
         config = [*_cpu_config(lane, threads), *config]
-    elif found.provider == OPENVINO_PROVIDER:
-        provider_options = {**_openvino_options(lane, found, cache), **provider_options}
+    else:
+        config = [_QUIET_POOL, *config]
+        if found.provider == OPENVINO_PROVIDER:
+            provider_options = {**_openvino_options(lane, found, cache), **provider_options}
     return SessionSpec(
         provider=found.provider,
         registration=found.registration,

@@ -8,7 +8,7 @@ from autotune.profiler.probes import CHAIN, KERNEL_SECONDS, LEAST_ROUNDS, SLOW_S
 OPENING_S = 0.02
 """Seconds to make one small session; a provider that compiles takes longer, which whoever measures learns."""
 OPENING_RUNS = 3
-"""Runs of each session before its first round."""
+"""Runs of each session before its first round; a slow one's first says enough."""
 USUAL_ROUNDS, ROUGH_ROUNDS = 8, 4
 """After which a median has mostly settled, and that of a kernel that is only learnt from."""
 
@@ -28,6 +28,6 @@ def expected_seconds(kernel: Kernel, latency_us: float, *, rough: bool = False, 
     )
     rounds = ROUGH_ROUNDS if rough else USUAL_ROUNDS
     taken = max(LEAST_ROUNDS, min(rounds, int(KERNEL_SECONDS / max(sum(sessions), 1e-9))))
-    opening_s = len(sessions) * OPENING_S + OPENING_RUNS * sum(sessions)
+    opening_s = sum(OPENING_S + each * (OPENING_RUNS if each < SLOW_S else 1) for each in sessions)
     waking_s = sum(each for each in sessions if each < SLOW_S)
     return opening_s + taken * (waking_s + sum(max(round_s, each) for each in sessions))

@@ -76,6 +76,12 @@ def test_openvino_threads_streams_and_cache(processor: Make, tmp_path: Path) -> 
     assert config["CACHE_DIR"] == str(tmp_path)
 
 
+@pytest.mark.parametrize(("options", "spins"), [("", "0"), ("/session.intra_op.allow_spinning=1", "1")])
+def test_onnx_runtimes_threads_rest_beside_a_provider_with_its_own(processor: Make, options: str, spins: str) -> None:
+    spec = session_options(Lane.parse(f"some:cpu/f32{options}"), processor("OpenVINOExecutionProvider"))
+    assert dict(spec.config)["session.intra_op.allow_spinning"] == spins
+
+
 @pytest.mark.parametrize(
     ("provider", "folder"),
     [
