@@ -22,8 +22,8 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
 from autotune.predictor import kriging
+from autotune.predictor.boosted import physics_of
 from autotune.predictor.features import kernel_rows
-from autotune.predictor.physics import fit_physics
 from autotune.predictor.training import LaneRecords, models_of, training_set
 from autotune.processors import this_device
 
@@ -55,8 +55,7 @@ class Part:
 def parts_of(records: LaneRecords, synthetic: npt.NDArray[np.bool_], *, cores: int) -> dict[int, Part]:
     """By position in `kriging.KINDS`; features vary as they do over all kernels of the lane."""
     rows = kernel_rows(records.kernels)
-    threads = records.lane.concurrency.threads or cores
-    left = np.log(records.latency_us) - fit_physics(rows, records.latency_us, threads=threads).log_us(rows)
+    left = np.log(records.latency_us) - physics_of(rows, records.latency_us, records.lane, cores).log_us(rows)
     features = kriging.coordinates(rows).astype(np.float64)
     spread = np.maximum(features.std(axis=0), kriging.LEAST_SPREAD)
     _, alone = kriging.krige(rows, left, most=len(rows))

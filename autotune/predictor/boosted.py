@@ -28,6 +28,12 @@ HUBER = 0.1
 ten, and with squared errors a few of them cost every kernel around them (tests/predictor/test_kernel_predictor.py)."""
 
 
+def physics_of(rows: Matrix, latency_us: Vector, lane: Lane, cores: int) -> Physics:
+    """The lane's constants; only ONNX Runtime's own CPU provider has its blocked convolutions (`tiles.py`)."""
+    threads = lane.concurrency.threads or cores
+    return fit_physics(rows, latency_us, threads=threads, blocked=lane.processor == "cpu")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoostedTrees:
     """XGBoost on log(latency / prior) of one lane; the prior is physics by main operator, corrected by like kernels.
@@ -66,7 +72,7 @@ class BoostedTrees:
     def fit(self, rows: Matrix, latency_us: Vector, lane: Lane, cores: int, *, seed: int) -> BoostedLane:
         """Physics first; like kernels and trees where there are at least `MIN_RECORDS` rows."""
         rows = blanked(rows, self.hidden)
-        physics = fit_physics(rows, latency_us, threads=lane.concurrency.threads or cores)
+        physics = physics_of(rows, latency_us, lane, cores)
         if len(rows) < MIN_RECORDS:
             return BoostedLane(physics=physics, near=None, booster=None, hidden=self.hidden)
         measured = np.log(latency_us)

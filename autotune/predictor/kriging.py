@@ -27,22 +27,21 @@ KINDS = ("compute", "move bytes")
 """What kernels do (`prior.LIGHT`); those of one kind say nothing of the other's. What follows has an entry for each,
 the likeliest over synthetic kernels (`benchmarks/likeness.py`)."""
 COUNTS = {
-    "n": (0.04, 0.14), "c_in": (0.13, 0.15), "h_in": (0.09, 0.72), "w_in": (0.22, 1.09), "c_out": (0.10, 0.17),
-    "h_out": (0.08, 0.35), "w_out": (2.32, 1.31), "kernel_h": (0.14, 1.84), "kernel_w": (0.30, 1.41),
-    "stride": (0.36, 0.33), "groups": (2.55, 1.00), "dilation": (0.10, 1.00), "channels_per_group": (0.16, 0.17),
-    "outputs_per_group": (0.11, 0.19), "reduction": (0.18, 0.18), "nodes": (0.05, 0.40), "inputs": (0.04, 0.30),
+    "n": (0.04, 0.13), "c_in": (0.14, 0.17), "h_in": (0.07, 0.68), "w_in": (0.23, 0.70), "c_out": (0.10, 0.18),
+    "h_out": (0.07, 0.34), "w_out": (1.68, 0.47), "kernel_h": (0.07, 1.18), "kernel_w": (0.08, 0.96),
+    "stride": (0.18, 0.32), "groups": (3.16, 1.00), "dilation": (0.14, 1.00), "channels_per_group": (0.17, 0.19),
+    "outputs_per_group": (0.12, 0.21), "reduction": (0.18, 0.20), "nodes": (0.11, 6.80), "inputs": (0.06, 0.28),
 }  # fmt: skip
 """Features of which the logarithm counts, and how much: of a spread of the feature, in units of `LENGTH`."""
 OTHERS = {
-    "log_flops": (2.85, 0.55), "log_bytes_in": (0.39, 0.63), "log_bytes_out": (0.67, 0.34),
-    "log_weight_bytes": (3.83, 0.43), "log_intensity": (4.91, 6.68), "log_pixels_out": (0.18, 0.34),
-    "fill_c_in_16": (3.76, 8.04), "fill_c_out_16": (5.76, 3.36), "fill_c_out_64": (0.45, 0.11),
-    "log_run": (1.00, 1.37),
+    "log_flops": (0.93, 0.60), "log_bytes_in": (0.85, 1.21), "log_bytes_out": (0.58, 0.33),
+    "log_weight_bytes": (4.25, 0.44), "log_intensity": (5.02, 4.24), "log_pixels_out": (0.18, 0.95),
+    "fill_c_in_16": (4.45, 6.61), "fill_c_out_16": (5.33, 4.08), "fill_c_out_64": (0.39, 0.13), "log_run": (1.00, 1.58),
 }  # fmt: skip
 """Features that count as they are, and how much."""
-APART = ((3.84, 0.17, 0.24), (0.36, 1.84, 0.35))
+APART = ((5.19, 0.17, 0.24), (0.44, 1.70, 0.64))
 """How far apart another family, main operator and activation put two kernels."""
-NOISE = (0.0158, 0.0672)
+NOISE = (0.0205, 0.0576)
 """Variance of a record's logarithm, over that of what physics leaves over: what another measurement, and what features
 do not show, changes."""
 LENGTH = 4.0

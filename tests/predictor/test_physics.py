@@ -10,12 +10,20 @@ import pytest
 
 from autotune.core import FAMILIES
 from autotune.predictor.features import COLUMN, KernelRows
-from autotune.predictor.physics import TERMS, WEIGHT_CACHES, Geometry, Physics, fit_physics, terms
+from autotune.predictor.geometry import WEIGHT_CACHES, Geometry
+from autotune.predictor.physics import Physics, fit_physics
 from autotune.predictor.shapes import ACTIVATIONS, MAIN_OPS
+from autotune.predictor.terms import TERMS, terms
 
-TRUTH = Physics(
-    coefficients=tuple((2.0 + code, 4e-6, 3e-5, 6e-5, 2e-5, 1e-5, 1e-3, *[0.0] * 4) for code in range(len(FAMILIES)))
-)
+
+def device(exponential: float = 1e-3) -> Physics:
+    """An invented one, by what an exponential costs."""
+    usual = [4e-6, 3e-5, 6e-5, 2e-5, 1e-5, exponential]
+    rest = [0.0] * (len(TERMS) - 7)
+    return Physics(coefficients=tuple((2.0 + code, *usual, *rest) for code in range(len(FAMILIES))))
+
+
+TRUTH = device()
 DEAR_MEMORY = replace(TRUTH, coefficients=tuple((*one[:-1], 5e-4) for one in TRUTH.coefficients))
 SMALL_CACHES = Geometry(cache_bytes=64 * 2**20, weight_cache_bytes=64 * 2**20)
 
@@ -28,7 +36,7 @@ def rows(invented: ModuleType) -> np.ndarray:
 
 def test_finds_what_a_device_takes_that_is_such_a_sum(rows: np.ndarray) -> None:
     found = fit_physics(rows, np.exp(TRUTH.log_us(rows)))
-    assert len(found.coefficients[0]) == TERMS
+    assert len(found.coefficients[0]) == len(TERMS)
     assert np.median(np.abs(found.log_us(rows) - TRUTH.log_us(rows))) < 0.05
 
 
@@ -67,7 +75,7 @@ def test_what_an_exponential_behind_costs_is_told_from_the_rest(rows: np.ndarray
     silu = rows[:, COLUMN["activation"]] == ACTIVATIONS.index("silu")
     amounts = terms(rows[silu])
     assert (amounts[:, 5] == amounts[:, 6]).all()  # a Mul and a Sigmoid over as many elements
-    dear = replace(TRUTH, coefficients=tuple((*one[:6], 1e-2, *[0.0] * 4) for one in TRUTH.coefficients))
+    dear = device(exponential=1e-2)
     found = fit_physics(rows, np.exp(dear.log_us(rows)))
     without = rows[silu].copy()
     without[:, COLUMN["activation"]], without[:, COLUMN["nodes"]] = ACTIVATIONS.index("none"), 1
@@ -94,7 +102,7 @@ def test_a_term_that_none_of_an_operators_records_has_costs_nothing(
         own[:, COLUMN["main_op"]] = MAIN_OPS.index("FusedConv")
     plain[:, COLUMN["activation"]], plain[:, COLUMN["nodes"]] = ACTIVATIONS.index("none"), 1
     some = np.vstack([rows, plain])
-    dear = replace(TRUTH, coefficients=tuple((*one[:6], 1e-2, *[0.0] * 4) for one in TRUTH.coefficients))
+    dear = device(exponential=1e-2)
     found = fit_physics(some, np.exp(dear.log_us(some)))
     assert found.log_us(unseen) == pytest.approx(found.log_us(plain))
 
@@ -123,34 +131,6 @@ def test_weights_of_products_with_few_rows_have_a_cache_of_their_own(rows: np.nd
     assert np.median(np.abs(found.log_us(products) - truth.log_us(products))) < 0.05
 
 
-@pytest.mark.parametrize(
-    ("channels", "groups", "height", "threads", "tile", "over_even"),
-    [
-        (64, 1, 20, 2, 16, 1.0),  # one set of four tiles: threads share its rows
-        (64, 1, 7, 2, 16, 8 / 7),  # four rows and three
-        (80, 1, 20, 2, 16, 8 / 5),  # four tiles a row for one thread, one for the other
-        (80, 1, 20, 1, 16, 1.0),
-        (80, 1, 20, 2, 0, 1.0),
-        (96, 1, 20, 2, 16, 8 / 6),
-        (72, 1, 20, 1, 16, 80 / 72),
-        (1, 1, 20, 2, 16, 16.0),
-        (128, 4, 20, 2, 16, 1.0),  # 32 channels a group, two tiles
-        (80, 1, 20, 3, 8, 12 / 10),  # sets of four, four and two tiles, one for each thread
-    ],
-)
-def test_the_busiest_thread_is_waited_for_and_tiles_are_filled_up(
-    rows: np.ndarray, channels: int, groups: int, height: int, threads: int, tile: int, over_even: float
-) -> None:
-    own = rows[(rows[:, COLUMN["family_convolution"]] > 0)][:1].copy()
-    own[:, COLUMN["main_op"]] = MAIN_OPS.index("Conv")
-    for name, value in {"n": 1, "c_out": channels, "groups": groups, "h_out": height}.items():
-        own[:, COLUMN[name]] = value
-    found = terms(own, Geometry(tile=tile, threads=threads))[:, 1] / terms(own)[:, 1]
-    assert found == pytest.approx(over_even)
-    own[:, COLUMN["main_op"]] = MAIN_OPS.index("ConvTranspose")
-    assert (terms(own, Geometry(tile=tile, threads=threads)) == terms(own)).all()
-
-
 def test_finds_how_wide_tiles_are_and_who_shares_them(rows: np.ndarray) -> None:
     convolutions = rows[rows[:, COLUMN["family_convolution"]] > 0].repeat(4, axis=0)
     convolutions[:, COLUMN["c_out"]] = np.resize((8, 16, 24, 40, 64, 72, 80, 96, 120, 160, 192, 320), len(convolutions))
@@ -160,7 +140,19 @@ def test_finds_how_wide_tiles_are_and_who_shares_them(rows: np.ndarray) -> None:
         found = fit_physics(some, np.exp(truth.log_us(some)), threads=2)
         assert (found.geometry.tile, found.geometry.threads) == (geometry.tile, geometry.threads)
         assert np.median(np.abs(found.log_us(some) - truth.log_us(some))) < 0.05
-    assert fit_physics(some, np.exp(TRUTH.log_us(some)), threads=2).geometry.tile == 0
+    assert fit_physics(some, np.exp(TRUTH.log_us(some)), threads=2, blocked=True).geometry.tile == 0
+
+
+def test_finds_how_many_columns_are_computed_at_once(rows: np.ndarray) -> None:
+    convolutions = rows[rows[:, COLUMN["family_convolution"]] > 0].repeat(4, axis=0)
+    for name, values in {"c_out": (16, 32, 64, 96, 192), "w_out": (7, 8, 14, 17, 28, 56)}.items():
+        convolutions[:, COLUMN[name]] = np.resize(values, len(convolutions))
+    some = np.vstack([rows, convolutions])
+    for geometry in (Geometry(tile=16, columns=6, threads=2), Geometry(tile=8, columns=3)):
+        truth = replace(TRUTH, geometry=geometry)
+        found = fit_physics(some, np.exp(truth.log_us(some)), threads=2, blocked=True)
+        assert found.geometry == geometry
+        assert np.median(np.abs(found.log_us(some) - truth.log_us(some))) < 0.05
 
 
 def test_of_a_table_and_of_a_convolution_nothing_more_comes_from_memory(rows: np.ndarray) -> None:
