@@ -15,13 +15,15 @@ Vector = npt.NDArray[np.float64]
 
 TERMS = (
     "launch", "flops", "bytes in", "bytes out", "weights", "light", "exponential", "clipped", "far exponential", "rows",
-    "flops apart", "streamed", "far moved", "moved alone", "unblocked", "memory",
+    "flops apart", "streamed", "far moved", "moved alone", "unblocked", "aliased", "memory",
 )  # fmt: skip
 """Names of the amounts, in their order (`terms`)."""
 _EXPONENTIAL = [ACTIVATIONS.index(name) for name in ("silu", "sigmoid", "tanh", "gelu", "hard", "other")]
 """Activations that cost as much as some convolutions; others are fused into the loop before them."""
 _SHARED_OUT = 256 * 1024
 """Bytes of an input from which threads share out moving it."""
+_PAGE = 4096
+"""Bytes after which a first cache has no further places: planes of channels so far apart displace each other."""
 _FEW_ROWS = 16
 """Rows of a product up to which reading its weights takes longer than computing with them."""
 _COPIES = 4
@@ -40,6 +42,8 @@ def terms(rows: Matrix, geometry: Geometry = NO_GEOMETRY) -> Vector:
       a core's own cache.
     - Bytes that are moved beyond a core's own cache, that one thread moves while the others wait, and that are moved as
       blocked images, which are taken apart for it.
+    - Bytes of images with exponentials and of such ones that are taken apart, where planes of channels displace each
+      other in a core's first cache while images change their layout.
     - Bytes that come from memory: none while what is touched fits into half of the last cache, all of them beyond the
       whole. While a kernel computes much the processor fetches them in the meantime.
     """
@@ -56,7 +60,9 @@ def terms(rows: Matrix, geometry: Geometry = NO_GEOMETRY) -> Vector:
     far = elements * exponential * beyond(out, 4 * L2_BYTES)
     fused = [behind, elements * exponential, clipped, far]
     amounts = [np.ones(len(rows)), done.flops * ~done.apart, into, out, weights, *fused, each]
-    amounts += [done.flops * done.apart, done.streamed, *_moved(rows, into, out, geometry)]
+    moved = _moved(rows, into, out, geometry)
+    aliased = _aliased(rows) * (4 * elements * exponential + moved[-1])
+    amounts += [done.flops * done.apart, done.streamed, *moved, aliased]
     return np.column_stack([*amounts, _from_memory(rows, into + out, weights, geometry)])
 
 
@@ -72,6 +78,13 @@ def _moved(rows: Matrix, into: Vector, out: Vector, geometry: Geometry) -> tuple
         both * (each < _SHARED_OUT),
         both * unblocked(rows, geometry),
     )
+
+
+def _aliased(rows: Matrix) -> npt.NDArray[np.bool_]:
+    """[n] whether planes of the output's channels lie whole pages apart."""
+    plane = rows[:, COLUMN["h_out"]].astype(np.float64) * rows[:, COLUMN["w_out"]] * rows[:, COLUMN["bits"]] / 8
+    found: npt.NDArray[np.bool_] = (rows[:, COLUMN["rank"]] == 4) & (plane > 0) & (plane % _PAGE == 0)
+    return found
 
 
 def _from_memory(rows: Matrix, activations: Vector, weights: Vector, geometry: Geometry) -> Vector:

@@ -176,3 +176,19 @@ def test_nothing_takes_less_than_the_fastest_that_was_measured(rows: np.ndarray)
     for name in ("log_flops", "log_bytes_in", "log_bytes_out", "log_weight_bytes"):
         small[:, COLUMN[name]] = 0
     assert np.exp(found.log_us(small)).min() >= 19.999
+
+
+@pytest.mark.parametrize(("width", "rank", "activation", "aliased"), [
+    (64, 4, "silu", True), (63, 4, "silu", False), (64, 3, "silu", False), (64, 4, "relu", False),
+])  # fmt: skip
+def test_planes_that_lie_whole_pages_apart_displace_each_other(
+    rows: np.ndarray, width: int, rank: int, activation: str, aliased: bool
+) -> None:
+    own = rows[rows[:, COLUMN["family_convolution"]] > 0][:1].copy()
+    values = {"rank": rank, "h_out": 64, "w_out": width, "bits": 32, "activation": ACTIVATIONS.index(activation)}
+    for name, value in values.items():
+        own[:, COLUMN[name]] = value
+    found = terms(own)[0]
+    exponential = found[TERMS.index("exponential")]
+    assert found[TERMS.index("aliased")] == (4 * exponential if aliased else 0)
+    assert (exponential > 0) == (activation == "silu")
