@@ -156,6 +156,12 @@ def kernel_rows(kernels: Sequence[Kernel]) -> Matrix:
     return table
 
 
+def amount(rows: Matrix, name: str) -> npt.NDArray[np.float64]:
+    """[n] what a feature named `log_…` is the binary logarithm of, less the one that was added to it."""
+    found: npt.NDArray[np.float64] = np.exp2(rows[:, COLUMN[name]].astype(np.float64)) - 1
+    return found
+
+
 def _fill(count: npt.NDArray[np.float64], tile: int) -> npt.NDArray[np.float64]:
     """Share of the tiles that is used; 0 of none."""
     share: npt.NDArray[np.float64] = count / np.maximum(np.ceil(count / tile) * tile, 1)

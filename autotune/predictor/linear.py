@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autotune.core import FAMILIES, Lane
-from autotune.predictor.features import COLUMN, Matrix
+from autotune.predictor.features import Matrix, amount
 from autotune.predictor.prior import family_codes
 
 Vector = npt.NDArray[np.float64]
@@ -66,10 +66,7 @@ class LinearLane:
 
 
 def _design(rows: Matrix) -> Vector:
-    flops, *moved = (
-        np.exp2(rows[:, COLUMN[name]].astype(np.float64)) - 1
-        for name in ("log_flops", "log_bytes_in", "log_bytes_out", "log_weight_bytes")
-    )
+    flops, *moved = (amount(rows, name) for name in ("log_flops", "log_bytes_in", "log_bytes_out", "log_weight_bytes"))
     return np.column_stack([np.ones(len(rows)), flops, np.sum(moved, axis=0)])
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autotune.core import FAMILIES
-from autotune.predictor.features import COLUMN, Matrix
+from autotune.predictor.features import Matrix, amount
 
 Vector = npt.NDArray[np.float64]
 
@@ -107,9 +107,5 @@ def family_codes(rows: Matrix) -> npt.NDArray[np.intp]:
 
 
 def _terms(rows: Matrix) -> tuple[Vector, Vector, npt.NDArray[np.intp]]:
-    flops = np.exp2(rows[:, COLUMN["log_flops"]].astype(np.float64)) - 1
-    moved = sum(
-        np.exp2(rows[:, COLUMN[name]].astype(np.float64)) - 1
-        for name in ("log_bytes_in", "log_bytes_out", "log_weight_bytes")
-    )
-    return flops, np.asarray(moved, dtype=np.float64), family_codes(rows)
+    moved = sum(amount(rows, name) for name in ("log_bytes_in", "log_bytes_out", "log_weight_bytes"))
+    return amount(rows, "log_flops"), np.asarray(moved, dtype=np.float64), family_codes(rows)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from autotune.predictor.features import COLUMN, L2_BYTES, Matrix
+from autotune.predictor.features import COLUMN, L2_BYTES, Matrix, amount
 from autotune.predictor.geometry import NO_GEOMETRY, Geometry, beyond
 from autotune.predictor.prior import LIGHT, family_codes
 from autotune.predictor.shapes import ACTIVATIONS
-from autotune.predictor.tiles import unblocked, work
+from autotune.predictor.tiles import IMAGE_RANK, unblocked, work
 
 Vector = npt.NDArray[np.float64]
 
@@ -47,19 +47,15 @@ def terms(rows: Matrix, geometry: Geometry = NO_GEOMETRY) -> Vector:
     - Bytes that come from memory: none while what is touched fits into half of the last cache, all of them beyond the
       whole. While a kernel computes much the processor fetches them in the meantime.
     """
-    into, out, weights = (
-        np.exp2(rows[:, COLUMN[name]].astype(np.float64)) - 1
-        for name in ("log_bytes_in", "log_bytes_out", "log_weight_bytes")
-    )
+    into, out, weights = (amount(rows, name) for name in ("log_bytes_in", "log_bytes_out", "log_weight_bytes"))
     elements = out * 8 / np.maximum(rows[:, COLUMN["bits"]], 1.0)
     exponential = np.isin(rows[:, COLUMN["activation"]], _EXPONENTIAL)
     behind = elements * np.maximum(rows[:, COLUMN["nodes"]] - 1.0 - exponential, 0.0)
     done = work(rows, geometry)
-    each = np.exp2(rows[:, COLUMN["log_rows"]].astype(np.float64)) - 1
     clipped = elements * (rows[:, COLUMN["activation"]] == ACTIVATIONS.index("clip"))
     far = elements * exponential * beyond(out, 4 * L2_BYTES)
     fused = [behind, elements * exponential, clipped, far]
-    amounts = [np.ones(len(rows)), done.flops * ~done.apart, into, out, weights, *fused, each]
+    amounts = [np.ones(len(rows)), done.flops * ~done.apart, into, out, weights, *fused, amount(rows, "log_rows")]
     moved = _moved(rows, into, out, geometry)
     aliased = _aliased(rows) * (4 * elements * exponential + moved[-1])
     amounts += [done.flops * done.apart, done.streamed, *moved, aliased]
@@ -83,7 +79,7 @@ def _moved(rows: Matrix, into: Vector, out: Vector, geometry: Geometry) -> tuple
 def _aliased(rows: Matrix) -> npt.NDArray[np.bool_]:
     """[n] whether planes of the output's channels lie whole pages apart."""
     plane = rows[:, COLUMN["h_out"]].astype(np.float64) * rows[:, COLUMN["w_out"]] * rows[:, COLUMN["bits"]] / 8
-    found: npt.NDArray[np.bool_] = (rows[:, COLUMN["rank"]] == 4) & (plane > 0) & (plane % _PAGE == 0)
+    found: npt.NDArray[np.bool_] = (rows[:, COLUMN["rank"]] == IMAGE_RANK) & (plane > 0) & (plane % _PAGE == 0)
     return found
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from autotune.predictor.features import COLUMN, L2_BYTES, Matrix
+from autotune.predictor.features import COLUMN, L2_BYTES, Matrix, amount
 from autotune.predictor.geometry import Geometry, beyond
 from autotune.predictor.shapes import MAIN_OPS
 
@@ -42,9 +42,7 @@ _ALIGNED = 4
 """Channels of which blocked convolutions take a multiple."""
 _POINTWISE = 128
 """Input channels that a window of one adds up before it writes."""
-
-
-_RANK = 4
+IMAGE_RANK = 4
 """Of an image."""
 
 
@@ -91,7 +89,7 @@ class _Windows(NamedTuple):
             into_w=column("w_in"),
             stride=column("stride"),
             dilation=column("dilation"),
-            images=rows[:, COLUMN["rank"]] == _RANK,
+            images=rows[:, COLUMN["rank"]] == IMAGE_RANK,
             pools=pools,
         )
 
@@ -121,14 +119,14 @@ def unblocked(rows: Matrix, geometry: Geometry) -> Mask:
     """[n] whether it moves images that are blocked between convolutions, and cannot do so blocked."""
     if not geometry.columns:
         return np.zeros(len(rows), dtype=bool)
-    whole = (rows[:, COLUMN["c_in"]] % geometry.tile == 0) & (rows[:, COLUMN["rank"]] == _RANK)
+    whole = (rows[:, COLUMN["c_in"]] % geometry.tile == 0) & (rows[:, COLUMN["rank"]] == IMAGE_RANK)
     found: Mask = whole & np.isin(rows[:, COLUMN["main_op"]], _OTHERWISE)
     return found
 
 
 def work(rows: Matrix, geometry: Geometry) -> Work:
     """What kernels make a processor do; without tiles all is as their FLOPs say."""
-    found = Work(_amount(rows, "log_flops"), np.zeros(len(rows), dtype=bool), np.zeros(len(rows)))
+    found = Work(amount(rows, "log_flops"), np.zeros(len(rows), dtype=bool), np.zeros(len(rows)))
     chosen = tiled(rows)
     if geometry.tile and chosen.any():
         own = _Windows.of(rows[chosen])
@@ -140,15 +138,10 @@ def work(rows: Matrix, geometry: Geometry) -> Work:
     return found
 
 
-def _amount(rows: Matrix, name: str) -> Vector:
-    found: Vector = np.exp2(rows[:, COLUMN[name]].astype(np.float64)) - 1
-    return found
-
-
 def _streamed(own: _Windows, rows: Matrix, geometry: Geometry) -> Vector:
     """[n] bytes of what is read for each set again (inputs) or for each row again (a set's weights)."""
     sets = np.ceil(np.ceil(own.outputs / geometry.tile) / SET)
-    into, weights = _amount(rows, "log_bytes_in"), _amount(rows, "log_weight_bytes")
+    into, weights = amount(rows, "log_bytes_in"), amount(rows, "log_weight_bytes")
     again = np.where(_joined(own, geometry), 0.0, own.height - 1.0)
     found: Vector = into * sets * beyond(into, L2_BYTES)
     found += weights * (beyond(weights, L2_BYTES) + again * beyond(weights / sets, L2_BYTES))
@@ -178,7 +171,7 @@ def _busiest(own: _Windows, geometry: Geometry) -> Vector:
     tiles, most = np.ceil(own.outputs / geometry.tile), np.where(own.depthwise, 1.0, SET)
     sets = np.ceil(tiles / most)
     last = tiles - most * (sets - 1.0)
-    whole, rest = _row(own, most, geometry), _row(own, last, geometry)
+    whole, rest = _row(own, np.stack([most, last]), geometry)
     images = whole * (sets - 1.0) + rest
 
     def before(row: Vector) -> Vector:
@@ -196,7 +189,7 @@ def _busiest(own: _Windows, geometry: Geometry) -> Vector:
 
 
 def _row(own: _Windows, tiles: Vector, geometry: Geometry) -> Vector:
-    """[n] cycles of a row of a set that has so many tiles, in the mean over rows."""
+    """[2, n] cycles of a row of a set that has so many tiles, [2, n], in the mean over rows."""
     if not geometry.columns:
         return own.width * own.window_h * own.window_w * own.inputs * tiles / _PER_CYCLE
     pairs, inner = _along(own.width, own.into_w, own.window_w, own)
@@ -204,7 +197,7 @@ def _row(own: _Windows, tiles: Vector, geometry: Geometry) -> Vector:
     few = own.inputs < geometry.tile
     inputs = np.where(few, own.inputs, geometry.tile * np.ceil(own.inputs / geometry.tile))
     single = (own.window_h == 1) & (own.window_w == 1)
-    steps, left = np.zeros(len(inner)), inner
+    steps, left = np.zeros(tiles.shape), inner
     for size in _COLUMNS:
         if size <= geometry.columns:
             count, left = np.divmod(left, size)
@@ -217,7 +210,7 @@ def _row(own: _Windows, tiles: Vector, geometry: Geometry) -> Vector:
 
 
 def _step(columns: int, tiles: Vector) -> Vector:
-    """[n] cycles of one tap of one input channel."""
+    """Cycles of one tap of one input channel, by tiles."""
     found: Vector = np.maximum(np.maximum(columns * tiles, columns + tiles) / _PER_CYCLE, _LATENCY)
     return found
 
