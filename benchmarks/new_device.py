@@ -29,12 +29,11 @@ from autotune.predictor import Groups, KernelPredictor, TrainingSet
 from autotune.predictor.adapted import Adapted
 from autotune.predictor.evaluation import Fold, Held, accuracy, folds_by_model, held_out
 from autotune.predictor.reference import reference_kernels
-from autotune.predictor.training import training_set
+from autotune.predictor.training import MIN_RECORDS, training_set
 
 SECONDS = (30, 60, 120, 300)
 KERNELS = (10, 20, 50, 100)
 """Of a lane of a public device."""
-REFERENCES = 200
 ALONE, HELPED, SOURCE = "alone", "helped by known devices", "a known device as it is"
 Order = Callable[[Sequence[ProfileRecord]], list[ProfileRecord]]
 
@@ -65,9 +64,9 @@ def as_measured(records: Sequence[ProfileRecord]) -> list[ProfileRecord]:
 
 
 def references_first(records: Sequence[ProfileRecord]) -> list[ProfileRecord]:
-    """Reference kernels, then the others as measured."""
+    """As many reference kernels as a lane begins with (`learning/queue.py`), then the others as measured."""
     signatures = Signatures()
-    chosen = reference_kernels([record.kernel for record in records], REFERENCES)
+    chosen = reference_kernels([record.kernel for record in records], MIN_RECORDS)
     rank = {signatures.of(kernel): at for at, kernel in enumerate(chosen)}
     return sorted(records, key=lambda record: rank.get(signatures.of(record.kernel), len(rank)))
 

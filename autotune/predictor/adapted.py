@@ -2,8 +2,9 @@
 
 Every lane of a known device gives a column: its predictor's log latency of each kernel. On the few kernels measured
 here (the reference kernels, a fingerprint of the device) columns are weighed by how well they follow this device up to
-a factor; a ridge regression learns the rest: level, slope, one step per family. Whether that is better than learning
-from the own records alone is decided on models left out, which known devices have then not seen either.
+a factor; a ridge regression learns the rest: level, slope, one step per family; and like kernels (`kriging.py`) what
+that leaves over. Whether that is better than learning from the own records alone is decided on models left out, which
+known devices have then not seen either.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from autotune.predictor.boosted import BoostedLane, BoostedTrees
 from autotune.predictor.correction import Correction, corrected
 from autotune.predictor.features import FEATURES, Matrix
 from autotune.predictor.kernel_predictor import KernelPredictor
+from autotune.predictor.kriging import Kriging, krige
 from autotune.predictor.learner import Learner, Regressor, forgetting
 from autotune.predictor.training import MIN_RECORDS
 
@@ -31,6 +33,8 @@ ENOUGH = 200
 LEAST_SPREAD = 0.02
 LEAST = 8
 """Records of a lane from which on known devices can be corrected: level and slope, and a fold left out."""
+MOST = 1000
+"""Records of a lane that like kernels are looked for among."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +123,8 @@ class Adapted:
         if len(weights) != len(columns):
             raise ValueError(f"{len(weights)} weights for {len(columns)} columns")
         correction = Correction(centre=float(state["centre"]), solution=np.array(state["solution"]))
-        return AdaptedLane(own=None, blend=Blend(columns=columns, weights=weights, correction=correction))
+        near = Kriging.read(files["near.npz"])
+        return AdaptedLane(own=None, blend=Blend(columns=columns, weights=weights, correction=correction, near=near))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,18 +135,21 @@ class Blend:
         columns: lanes of known devices.
         weights: of the columns; they add up to 1.
         correction: of what they say together.
+        near: what like kernels measured here say of what is left.
     """
 
     columns: tuple[Column, ...]
     weights: Vector
     correction: Correction
+    near: Kriging
 
     def log_us(self, rows: Matrix) -> Vector:
         """Natural logarithm of the latency in µs, per row."""
         if not len(rows):
             return np.zeros(0)
         known: Vector = self.weights @ np.stack([column.log_us(rows) for column in self.columns])
-        return self.correction.log_us(known, rows)
+        result: Vector = self.correction.log_us(known, rows) + self.near.log_factor(rows)
+        return result
 
 
 def _contributions(regressor: Regressor | None, rows: Matrix, lane: Lane, cores: int) -> tuple[Vector, Vector]:
@@ -157,7 +165,10 @@ def adapt(columns: tuple[Column, ...], rows: Matrix, log_us: Vector) -> Blend:
     spread = np.median(np.abs(off - np.median(off, axis=1, keepdims=True)), axis=1)
     weights = np.maximum(spread, LEAST_SPREAD) ** -4.0
     weights /= weights.sum()
-    return Blend(columns=columns, weights=weights, correction=corrected(weights @ table, rows, log_us))
+    known = weights @ table
+    correction = corrected(known, rows, log_us)
+    near, _ = krige(rows, log_us - correction.log_us(known, rows), most=MOST)
+    return Blend(columns=columns, weights=weights, correction=correction, near=near)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +207,7 @@ class AdaptedLane:
         blend = self.blend
         if blend is None:
             raise ValueError("neither learnt from own records nor from other devices")
-        columns, files = [], {}
+        columns, files = [], {"near.npz": blend.near.dump()}
         for number, column in enumerate(blend.columns):
             state, own = column.regressor.dump()
             columns.append({"state": state, "lane": encode(column.lane), "cores": column.cores})

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autotune.core import FAMILIES
-from autotune.predictor.features import COLUMN, Matrix
+from autotune.predictor.features import COLUMN, Matrix, amount
 from autotune.predictor.geometry import CACHES, NO_GEOMETRY, TILES, WEIGHT_CACHES, Geometry
 from autotune.predictor.prior import ENOUGH, LIGHT, Roofline, class_of, family_codes, fit_roofline
 from autotune.predictor.shapes import MAIN_OPS
@@ -28,14 +28,17 @@ from autotune.predictor.tiles import tiled
 Vector = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 
-_CLIPPED = TERMS.index("clipped")
-"""Term that is left out where hardly any kernel has it: a provider that clips for nothing would learn noise."""
+_FLOPS, _APART, _CLIPPED = (TERMS.index(name) for name in ("flops", "flops apart", "clipped"))
+"""What is clipped is left out where hardly any kernel is: a provider that clips for nothing would learn noise."""
 _FEWEST = 5
 """Records that have it, from which it is learnt."""
 _FAR = 0.3
 """Logarithm beyond which one error says no more than another of the processor: what fits most kernels well is right."""
+_CACHED = 0.999
+"""By which factor a cache has to lower the error of what it concerns: rounding decides nothing."""
 _TILED = 0.95
-"""By which factor tiles have to lower the error of convolutions: what fits by chance moves all others too."""
+"""By which factor tiles have to lower the error of convolutions: what fits by chance moves all others too. Where they
+are expected, columns and all, not having them has to."""
 _PULL = 2.0
 """Weight of what constants are pulled to, for each term, in records."""
 _LEAST_OWN = 3
@@ -98,14 +101,15 @@ def fit_physics(rows: Matrix, latency_us: Vector, *, threads: int = 1, blocked: 
         rows: [n] kernel features.
         latency_us: [n] what they take.
         threads: that compute them.
-        blocked: whether convolutions are those of `tiles.py`, columns and all; else tiles are only filled up.
+        blocked: whether convolutions are expected to be those of `tiles.py`, columns and all; else tiles are only
+            filled up, if at all.
     """
     roofline = fit_roofline(rows, latency_us)
     step = max(1, -(-len(rows) // ENOUGH))
     rows, latency_us = rows[::step], latency_us[::step]
     geometry = _geometry(rows, latency_us, roofline, threads, blocked)
     amounts, family, pairs = terms(rows, geometry), family_codes(rows), _pairs(rows)
-    families = _by_family(amounts, family, latency_us, roofline)
+    families = _by_family(amounts, rows, latency_us, roofline)
     codes, first, count = np.unique(pairs, return_index=True, return_counts=True)
     enough = count >= _LEAST_OWN
     own = [
@@ -125,19 +129,13 @@ def _geometry(rows: Matrix, latency_us: Vector, roofline: Roofline, threads: int
     """Caches and tiles with which physics fits best those kernels that they concern, one after the other."""
     found = NO_GEOMETRY
     choices: list[tuple[npt.NDArray[np.bool_], float, list[dict[str, int]]]] = [
-        (LIGHT[family_codes(rows)], 1.0, [{"cache_bytes": size} for size in CACHES]),
-        (few_rows(rows), 1.0, [{"weight_cache_bytes": size} for size in WEIGHT_CACHES]),
-        (
-            tiled(rows),
-            _TILED,
-            [
-                {"tile": tile, "columns": columns, "threads": own}
-                for tile, most in TILES
-                for columns in ((0, most) if blocked else (0,))
-                for own in sorted({1, threads})
-            ],
-        ),
+        (LIGHT[family_codes(rows)], _CACHED, [{"cache_bytes": size} for size in CACHES]),
+        (few_rows(rows), _CACHED, [{"weight_cache_bytes": size} for size in WEIGHT_CACHES]),
+        (tiled(rows), _TILED, [{"tile": tile, "threads": own} for tile, _ in TILES for own in sorted({1, threads})]),
     ]
+    if blocked:
+        whole = [{"tile": tile, "columns": columns, "threads": threads} for tile, columns in TILES]
+        choices.append((tiled(rows), 1 / _TILED, whole))
     for concerned, better, options in choices:
         if not concerned.any():
             continue
@@ -154,17 +152,27 @@ def _geometry(rows: Matrix, latency_us: Vector, roofline: Roofline, threads: int
 
 def _off_with(geometry: Geometry, rows: Matrix, latency_us: Vector, roofline: Roofline) -> float:
     """How far physics by family is off with these caches and tiles."""
-    amounts, family = terms(rows, geometry), family_codes(rows)
-    families = _by_family(amounts, family, latency_us, roofline)
-    return _off(amounts, np.array(families)[family], latency_us)
+    amounts = terms(rows, geometry)
+    families = _by_family(amounts, rows, latency_us, roofline)
+    return _off(amounts, np.array(families)[family_codes(rows)], latency_us)
 
 
-def _by_family(amounts: Vector, family: Codes, latency_us: Vector, roofline: Roofline) -> list[Vector]:
+def _by_family(amounts: Vector, rows: Matrix, latency_us: Vector, roofline: Roofline) -> list[Vector]:
     """Constants of every family, the roofline's where it has no records."""
-    return [
-        _solve(amounts[family == code], latency_us[family == code], _of_roofline(roofline, code))
-        for code in range(len(FAMILIES))
-    ]
+    family, flops = family_codes(rows), amount(rows, "log_flops")
+    found = []
+    for code in range(len(FAMILIES)):
+        own = family == code
+        pulled_to = _of_roofline(roofline, code)
+        pulled_to[_APART] = pulled_to[_FLOPS]
+        pulled_to[_FLOPS] *= _share(flops[own & (amounts[:, _FLOPS] > 0)], amounts[own, _FLOPS])
+        found.append(_solve(amounts[own], latency_us[own], pulled_to))
+    return found
+
+
+def _share(flops: Vector, capable: Vector) -> float:
+    """FLOPs over those of which the processor is capable meanwhile: the roofline's price is per FLOP."""
+    return float(flops.sum() / capable.sum()) if capable.any() else 1.0
 
 
 def _off(amounts: Vector, constants: Vector, latency_us: Vector) -> float:

@@ -4,7 +4,8 @@ Work is shared out as rows of the output, set by set of up to four tiles of chan
 by six, then by three, two and one (by three, two and one with AVX2); those whose window reaches into the padding one by
 one, without what lies there. A step, one tap of one input channel, takes a multiplication per vector, or the latency of
 one, or reading vectors and weights, whichever is longest: so few columns cost as much as several. What was added up is
-written once for each block of input channels.
+written once for each block of input channels. Depthwise convolutions and pools go tile by tile, so that beginning a row
+counts too.
 
 What is not blocked (channels that are no multiple of four, groups that do not fill tiles, one-dimensional
 convolutions) is computed in another way, at a price of its own.
@@ -38,6 +39,10 @@ _PER_CYCLE = 2
 """Vectors that are multiplied, or read, in a cycle."""
 _LATENCY = 4
 """Cycles until what was multiplied can be added to."""
+_POOLED = 2.5
+"""Cycles of a step of pooling at least: maxima and sums of short windows wait for nothing but the loop around them."""
+_CALL = 80
+"""Cycles that a row of a depthwise convolution or pool takes beside its steps; in other rows they are nothing."""
 _ALIGNED = 4
 """Channels of which blocked convolutions take a multiple."""
 _POINTWISE = 128
@@ -197,21 +202,22 @@ def _row(own: _Windows, tiles: Vector, geometry: Geometry) -> Vector:
     few = own.inputs < geometry.tile
     inputs = np.where(few, own.inputs, geometry.tile * np.ceil(own.inputs / geometry.tile))
     single = (own.window_h == 1) & (own.window_w == 1)
-    steps, left = np.zeros(tiles.shape), inner
+    steps, left, least = np.zeros(tiles.shape), inner, np.where(own.pools, _POOLED, _LATENCY)
     for size in _COLUMNS:
         if size <= geometry.columns:
             count, left = np.divmod(left, size)
-            steps += count * _step(size, tiles)
-    along = steps * own.window_w + (pairs - inner * own.window_w) * _step(1, tiles)
-    along = np.where(_joined(own, geometry), own.width / geometry.columns * _step(geometry.columns, tiles), along)
+            steps += count * _step(size, tiles, least)
+    along = steps * own.window_w + (pairs - inner * own.window_w) * _step(1, tiles, least)
+    joined = own.width / geometry.columns * _step(geometry.columns, tiles, least)
+    along = np.where(_joined(own, geometry), joined, along)
     written = np.where(few, inputs, np.where(single, np.ceil(inputs / _POINTWISE), inputs / geometry.tile))
-    found: Vector = along * lines / own.height * inputs + own.width * tiles * written
+    found: Vector = along * lines / own.height * inputs + own.width * tiles * written + _CALL * own.depthwise
     return found
 
 
-def _step(columns: int, tiles: Vector) -> Vector:
+def _step(columns: int, tiles: Vector, least: Vector) -> Vector:
     """Cycles of one tap of one input channel, by tiles."""
-    found: Vector = np.maximum(np.maximum(columns * tiles, columns + tiles) / _PER_CYCLE, _LATENCY)
+    found: Vector = np.maximum(np.maximum(columns * tiles, columns + tiles) / _PER_CYCLE, least)
     return found
 
 

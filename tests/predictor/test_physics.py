@@ -148,7 +148,7 @@ def test_finds_how_many_columns_are_computed_at_once(rows: np.ndarray) -> None:
     for name, values in {"c_out": (16, 32, 64, 96, 192), "w_out": (7, 8, 14, 17, 28, 56)}.items():
         convolutions[:, COLUMN[name]] = np.resize(values, len(convolutions))
     some = np.vstack([rows, convolutions])
-    for geometry in (Geometry(tile=16, columns=6, threads=2), Geometry(tile=8, columns=3)):
+    for geometry in (Geometry(tile=16, columns=6, threads=2), Geometry(tile=8, columns=3, threads=2)):
         truth = replace(TRUTH, geometry=geometry)
         found = fit_physics(some, np.exp(truth.log_us(some)), threads=2, blocked=True)
         assert found.geometry == geometry

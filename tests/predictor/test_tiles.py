@@ -119,7 +119,7 @@ def test_a_depthwise_convolution_and_a_pool_are_computed_tile_by_tile() -> None:
         work(row(family, main, groups=groups, **own), AVX512)
         for family, main, groups in (("depthwise", "Conv", 96), ("pooling", "MaxPool", 1))
     )
-    assert depthwise.flops == pytest.approx(pool.flops)
+    assert 0.5 * depthwise.flops < pool.flops < depthwise.flops  # maxima wait for nothing
     narrow = work(row("depthwise", groups=96, **(own | {"w_out": 7, "w_in": 7})), AVX512)
     assert narrow.flops[0] / 7 > 1.5 * depthwise.flops[0] / 24
 
