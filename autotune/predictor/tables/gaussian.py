@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy.typing as npt
 
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
+
+Problem = tuple[Matrix, Vector]
+"""[n, d] features and [n] targets."""
 
 _ROOT3 = 3.0**0.5
 _SHARED = 0.3
@@ -30,13 +34,14 @@ class GaussianProcess:
     rows_to_tune: int = 400
     steps: int = 40
 
-    def fit(self, rows: Matrix, target: Vector, *, seed: int) -> FittedProcess:
+    def fit(self, rows: Matrix, target: Vector, *, seed: int, alike: Sequence[Problem] = ()) -> FittedProcess:
         """Equal rows are merged by their median; deterministic for a seed.
 
         Args:
             rows: [n, d] features.
             target: [n], for instance log latency over a prior.
             seed: of the rows to tune on.
+            alike: rows and targets of like problems, from which it is learnt too how much each feature matters.
         """
         center, spread = rows.mean(axis=0), rows.std(axis=0)
         kept = np.flatnonzero(spread > 1e-9)
@@ -45,9 +50,15 @@ class GaussianProcess:
         order = np.argsort(member.ravel(), kind="stable")
         values = np.array([np.median(part) for part in np.split(target[order], np.cumsum(count)[:-1])])
         offset = float(values.mean())
-        drawn = np.random.default_rng(seed).permutation(len(known))[: self.rows_to_tune]
+        rng = np.random.default_rng(seed)
+        drawn = rng.permutation(len(known))[: self.rows_to_tune]
         variance = _SHARED + (1 - _SHARED) / count
-        tuned = self._tune(known[drawn], values[drawn] - offset, variance[drawn])
+        tuned_on = [(known[drawn], values[drawn] - offset, variance[drawn])]
+        for others, theirs in alike:
+            some = rng.permutation(len(others))[: self.rows_to_tune]
+            own = (others[some][:, kept] - center[kept]) / spread[kept]
+            tuned_on.append((own, theirs[some] - theirs[some].mean(), np.ones(len(some))))
+        tuned = self._tune(tuned_on)
         dimension = max(known.shape[1], 1)
         inverse, (linear, smooth, noise) = np.exp(-tuned[:-3]), np.exp(tuned[-3:])
         covariance = smooth * _matern(_distances(known * inverse, known * inverse))
@@ -64,22 +75,21 @@ class GaussianProcess:
             offset=offset,
         )
 
-    def _tune(self, known: Matrix, values: Vector, variance: Vector) -> Vector:
+    def _tune(self, problems: Sequence[tuple[Matrix, Vector, Vector]]) -> Vector:
+        """Parameters that are likeliest for all problems together: rows, targets, and what noise each has."""
         from scipy.optimize import minimize
 
+        def unlikely(parameters: Vector) -> tuple[float, Vector]:
+            found = [_negative_likelihood(parameters, *problem) for problem in problems]
+            slope: Vector = np.sum([one for _, one in found], axis=0)
+            return sum(value for value, _ in found), slope
+
+        known, values, _ = problems[0]
         dimension = known.shape[1]
         typical = max(float(values.var()), 1e-3)
         start = np.r_[np.full(dimension, 1.2), np.log(0.3), np.log(0.3 * typical), np.log(0.003)]
         bounds = [(-2.0, 6.0)] * dimension + [(-12.0, 4.0), (-10.0, 4.0), (-11.0, 0.0)]
-        found = minimize(
-            _negative_likelihood,
-            start,
-            args=(known, values, variance),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=bounds,
-            options={"maxiter": self.steps},
-        )
+        found = minimize(unlikely, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": self.steps})
         return np.asarray(found.x, dtype=np.float64)
 
 
