@@ -12,8 +12,9 @@ import pytest
 
 from autotune.core import Device, Lane, Measurement, ProfileRecord
 from autotune.predictor import KernelPredictor, load, save
-from autotune.predictor.adapted import Adapted
+from autotune.predictor.adapted import Adapted, Column, adapt
 from autotune.predictor.boosted import BoostedTrees
+from autotune.predictor.features import kernel_rows
 from autotune.predictor.reference import reference_kernels
 
 NEW = "ba9876543210"
@@ -62,6 +63,28 @@ def test_twenty_records_and_a_known_device_beat_twenty_records(
     adapted = KernelPredictor(device=device, learner=Adapted(sources=(known,))).fit(records, calibrate=False)
     assert error(adapted, invented) < 0.6 * error(own, invented)
     assert error(adapted, invented) < 0.2
+
+
+def test_what_no_correction_says_like_kernels_do(invented: ModuleType, device: Device, known: KernelPredictor) -> None:
+    """Here images of up to fourteen pixels take twice as long: neither level nor family tells."""
+
+    def odd(record: ProfileRecord) -> ProfileRecord:
+        found = slower(record)
+        shape = record.kernel.inputs[0].shape or ()
+        if len(shape) < 4 or shape[-1] > 14 or not isinstance(found.result, Measurement):
+            return found
+        return replace(found, result=replace(found.result, samples_us=tuple(2 * us for us in found.result.samples_us)))
+
+    lane, kernels = invented.LANES[0], invented.draw_kernels(120, 5)
+    measured = [odd(invented.record(kernel, lane)).result for kernel in kernels]
+    log_us = np.log([result.median_us for result in measured if isinstance(result, Measurement)])
+    column = Column(regressor=known.models[lane].regressor, lane=lane, cores=2)
+    blend = adapt((column,), kernel_rows(kernels), log_us)
+    held = [odd(invented.record(kernel, lane, noise=0.0)) for kernel in invented.draw_kernels(100, 9)]
+    rows = kernel_rows([record.kernel for record in held])
+    truth = np.log([record.result.median_us for record in held if isinstance(record.result, Measurement)])
+    found, near = blend.log_us(rows), blend.near.log_factor(rows)
+    assert np.mean(np.abs(found - truth)) < 0.6 * np.mean(np.abs(found - near - truth))
 
 
 def test_a_device_that_is_like_no_known_one_falls_back_to_its_own_records(
