@@ -18,7 +18,7 @@ from autotune.predictor.kernel_predictor import KernelPredictor
 from autotune.predictor.lane_model import LaneModel
 from autotune.predictor.learner import Learner, learner, settings_of
 
-PREDICTOR_SCHEMA_VERSION = 5
+PREDICTOR_SCHEMA_VERSION = 6
 CARD = "card.json"
 
 

@@ -41,7 +41,7 @@ _LATENCY = 4
 """Cycles until what was multiplied can be added to."""
 _POOLED = 2.5
 """Cycles of a step of pooling at least: maxima and sums of short windows wait for nothing but the loop around them."""
-_CALL = 80
+_CALL = 100
 """Cycles that a row of a depthwise convolution or pool takes beside its steps; in other rows they are nothing."""
 _ALIGNED = 4
 """Channels of which blocked convolutions take a multiple."""

@@ -155,6 +155,23 @@ def test_finds_how_many_columns_are_computed_at_once(rows: np.ndarray) -> None:
         assert np.median(np.abs(found.log_us(some) - truth.log_us(some))) < 0.05
 
 
+def test_few_blocked_kernels_are_enough(rows: np.ndarray) -> None:
+    """Ten depthwise convolutions, each of which could have computed several times its FLOPs meanwhile."""
+    family = np.argmax(rows[:, : len(FAMILIES)], axis=1)
+    depthwise = family == FAMILIES.index("depthwise")
+    kept, others = np.flatnonzero(depthwise)[:10], np.flatnonzero(depthwise)[10:]
+    some = rows[np.r_[np.flatnonzero(~depthwise), kept]]
+    truth = replace(TRUTH, geometry=Geometry(tile=8, columns=3))
+    found = fit_physics(some, np.exp(truth.log_us(some)), blocked=True)
+    assert np.median(np.abs(found.log_us(rows[others]) - truth.log_us(rows[others]))) < 0.08
+
+
+def test_what_is_expected_to_be_blocked_has_to_show_that_it_is_not(rows: np.ndarray) -> None:
+    measured = np.exp(TRUTH.log_us(rows) + np.random.default_rng(0).normal(0, 0.5, len(rows)))  # nobody can tell
+    assert fit_physics(rows, measured, threads=2, blocked=True).geometry.columns > 0
+    assert fit_physics(rows, measured, threads=2).geometry.columns == 0
+
+
 def test_of_a_table_and_of_a_convolution_nothing_more_comes_from_memory(rows: np.ndarray) -> None:
     rows = rows.copy()
     rows[:, COLUMN["log_weight_bytes"]] = 28
