@@ -28,10 +28,10 @@ from autotune.predictor.tiles import tiled
 Vector = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 
-_FLOPS, _APART, _CLIPPED = (TERMS.index(name) for name in ("flops", "flops apart", "clipped"))
-"""What is clipped is left out where hardly any kernel is: a provider that clips for nothing would learn noise."""
+_FLOPS, _APART, _USUAL = (TERMS.index(name) for name in ("flops", "flops apart", "weights"))
+"""Terms up to the last are those of nearly every kernel."""
 _FEWEST = 5
-"""Records that have it, from which it is learnt."""
+"""Records that have another term, from which its price is learnt: one record lets it have any price."""
 _FAR = 0.3
 """Logarithm beyond which one error says no more than another of the processor: what fits most kernels well is right."""
 _CACHED = 0.999
@@ -200,18 +200,18 @@ def _solve(amounts: Vector, latency_us: Vector, pulled_to: Vector) -> Vector:
 
     present = np.any(amounts, axis=0)
     relative = amounts / latency_us[:, None]
-    if np.count_nonzero(relative[:, _CLIPPED]) < _FEWEST:
-        relative[:, _CLIPPED] = 0.0
+    seldom = np.count_nonzero(relative, axis=0) < _FEWEST
+    seldom[:_USUAL] = False
     typical = amounts.mean(axis=0) / latency_us.mean()
     unit = np.maximum(np.maximum(relative.mean(axis=0), 1e-3 * typical), 1e-300)  # columns differ by nine orders
-    root = np.sqrt(_PULL)
-    found = pulled_to
+    root, learnt = np.sqrt(_PULL), np.where(seldom, 0.0, relative)
+    rest, found = 1.0 - relative[:, seldom] @ pulled_to[seldom], pulled_to
     for _ in range(_PASSES):
         said = relative @ found
         scale = np.maximum(said, 1.0) ** 0.5
         weight = (np.abs(said - 1) / scale + _CLOSE) ** -0.5 / scale
         weight /= weight.mean()
-        matrix = np.vstack([relative / unit * weight[:, None], root * np.eye(len(TERMS))])
-        solution, _ = nnls(matrix, np.concatenate([weight, root * pulled_to * unit]))
-        found = np.where(present, solution / unit, 0.0)  # rounding over nothing is no price
+        matrix = np.vstack([learnt / unit * weight[:, None], root * np.eye(len(TERMS))])
+        solution, _ = nnls(matrix, np.concatenate([rest * weight, root * pulled_to * unit]))
+        found = np.where(present, np.where(seldom, pulled_to, solution / unit), 0.0)  # rounding over nothing is none
     return found

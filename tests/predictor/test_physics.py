@@ -107,6 +107,19 @@ def test_a_term_that_none_of_an_operators_records_has_costs_nothing(
     assert found.log_us(unseen) == pytest.approx(found.log_us(plain))
 
 
+def test_one_record_gives_no_price_to_what_it_alone_has(rows: np.ndarray) -> None:
+    """Of three products one has something fused behind, over few elements, and takes half as long again."""
+    products = rows[rows[:, COLUMN["family_matmul"]] > 0][:3].copy()
+    products[:, COLUMN["nodes"]], products[:, COLUMN["activation"]] = 1, ACTIVATIONS.index("none")
+    products[0, COLUMN["nodes"]], products[0, COLUMN["log_bytes_out"]] = 2, 6
+    some = np.vstack([rows[rows[:, COLUMN["family_matmul"]] == 0], products])
+    measured = np.exp(TRUTH.log_us(some))
+    measured[-3] *= 1.5
+    large = products[1:2].copy()
+    large[:, COLUMN["nodes"]], large[:, COLUMN["log_bytes_out"]] = 4, 20
+    assert fit_physics(some, measured).log_us(large)[0] < TRUTH.log_us(large)[0] + np.log(2)
+
+
 def test_what_the_cache_does_not_hold_comes_from_memory(rows: np.ndarray) -> None:
     large = rows[rows[:, COLUMN["family_elementwise"]] > 0].repeat(20, axis=0)
     for column in ("log_bytes_in", "log_bytes_out"):

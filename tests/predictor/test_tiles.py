@@ -128,7 +128,7 @@ def test_a_row_of_a_depthwise_convolution_costs_a_beginning() -> None:
     """As measured on one thread of a Zen 3, up to a factor: cycles of an image of one tile, at 3.6 GHz."""
     over = []
     for width, cycles in ((7, 1546), (14, 3857), (28, 11255), (56, 38294)):
-        sides = dict.fromkeys(("h_in", "w_in", "h_out", "w_out"), width)
+        sides: dict[str, Any] = dict.fromkeys(("h_in", "w_in", "h_out", "w_out"), width)
         own = row("depthwise", c_in=8, c_out=8, groups=8, kernel_h=3, kernel_w=3, **sides)
         over.append(math.log(work(own, Geometry(tile=8, columns=3)).flops[0] / cycles))
     assert np.ptp(over) < 0.25  # 0.7 without
