@@ -30,6 +30,7 @@ Codes = npt.NDArray[np.intp]
 
 _FLOPS, _APART, _USUAL = (TERMS.index(name) for name in ("flops", "flops apart", "weights"))
 """Terms up to the last are those of nearly every kernel."""
+_CONVOLUTION, _DEPTHWISE = (FAMILIES.index(name) for name in ("convolution", "depthwise"))
 _FEWEST = 5
 """Records that have another term, from which its price is learnt: one record lets it have any price."""
 _FAR = 0.3
@@ -41,6 +42,9 @@ _TILED = 0.95
 are expected, columns and all, not having them has to."""
 _PULL = 2.0
 """Weight of what constants are pulled to, for each term, in records."""
+_HELD = 0.1
+"""Root of the weight, in records, at which each price is pulled for its own sake, however little of these kernels' time
+it makes up: of products with one row nothing tells what FLOPs cost, and then they cost nothing."""
 _LEAST_OWN = 3
 """Records of a main operator, under which it has the constants of its family."""
 _PASSES = 8
@@ -109,7 +113,7 @@ def fit_physics(rows: Matrix, latency_us: Vector, *, threads: int = 1, blocked: 
     rows, latency_us = rows[::step], latency_us[::step]
     geometry = _geometry(rows, latency_us, roofline, threads, blocked)
     amounts, family, pairs = terms(rows, geometry), family_codes(rows), _pairs(rows)
-    families = _by_family(amounts, rows, latency_us, roofline)
+    families = _by_family(amounts, rows, latency_us, roofline, geometry)
     codes, first, count = np.unique(pairs, return_index=True, return_counts=True)
     enough = count >= _LEAST_OWN
     own = [
@@ -153,19 +157,29 @@ def _geometry(rows: Matrix, latency_us: Vector, roofline: Roofline, threads: int
 def _off_with(geometry: Geometry, rows: Matrix, latency_us: Vector, roofline: Roofline) -> float:
     """How far physics by family is off with these caches and tiles."""
     amounts = terms(rows, geometry)
-    families = _by_family(amounts, rows, latency_us, roofline)
+    families = _by_family(amounts, rows, latency_us, roofline, geometry)
     return _off(amounts, np.array(families)[family_codes(rows)], latency_us)
 
 
-def _by_family(amounts: Vector, rows: Matrix, latency_us: Vector, roofline: Roofline) -> list[Vector]:
-    """Constants of every family, the roofline's where it has no records."""
+def _by_family(
+    amounts: Vector, rows: Matrix, latency_us: Vector, roofline: Roofline, geometry: Geometry
+) -> list[Vector]:
+    """Constants of every family, the roofline's where it has no records.
+
+    What is blocked counts what could have been computed meanwhile, and that costs the same in a depthwise convolution
+    as in another.
+    """
     family, flops = family_codes(rows), amount(rows, "log_flops")
-    found = []
+    found: list[Vector] = []
     for code in range(len(FAMILIES)):
         own = family == code
         pulled_to = _of_roofline(roofline, code)
         pulled_to[_APART] = pulled_to[_FLOPS]
-        pulled_to[_FLOPS] *= _share(flops[own & (amounts[:, _FLOPS] > 0)], amounts[own, _FLOPS])
+        if geometry.columns and code == _DEPTHWISE and (family == _CONVOLUTION).any():
+            pulled_to /= roofline.family_factor[code]
+            pulled_to[_FLOPS] = found[_CONVOLUTION][_FLOPS]
+        else:
+            pulled_to[_FLOPS] *= _share(flops[own & (amounts[:, _FLOPS] > 0)], amounts[own, _FLOPS])
         found.append(_solve(amounts[own], latency_us[own], pulled_to))
     return found
 
@@ -206,12 +220,14 @@ def _solve(amounts: Vector, latency_us: Vector, pulled_to: Vector) -> Vector:
     unit = np.maximum(np.maximum(relative.mean(axis=0), 1e-3 * typical), 1e-300)  # columns differ by nine orders
     root, learnt = np.sqrt(_PULL), np.where(seldom, 0.0, relative)
     rest, found = 1.0 - relative[:, seldom] @ pulled_to[seldom], pulled_to
+    known = pulled_to > 0
+    held = known / np.where(known, pulled_to * unit, 1.0)
     for _ in range(_PASSES):
         said = relative @ found
         scale = np.maximum(said, 1.0) ** 0.5
         weight = (np.abs(said - 1) / scale + _CLOSE) ** -0.5 / scale
         weight /= weight.mean()
-        matrix = np.vstack([learnt / unit * weight[:, None], root * np.eye(len(TERMS))])
-        solution, _ = nnls(matrix, np.concatenate([rest * weight, root * pulled_to * unit]))
+        matrix = np.vstack([learnt / unit * weight[:, None], root * np.eye(len(TERMS)), _HELD * np.diag(held)])
+        solution, _ = nnls(matrix, np.concatenate([rest * weight, root * pulled_to * unit, _HELD * known]))
         found = np.where(present, np.where(seldom, pulled_to, solution / unit), 0.0)  # rounding over nothing is none
     return found

@@ -120,6 +120,20 @@ def test_one_record_gives_no_price_to_what_it_alone_has(rows: np.ndarray) -> Non
     assert fit_physics(some, measured).log_us(large)[0] < TRUTH.log_us(large)[0] + np.log(2)
 
 
+def test_products_of_one_row_do_not_say_that_flops_are_free(rows: np.ndarray) -> None:
+    """Reading their weights is all that takes time, a little less of it than it says."""
+    products = rows[rows[:, COLUMN["family_matmul"]] > 0][:6].copy()
+    products[:, COLUMN["h_out"]], products[:, COLUMN["log_weight_bytes"]] = 1, np.linspace(20, 24, 6)
+    products[:, COLUMN["log_flops"]] = products[:, COLUMN["log_weight_bytes"]] - 1
+    some = np.vstack([rows[rows[:, COLUMN["family_matmul"]] == 0], products])
+    measured = np.exp(TRUTH.log_us(some))
+    measured[-6:] *= np.linspace(1.1, 0.8, 6)
+    large = products.copy()
+    large[:, COLUMN["h_out"]] = 256
+    large[:, COLUMN["log_flops"]] += 8
+    assert np.median(fit_physics(some, measured).log_us(large) - TRUTH.log_us(large)) > -np.log(4)
+
+
 def test_what_the_cache_does_not_hold_comes_from_memory(rows: np.ndarray) -> None:
     large = rows[rows[:, COLUMN["family_elementwise"]] > 0].repeat(20, axis=0)
     for column in ("log_bytes_in", "log_bytes_out"):
