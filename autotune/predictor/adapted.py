@@ -33,8 +33,8 @@ ENOUGH = 200
 LEAST_SPREAD = 0.02
 LEAST = 8
 """Records of a lane from which on known devices can be corrected: level and slope, and a fold left out."""
-LEAST_NEAR, MOST = 30, 1000
-"""Records of a lane from which on, and among how many, like kernels are looked for: fewer say more of their noise."""
+LEAST_NEAR = 30
+"""Records of a lane from which on like kernels are asked: fewer say more of their noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +169,7 @@ def adapt(columns: tuple[Column, ...], rows: Matrix, log_us: Vector) -> Blend:
     correction = corrected(known, rows, log_us)
     near = Kriging(measured=())
     if len(rows) >= LEAST_NEAR:
-        near, _ = krige(rows, log_us - correction.log_us(known, rows), most=MOST)
+        near, _ = krige(rows, log_us - correction.log_us(known, rows), most=ENOUGH)
     return Blend(columns=columns, weights=weights, correction=correction, near=near)
 
 

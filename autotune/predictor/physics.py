@@ -29,7 +29,7 @@ Vector = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 
 _FLOPS, _APART, _USUAL = (TERMS.index(name) for name in ("flops", "flops apart", "weights"))
-"""Terms up to the last are those of nearly every kernel."""
+"""Terms before the last, launch, FLOPs and bytes in and out, are every kernel's."""
 _CONVOLUTION, _DEPTHWISE = (FAMILIES.index(name) for name in ("convolution", "depthwise"))
 _FEWEST = 5
 """Records that have another term, from which its price is learnt: one record lets it have any price."""

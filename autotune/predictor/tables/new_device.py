@@ -99,8 +99,10 @@ class KnownDevices:
 
     def _in_turn(self) -> list[Problem]:
         """Each known device as if it were new: what all its operators are compared in, and what would be learnt."""
-        found = []
-        for at in range(self.latency_us.shape[1] if self.latency_us.shape[1] > 1 else 0):
+        found: list[Problem] = []
+        if self.latency_us.shape[1] < 2:
+            return found
+        for at in range(self.latency_us.shape[1]):
             rest = KnownDevices(table=self.table, latency_us=np.delete(self.latency_us, at, axis=1))
             view = np.insert(rest.view(), rest.latency_us.shape[1], 0.0, axis=1)  # one difference less
             found.append((_even(view), np.log(self.latency_us[:, at]) - rest.middle))
