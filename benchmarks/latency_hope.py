@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from latency_hope_limits import floor_known, models_learnt_from, repeats
+from latency_hope_limits import floor_known, models_learnt_from, repeats, speed_known
 from latency_task import Mask, Outcome, Vector, errors, left_out, mean, say, untuned
 
+from autotune.predictor.tables.boosted_prior import BoostedPriorLearner
 from autotune.predictor.tables.operators import OperatorTable, per_device
 from autotune.predictor.tables.phone_graph import COLUMNS, phone_graph_table, rare_joined
 from autotune.predictor.tables.phone_memory import with_memory
 from autotune.predictor.tables.phone_slices import with_slices, with_threads
 from autotune.predictor.tables.physical import fit_prior
 from autotune.predictor.tables.run_floors import fit_floors
-from autotune.predictor.tables.shrunk import ShrunkLearner
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,9 +47,7 @@ def operators(folder: Path) -> Iterator[Outcome]:
     found: dict[str, dict[str, Any]] = {}
     for column in (*threads, *gpus):
         latency = rows[column].fillna(0.0).to_numpy(dtype=np.float64)
-        learn = (
-            partial(_on_cpu, on_cpu, device, model) if column in threads else partial(_on_gpu, on_gpu, device, model)
-        )
+        learn = partial(_on_cpu, on_cpu, device) if column in threads else partial(_on_gpu, on_gpu, device, model)
         quick = partial(_prior, on_cpu, device) if column in threads else learn
         found[column] = _models_left_out(rows, latency, partial(learn, latency))
         found[column]["curve"] = models_learnt_from(
@@ -69,9 +67,9 @@ def operators(folder: Path) -> Iterator[Outcome]:
         yield _placement(found, threads, gpus[0], rows["op_type"].to_numpy(dtype=str), model)
 
 
-def _on_cpu(table: OperatorTable, device: Any, model: Any, latency: Vector, train: Mask, test: Mask) -> Vector:
+def _on_cpu(table: OperatorTable, device: Any, latency: Vector, train: Mask, test: Mask) -> Vector:
     table = per_device(rare_joined(table, train), device)
-    fitted = ShrunkLearner(pull=PULL).fit(table.take(train), latency[train], model[train])
+    fitted = BoostedPriorLearner(pull=PULL).fit(table.take(train), latency[train])
     return fitted.latency_us(table.take(test))
 
 
@@ -125,7 +123,7 @@ def _within(own: Mask, predict: Any, train: Mask, test: Mask) -> Vector:
 def _accuracy(kind: str, rows: pd.DataFrame, found: dict[str, dict[str, Any]]) -> Outcome:
     device = rows["device"].to_numpy(dtype=str)
     by_device: dict[str, dict[str, float]] = {}
-    rest: dict[str, list[dict[str, float]]] = {"simple": [], "ceiling": [], "floor": []}
+    rest: dict[str, list[dict[str, float]]] = {"simple": [], "ceiling": [], "floor": [], "speed": []}
     for column, one in found.items():
         noise = repeats(rows, one["latency"], one["known"])
         for name in np.unique(device[one["known"]]):
@@ -139,12 +137,18 @@ def _accuracy(kind: str, rows: pd.DataFrame, found: dict[str, dict[str, Any]]) -
                 rest["ceiling"].append(errors(one["latency"][again], noise[again]))
             if "floor known" in one:
                 rest["floor"].append(errors(one["latency"][own], one["floor known"][own]))
+            else:
+                run = rows["model"].to_numpy(dtype=str)[own]
+                even = speed_known(one["latency"][own], one["predicted"][own], run)
+                rest["speed"].append(errors(one["latency"][own], even))
     detail: dict[str, Any] = {
         "by device": by_device,
         "learnt from so many models": {column: one["curve"] for column, one in found.items()},
     }
     if rest["ceiling"]:
         detail["equal operators of one run against their median"] = mean(rest["ceiling"])
+    if rest["speed"]:
+        detail["if the speed of each run were known"] = mean(rest["speed"])
     if rest["floor"]:
         detail["if the floor of each run were known"] = mean(rest["floor"])
     return Outcome(

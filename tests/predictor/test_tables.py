@@ -112,6 +112,14 @@ def test_a_new_device_is_known_from_fifty_operators(rows: pd.DataFrame) -> None:
         known.adapt(measured[:3], truth[measured[:3]])
 
 
+def test_of_like_operators_the_most_frequent_one_is_measured(rows: pd.DataFrame) -> None:
+    often = pd.concat([rows, *[rows.iloc[[7]]] * 30], ignore_index=True)
+    latency = np.column_stack([law(often, 1e-4), 3 * law(often, 2e-4)])
+    measured = KnownDevices(table=mobile_gpu_table(often), latency_us=latency).spread_out(20)
+    assert any(at == 7 or at >= len(rows) for at in measured.tolist())
+    assert len(measured) == 20
+
+
 def test_a_whole_model_costs_its_operators_and_what_is_not_listed(rows: pd.DataFrame) -> None:
     latency = law(rows)
     numbered = rows.assign(kernel=[f"convolution_2d_{2 * at}_linked_:_relu_{2 * at + 1}" for at in rows["op_index"]])

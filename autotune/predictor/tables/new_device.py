@@ -66,13 +66,21 @@ class KnownDevices:
         return np.column_stack([self.middle, apart[:, :-1], _FAMILY * kind, _TRAIT * traits])
 
     def spread_out(self, count: int, *, seed: int = 0) -> Index:
-        """[≤ count] operators to measure on a new device: those next to the centres of as many clusters."""
+        """[≤ count] operators to measure on a new device: of as many clusters each the one that most others equal.
+
+        Among those that as many equal it is the one next to the centre. What is measured once is then known of all that
+        equal it.
+        """
         from sklearn.cluster import KMeans
 
         scaled = _even(self.view())
+        _, member, equals = np.unique(self.table.features, axis=0, return_inverse=True, return_counts=True)
         found = KMeans(min(count, len(np.unique(scaled, axis=0))), n_init=2, random_state=seed).fit(scaled)
-        nearest: Index = np.unique(found.transform(scaled).argmin(axis=0))
-        return nearest
+        away = np.linalg.norm(scaled - found.cluster_centers_[found.labels_], axis=1)
+        order = np.lexsort((away, -equals[member.ravel()], found.labels_))
+        _, first = np.unique(found.labels_[order], return_index=True)
+        chosen: Index = np.sort(order[first])
+        return chosen
 
     def adapt(self, measured: Index, latency_us: Vector, *, trees: int = 300, seed: int = 0) -> Vector:
         """[n] predicted µs on the new device from the latencies of the measured operators there.
