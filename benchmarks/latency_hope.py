@@ -13,7 +13,7 @@ import numpy as np
 from latency_hope_limits import floor_known, models_learnt_from, repeats, speed_known
 from latency_task import Mask, Outcome, Vector, errors, left_out, mean, say, untuned
 
-from autotune.predictor.tables.boosted_prior import BoostedPriorLearner
+from autotune.predictor.tables.on_prior import OnPrior, boosted
 from autotune.predictor.tables.operators import OperatorTable, per_device
 from autotune.predictor.tables.phone_graph import COLUMNS, phone_graph_table, rare_joined
 from autotune.predictor.tables.phone_memory import with_memory
@@ -69,7 +69,7 @@ def operators(folder: Path) -> Iterator[Outcome]:
 
 def _on_cpu(table: OperatorTable, device: Any, latency: Vector, train: Mask, test: Mask) -> Vector:
     table = per_device(rare_joined(table, train), device)
-    fitted = BoostedPriorLearner(pull=PULL).fit(table.take(train), latency[train])
+    fitted = OnPrior(trees=boosted, pull=PULL).fit(table.take(train), latency[train])
     return fitted.latency_us(table.take(test))
 
 

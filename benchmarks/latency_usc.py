@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from latency_task import Mask, Outcome, Vector, errors, folds, left_out, mean, say, untuned
 
-from autotune.predictor.tables.blended import BlendedLearner
 from autotune.predictor.tables.fusion import NAMES, fused_counts, guess_fused, surroundings
 from autotune.predictor.tables.mobile_gpu import mobile_gpu_table
 from autotune.predictor.tables.new_device import KnownDevices
+from autotune.predictor.tables.on_prior import OnPrior, randomised
 from autotune.predictor.tables.physical import fit_prior
 from autotune.predictor.tables.whole_model import MIN_MODELS, ModelLearner, models_table
 
@@ -75,8 +75,8 @@ def operators_predicted(folder: Path) -> dict[str, dict[str, Vector]]:
 
         def learn(train: Mask, test: Mask, latency: Vector = latency, counts: Vector = counts) -> Vector:
             fused = guess_fused(around, counts, model, train)
-            seen = features.with_features(dict(zip(NAMES, fused.T, strict=True)), smooth=True)
-            return BlendedLearner().fit(seen.take(train), latency[train]).latency_us(seen.take(test))
+            seen = features.with_features(dict(zip(NAMES, fused.T, strict=True)))
+            return OnPrior().fit(seen.take(train), latency[train]).latency_us(seen.take(test))
 
         def simple(train: Mask, test: Mask, latency: Vector = latency) -> Vector:
             return untuned(raw, latency, train, test)
@@ -138,7 +138,7 @@ def learning_curve(table: pd.DataFrame, latency: Vector) -> dict[bool, dict[str,
         shown = np.isin(model, names[: max(int(share * len(names)), 2)])
 
         def learn(train: Mask, test: Mask, shown: Mask = shown) -> Vector:
-            learner = BlendedLearner(rounds=120, trees=40, smooth=0.0)
+            learner = OnPrior(trees=partial(randomised, trees=40))
             return learner.fit(features.take(train & shown), latency[train & shown]).latency_us(features.take(test))
 
         predicted = left_out(fold, known, learn)[0]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from autotune.errors import PredictorError
-from autotune.predictor.tables.boosted_prior import BoostedPriorLearner
+from autotune.predictor.tables.on_prior import OnPrior, boosted
 from autotune.predictor.tables.operators import OperatorTable
 from autotune.predictor.tables.phone_graph import phone_graph_table
 from autotune.predictor.tables.phone_memory import CACHES, distances, with_memory
@@ -60,13 +60,30 @@ def test_channels_that_end_within_a_slice_are_told() -> None:
     assert steps[2] == steps[3] == 0
 
 
+def test_a_window_that_cannot_give_its_output_is_larger_than_listed() -> None:
+    rows = pd.concat([graph().head(1)] * 3, ignore_index=True).assign(
+        op_name=["v3/Conv2d_1a_1x1", "v3/Conv2d_0b_5x5", "up"], op_type=["Convolution", "Convolution", "Deconvolution"],
+        kh=[1.0, 5.0, np.nan], kw=[1.0, 5.0, np.nan], in_c=288.0, out_c=384.0, in_h=[35.0, 35.0, 35.0],
+        in_w=[35.0, 35.0, 35.0], out_h=[17.0, 35.0, 70.0], out_w=[17.0, 35.0, 70.0], graph_index=[0.0, 1, 2],
+    )  # fmt: skip
+    table = phone_graph_table(rows)
+    windows, units, work = (table.features[:, table.names.index(name)] for name in ("kh", "unit", "work"))
+    assert windows.tolist() == [
+        3,
+        5,
+        1,
+    ]  # thirty-five pixels by twos are eighteen, unless the window is larger than one
+    assert units.tolist() == [0, 4, 0]
+    assert table.family.tolist() == ["convn", "conv_winograd", "Deconvolution"]
+    assert np.exp2(work[2]) == pytest.approx(70 * 70 * 384 * 288 * 4)
+
+
 def table_of(work: Vector, extra: Vector | None = None) -> OperatorTable:
     return OperatorTable(
         family=np.full(len(work), "conv"),
         terms=np.column_stack([np.ones(len(work)), work]),
         features=np.column_stack([work, np.zeros(len(work)) if extra is None else extra]),
         names=("work", "extra"),
-        smooth={},
     )
 
 
@@ -97,11 +114,11 @@ def test_trees_find_what_the_prior_does_not_see_though_one_model_was_slow_throug
     random = np.random.default_rng(0)
     work, shift = random.uniform(10, 100, 600), random.choice([0.7, 1.4], 600)
     slow = np.where(np.arange(600) < 100, 1.5, 1.0)
-    fitted = BoostedPriorLearner().fit(table_of(work, shift), 5 * work * shift * slow)
+    fitted = OnPrior(trees=boosted).fit(table_of(work, shift), 5 * work * shift * slow)
     predicted = fitted.latency_us(table_of(work, shift))
     assert np.median(np.abs(predicted[100:] / (5 * work * shift)[100:] - 1)) < 0.05
     with pytest.raises(PredictorError, match="not a positive number"):
-        BoostedPriorLearner().fit(table_of(work), np.zeros(600))
+        OnPrior(trees=boosted).fit(table_of(work), np.zeros(600))
 
 
 def test_a_pulled_prior_ignores_terms_that_hardly_any_row_has() -> None:

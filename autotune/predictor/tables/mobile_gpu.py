@@ -7,7 +7,6 @@ base 2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,20 +20,6 @@ if TYPE_CHECKING:
 
 COLUMNS = ("op", "in_hw", "in_c", "out_hw", "out_c", "kernel", "stride", "groups")
 """What a table of operators must have: sides in pixels, channels, kernel side (inputs, of a concatenation)."""
-
-SMOOTH: Mapping[str, tuple[str, ...]] = {
-    "convolution": (
-        "in_slices", "out_slices", "out_side", "kernel", "stride", "groups", "grouped", "work", "outputs", "in_rest",
-        "out_rest", "out_slices_2", "out_slices_4", "tiles_2", "waste_2", "winograd",
-    ),
-    "dense": ("in_channels", "out_channels", "one_pixel", "in_rest", "out_rest", "out_slices_4"),
-    "depthwise": ("out_slices", "out_side", "kernel", "stride", "work", "outputs", "tiles_2", "waste_2", "waste_4"),
-    "concat": ("in_channels", "out_channels", "inputs", "out_side", "bytes_out", "in_rest", "out_rest"),
-    "pool": ("in_slices", "in_side", "out_side", "kernel", "stride", "is_max", "bytes_in"),
-    "mean": ("in_slices", "in_side", "bytes_in", "out_slices_4"),
-    "elementwise": ("bytes_out", "out_slices", "out_side"),
-}  # fmt: skip
-"""Family -> what its smooth model looks at: few, and those in which latency has no jumps."""
 
 
 def families(op: Strings, one_pixel: np.ndarray, one_pixel_out: np.ndarray) -> Strings:
@@ -133,7 +118,6 @@ def mobile_gpu_table(rows: pd.DataFrame) -> OperatorTable:
         terms=np.column_stack(terms),
         features=np.column_stack(list(columns.values())),
         names=tuple(columns),
-        smooth=SMOOTH,
     )
 
 

@@ -7,6 +7,7 @@ the name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -34,10 +35,10 @@ OWN_FAMILY = ("Deconvolution",)
 """Kinds that are no rare operators, however few there are: they compute, the rare ones move data."""
 MIN_OF_FAMILY = 60
 """Rows of one kind, over all phones, that are learnt from; under it the kind counts as rare."""
-SMOOTH_CONVOLUTION = (
-    "in_c", "out_c", "pixels", "kh", "kw", "stride", "work", "in_rest", "out_rest", "outputs", "tiles_2",
-)  # fmt: skip
-SMOOTH_OTHER = ("read", "written", "in_c", "out_c", "out_h", "kh", "stride", "inputs", "before_conv", "after_conv")
+TAPS_OF_TRANSPOSED = 4.0
+"""Of each output of a transposed convolution, whose window is not listed: it is usually twice the stride wide."""
+_UNITS, _SIDES, _AT_ONCE = range(2, 9), (4, 6, 8), 8
+"""Outputs along a side, inputs along a side, and tiles at once: of MNN's Winograd convolutions."""
 
 
 def phone_graph_table(rows: pd.DataFrame) -> OperatorTable:
@@ -56,18 +57,25 @@ def phone_graph_table(rows: pd.DataFrame) -> OperatorTable:
     shapes = [elements(text) for text in rows["in_shapes"]]
     read = np.array([sum(found) for found in shapes], dtype=np.float64)
     kind = rows["op_type"].to_numpy(dtype=str)
-    dense, depthwise = kind == "Convolution", kind == "ConvolutionDepthwise"
+    dense, depthwise, transposed = (kind == name for name in ("Convolution", "ConvolutionDepthwise", "Deconvolution"))
     pixels = size["out_h"] * size["out_w"]
     written = pixels * size["out_c"]
     stride = np.where((size["out_h"] > 1) & (size["in_h"] > 1), np.round(size["in_h"] / size["out_h"]), 1.0)
+    for axis in "hw":
+        needed = np.where(dense, _least_window(size[f"in_{axis}"], size[f"out_{axis}"], stride), 1.0)
+        size[f"k{axis}"] = np.maximum(size[f"k{axis}"], needed)
     in_slices, out_slices, area = np.ceil(size["in_c"] / 4), np.ceil(size["out_c"] / 4), size["kh"] * size["kw"]
     per_output = np.where(dense, 16 * in_slices * area, np.where(depthwise | (kind == "Pooling"), 4 * area, 0.0))
+    per_output[transposed] = (16 * in_slices * TAPS_OF_TRANSPOSED)[transposed]
     work = pixels * out_slices * per_output
     weights = np.where(dense | depthwise, out_slices * per_output, 0.0)
-    winograd = dense & (size["kh"] == 3) & (size["kw"] == 3) & (stride == 1)
-    tiles = np.ceil(size["out_h"] / 2) * np.ceil(size["out_w"] / 2)
+    unit = np.where(dense & (size["kh"] == size["kw"]) & (stride == 1), winograd_unit(size), 0.0)
+    winograd = unit > 0
+    side = np.maximum(unit, 1.0)
+    waste: Vector = np.ceil(size["out_h"] / side) * side / size["out_h"]
+    tiles = np.ceil(size["out_h"] / side) * np.ceil(size["out_w"] / side)
     family = kind.astype("<U24")
-    family[dense] = np.where(area == 1, "conv1", np.where(winograd, "conv3", "convn"))[dense]
+    family[dense] = np.where(area == 1, "conv1", np.where(winograd, "conv_winograd", "convn"))[dense]
     columns: dict[str, Vector] = {
         "op": np.unique(kind, return_inverse=True)[1].astype(np.float64), "inputs": np.array([len(s) for s in shapes]),
         "read": _log(read), "written": _log(written), "in_c": _log(size["in_c"]), "out_c": _log(size["out_c"]),
@@ -76,7 +84,7 @@ def phone_graph_table(rows: pd.DataFrame) -> OperatorTable:
         "work": _log(work), "weights": _log(weights), "intensity": _log(work / (read + written + weights + 1)),
         "reduction": _log(in_slices * area), "winograd": winograd * 1.0, "in_rest": size["in_c"] % 4,
         "out_rest": size["out_c"] % 4, "out_rest_16": size["out_c"] % 16, "outputs": _log(pixels * out_slices),
-        "tiles_2": _log(tiles), "waste_2": np.ceil(size["out_h"] / 2) * 2 / size["out_h"],
+        "unit": unit, "tiles": _log(tiles), "waste": waste,
     }  # fmt: skip
     around = neighbours(rows)
     columns |= around
@@ -89,7 +97,7 @@ def phone_graph_table(rows: pd.DataFrame) -> OperatorTable:
         named = rows["op_name"].astype(str).str.lower().str.contains(part, regex=False).to_numpy(dtype=bool)
         columns[f"named_{part}"] = named.astype(np.float64)
         family[(kind == "Pooling") & named] = f"pool_{part}"
-    transformed = np.where(winograd, tiles * 16, 0.0)
+    transformed = np.where(winograd, tiles * (side + size["kh"] - 1) ** 2, 0.0)
     terms = [
         np.ones(len(rows)), work, read, written, weights, transformed * in_slices * out_slices * 16,
         transformed * (size["in_c"] + size["out_c"]),
@@ -100,11 +108,33 @@ def phone_graph_table(rows: pd.DataFrame) -> OperatorTable:
         terms=np.column_stack(terms),
         features=np.column_stack(list(columns.values())).astype(np.float64),
         names=tuple(columns),
-        smooth={
-            name: SMOOTH_CONVOLUTION if name.startswith("conv") and name[4:] in "13n" else SMOOTH_OTHER
-            for name in np.unique(family)
-        },
     )
+
+
+def winograd_unit(size: Mapping[str, Vector]) -> Vector:
+    """[n] side of the outputs that MNN computes at once with Winograd's method; 0 where it takes no fewer products.
+
+    Args:
+        size: [n] each: `out_h`, `out_w`, `in_c`, `out_c` and `kh`, the side of the window.
+    """
+    window, into, out = size["kh"], size["in_c"], size["out_c"]
+    most = np.clip(np.sqrt(np.ceil(size["out_h"] * size["out_w"] / _AT_ONCE)), _UNITS[0], _UNITS[-1])
+    whole = size["out_h"] * size["out_w"] * into * out * window**2
+    best, found = np.ones(len(window)), np.zeros(len(window))
+    for unit in _UNITS:
+        side = unit + window - 1
+        each = 2 * side**2 * into + side**2 * into * out + 2 * side * unit * out
+        saved = whole / (each * np.ceil(size["out_h"] / unit) * np.ceil(size["out_w"] / unit))
+        better = (saved > best) & (unit <= most) & np.isin(side, _SIDES) & (window > 1)
+        best, found = np.where(better, saved, best), np.where(better, float(unit), found)
+    return found
+
+
+def _least_window(into: Vector, out: Vector, stride: Vector) -> Vector:
+    """[n] least odd window of which no more outputs fit in: names that windows were read off are wrong at times."""
+    least = np.where(out > 1, np.maximum(into - out * stride + 1, 1.0), 1.0)
+    found: Vector = 2 * np.floor(least / 2) + 1
+    return found
 
 
 def rare_joined(table: OperatorTable, known: Mask) -> OperatorTable:

@@ -64,7 +64,6 @@ def models_table(rows: pd.DataFrame, operators: OperatorTable, latency_us: Vecto
         terms=np.column_stack([np.ones(len(sums)), count, sums.to_numpy()]),
         features=np.column_stack(list(features.values())),
         names=tuple(features),
-        smooth={},
     )
 
 
