@@ -82,7 +82,7 @@ def phone_graph_table(rows: pd.DataFrame) -> OperatorTable:
         "in_h": _log(size["in_h"]), "in_w": _log(size["in_w"]), "out_h": _log(size["out_h"]),
         "out_w": _log(size["out_w"]), "pixels": _log(pixels), "kh": size["kh"], "kw": size["kw"], "stride": stride,
         "work": _log(work), "weights": _log(weights), "intensity": _log(work / (read + written + weights + 1)),
-        "reduction": _log(in_slices * area), "winograd": winograd * 1.0, "in_rest": size["in_c"] % 4,
+        "reduction": _log(in_slices * area), "winograd": winograd.astype(np.float64), "in_rest": size["in_c"] % 4,
         "out_rest": size["out_c"] % 4, "out_rest_16": size["out_c"] % 16, "outputs": _log(pixels * out_slices),
         "unit": unit, "tiles": _log(tiles), "waste": waste,
     }  # fmt: skip
