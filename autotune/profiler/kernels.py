@@ -36,6 +36,11 @@ from autotune.profiler.worker import Worker
 LEAST_LEFT_SHARE = 0.15
 """Share of its time under which a lane begins no further group."""
 LIVE_KERNELS = 16
+ROUNDS = 8
+"""Of a kernel, at most: beside neighbours, where nothing settles, two measurements of a kernel agree no better with
+more of them, for what a neighbour does lasts longer."""
+OF_SURPLUS = 1.5
+"""Times as many rounds for the surplus: what is wrong with it is wrong with all kernels."""
 LANE_TRIES = 2
 """Workers that may die before their first kernel until all kernels count as failed: that is stored for good."""
 OPENING_SHARE = 0.2
@@ -80,7 +85,7 @@ def profile_kernels(
     lane: Lane,
     *,
     identity: Identity,
-    rounds: int = 12,
+    rounds: int = ROUNDS,
     round_s: float = 0.003,
     seed: int = 0,
     fastest_us: float = 0.0,
@@ -166,7 +171,8 @@ def measure_here(
     sentinel = Sentinel(lane, patience=WAIT_SHARE, known_us=fastest_us)
     following, surplus = Following(), dict[Ends, Surplus]()
     for kind in {ends_of(kernel, lane) for kernel in kernels}:
-        surplus[kind] = measure_surplus(kind, own, rounds, round_s, sentinel, following, shared=shared, seed=seed)
+        more = round(OF_SURPLUS * rounds)
+        surplus[kind] = measure_surplus(kind, own, more, round_s, sentinel, following, shared=shared, seed=seed)
         yield ("running", -1)
     order = random.Random(seed)
     for begin in range(0, len(kernels), LIVE_KERNELS):
