@@ -20,7 +20,7 @@ import numpy.typing as npt
 from autotune.core import FAMILIES
 from autotune.predictor.features import COLUMN, Matrix, amount
 from autotune.predictor.geometry import CACHES, NO_GEOMETRY, TILES, WEIGHT_CACHES, Geometry
-from autotune.predictor.prior import ENOUGH, LIGHT, Roofline, class_of, family_codes, fit_roofline
+from autotune.predictor.prior import CLASSES, ENOUGH, LIGHT, Roofline, class_of, family_codes, fit_roofline
 from autotune.predictor.shapes import MAIN_OPS
 from autotune.predictor.terms import TERMS, few_rows, terms
 from autotune.predictor.tiles import tiled
@@ -28,9 +28,14 @@ from autotune.predictor.tiles import tiled
 Vector = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 
-_FLOPS, _APART, _USUAL = (TERMS.index(name) for name in ("flops", "flops apart", "weights"))
-"""Terms before the last, launch, FLOPs and bytes in and out, are every kernel's."""
+_FLOPS, _APART, _USUAL, _EXPONENTIAL = (
+    TERMS.index(name) for name in ("flops", "flops apart", "weights", "exponential")
+)
+"""Terms before `weights` (launch, FLOPs, bytes in and out) are every kernel's."""
 _CONVOLUTION, _DEPTHWISE = (FAMILIES.index(name) for name in ("convolution", "depthwise"))
+_FLOPS_OF_EXPONENTIAL = 6.0
+"""Of light work: what an exponential behind a kernel costs where none was measured. Where they were, it was 3 to 17 on
+lanes of OpenVINO, more on the CPU provider's."""
 _FEWEST = 5
 """Records that have another term, from which its price is learnt: one record lets it have any price."""
 _FAR = 0.3
@@ -204,6 +209,7 @@ def _of_roofline(roofline: Roofline, code: int) -> Vector:
     result: Vector = roofline.family_factor[code] * np.array(
         [roofline.launch_us, rate, byte, byte, byte, *[0.0] * (len(TERMS) - 5)]
     )
+    result[_EXPONENTIAL] = _FLOPS_OF_EXPONENTIAL * roofline.us_per_flop[CLASSES.index("light")]
     return result
 
 
@@ -229,5 +235,5 @@ def _solve(amounts: Vector, latency_us: Vector, pulled_to: Vector) -> Vector:
         weight /= weight.mean()
         matrix = np.vstack([learnt / unit * weight[:, None], root * np.eye(len(TERMS)), _HELD * np.diag(held)])
         solution, _ = nnls(matrix, np.concatenate([rest * weight, root * pulled_to * unit, _HELD * known]))
-        found = np.where(present, np.where(seldom, pulled_to, solution / unit), 0.0)  # rounding over nothing is none
+        found = np.where(seldom | ~present, pulled_to, solution / unit)
     return found

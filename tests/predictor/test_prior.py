@@ -6,8 +6,8 @@ from types import ModuleType
 
 import numpy as np
 
-from autotune.predictor.features import KernelRows
-from autotune.predictor.prior import Roofline, fit_roofline
+from autotune.predictor.features import COLUMN, KernelRows
+from autotune.predictor.prior import CLASSES, NOMINAL, Roofline, fit_roofline
 
 
 def test_finds_the_constants_of_a_device_that_is_a_roofline(invented: ModuleType) -> None:
@@ -26,6 +26,17 @@ def test_a_few_wild_measurements_do_not_bend_it(invented: ModuleType) -> None:
     measured[::20] *= 30
     found = fit_roofline(rows, measured)
     assert np.median(np.abs(found.log_us(rows) - truth.log_us(rows))) < 0.05
+
+
+def test_a_class_that_nobody_measured_is_as_much_faster_as_dense_work(invented: ModuleType) -> None:
+    unique, inverse = KernelRows().take(invented.draw_kernels(200, 1))
+    rows = unique[inverse]
+    rows = rows[rows[:, COLUMN["family_convolution"]] > 0]
+    fast = Roofline(launch_us=1.0, us_per_flop=(1e-6, 1.0, 1.0), us_per_byte=1e-5)
+    found = fit_roofline(rows, np.exp(fast.log_us(rows)))
+    for name in ("depthwise", "light"):
+        at = CLASSES.index(name)
+        assert found.us_per_flop[at] / found.us_per_flop[0] < 2 * NOMINAL.us_per_flop[at] / NOMINAL.us_per_flop[0]
 
 
 def test_one_record_is_enough(invented: ModuleType) -> None:
