@@ -12,6 +12,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from autotune.errors import InputError, PredictorError
+from autotune.predictor.tables.delegate import constant_bytes
 from autotune.predictor.tables.few_shot import FewShotSettings, adapt, basis, choose_references, hardware, tune
 from autotune.predictor.tables.fusion import fused_counts, guess_fused, surroundings
 from autotune.predictor.tables.gaussian import GaussianProcess
@@ -57,6 +58,14 @@ def test_physical_law_is_found_from_few_rows_despite_outliers(rows: pd.DataFrame
     half = np.arange(len(rows)) % 2 == 0
     predicted = np.exp(fit_prior(table.take(half), disturbed[half]).log_us(table.take(~half)))
     assert np.median(np.abs(predicted / latency[~half] - 1)) < 0.03
+
+
+def test_a_delegate_keeps_few_weights_in_constant_memory(rows: pd.DataFrame) -> None:
+    kernel, into, out = np.array([[1.0, 82, 20], [1, 96, 20], [3, 3, 32], [3, 3, 30], [1, 3, 64]]).T
+    assert constant_bytes(kernel, into, out).tolist() == [3280, 3840, 1728, 1728, np.inf]
+    table = mobile_gpu_table(rows.assign(in_c=[48.0, 96.0] * 120, out_c=20.0, kernel=1.0, op="conv_2d"))
+    constant = table.features[:, table.names.index("constants_3584")]
+    assert constant.tolist() == [1, 0] * 120
 
 
 def test_trees_on_a_prior_reach_shapes_they_did_not_see(rows: pd.DataFrame) -> None:

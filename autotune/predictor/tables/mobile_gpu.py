@@ -1,7 +1,7 @@
 """Features of operators on phone GPUs, from shapes alone: what a delegate knows before it runs anything.
 
 A phone's GPU stores four channels together (PHWC4), so that channels count in slices of four; convolutions over one
-pixel run as fully connected layers; 3×3 convolutions of stride one may run as Winograd's. All sizes are logarithms to
+pixel run as fully connected layers; what special kernels are taken is in `delegate.py`. All sizes are logarithms to
 base 2.
 """
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autotune.errors import InputError
+from autotune.predictor.tables.delegate import CONSTANT_BYTES, chosen
 from autotune.predictor.tables.launches import launches
 from autotune.predictor.tables.operators import OperatorTable, Strings, Vector
 
@@ -96,9 +97,13 @@ def mobile_gpu_table(rows: pd.DataFrame) -> OperatorTable:
     for block in (2, 4, 8):
         columns[f"tiles_{block}"] = _log(np.ceil(out_side / block) ** 2 * out_slices)
         columns[f"waste_{block}"] = np.ceil(out_side / block) * block / out_side
+    suited = np.isin(family, ("convolution", "dense")) & (groups == 1)
+    columns |= chosen(suited, winograd, kernel, in_channels, out_channels, out_side)
+    constant = columns[f"constants_{max(CONSTANT_BYTES)}"]
     terms = [
         np.ones(len(op)),
-        work,
+        work * (1 - constant),
+        work * constant,
         moved_in,
         moved_out,
         weights,
@@ -112,7 +117,8 @@ def mobile_gpu_table(rows: pd.DataFrame) -> OperatorTable:
         columns[f"{launch.name}_padding"] = launch.padding
         columns[f"{launch.name}_block"] = _log(launch.block)
         if launch.name in ("waves512", "slices8"):
-            terms += [np.where(launch.block == size, launch.threads * reduction, 0.0) for size in (1, 2, 4, 8)]
+            steps = launch.threads * reduction * (1 - constant)
+            terms += [np.where(launch.block == size, steps, 0.0) for size in (1, 2, 4, 8)]
     return OperatorTable(
         family=family,
         terms=np.column_stack(terms),
