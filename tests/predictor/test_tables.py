@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from autotune.errors import InputError, PredictorError
-from autotune.predictor.tables.delegate import constant_bytes
+from autotune.predictor.tables.delegate import constant_bytes, joined
 from autotune.predictor.tables.few_shot import FewShotSettings, adapt, basis, choose_references, hardware, tune
 from autotune.predictor.tables.fusion import fused_counts, guess_fused, surroundings
 from autotune.predictor.tables.gaussian import GaussianProcess
@@ -66,6 +66,13 @@ def test_a_delegate_keeps_few_weights_in_constant_memory(rows: pd.DataFrame) -> 
     table = mobile_gpu_table(rows.assign(in_c=[48.0, 96.0] * 120, out_c=20.0, kernel=1.0, op="conv_2d"))
     constant = table.features[:, table.names.index("constants_3584")]
     assert constant.tolist() == [1, 0] * 120
+
+
+def test_a_concatenation_copies_two_slices_at_a_time_where_an_input_has_an_even_number() -> None:
+    first, out, inputs = np.array([[32.0, 64, 2], [32, 52, 2], [12, 36, 3], [30, 62, 2]]).T
+    steps, unrolled = joined(first, out, inputs)
+    assert steps.tolist() == [4 + 4, 4 + 5, 3 + 3 + 3, 4 + 4]
+    assert unrolled.tolist() == [False, False, False, True]
 
 
 def test_trees_on_a_prior_reach_shapes_they_did_not_see(rows: pd.DataFrame) -> None:

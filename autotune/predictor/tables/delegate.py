@@ -1,4 +1,4 @@
-"""Which of its convolutions a phone's GPU delegate takes, as far as shapes decide (TensorFlow Lite).
+"""Which of its kernels a phone's GPU delegate takes, as far as shapes decide (TensorFlow Lite).
 
 Weights few enough for constant memory, with at most eight slices of outputs, make a kernel that reads every input once
 and is two to three times as fast (`conv_constants.cc`); enough channels and tiles make Winograd's
@@ -56,3 +56,26 @@ def chosen(
         taken = winograd & (slices >= depth) & (tiles >= least)
         found[f"winograd_{depth}_{least}"] = taken.astype(np.float64)
     return found
+
+
+def joined(first: Vector, out: Vector, inputs: Vector) -> tuple[Vector, Mask]:
+    """Steps of a concatenation's loop over slices, one after the other in each thread, and whether it is unrolled.
+
+    Whole slices are copied in a loop, two at a time where an input has an even number of them; where an input ends
+    within a slice, all reads stand side by side (`concat_z.cc`). Inputs beyond the first are taken to be alike.
+
+    Args:
+        first: [n] channels of the first input.
+        out: [n] channels of the output.
+        inputs: [n] how many there are.
+    """
+    others = np.maximum(inputs - 1, 1)
+    other = np.maximum(out - first, 0) / others
+    unrolled: Mask = (first % 4 > 0) | (out % 4 > 0) | (other % 4 > 0) & (inputs == 2)
+
+    def steps(channels: Vector) -> Vector:
+        slices = np.ceil(channels / 4)
+        found: Vector = np.where(slices % 2 == 0, slices / 2, slices)
+        return found
+
+    return steps(first) + others * steps(other), unrolled

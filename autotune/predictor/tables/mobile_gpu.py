@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autotune.errors import InputError
-from autotune.predictor.tables.delegate import CONSTANT_BYTES, chosen
+from autotune.predictor.tables.delegate import CONSTANT_BYTES, chosen, joined
 from autotune.predictor.tables.launches import launches
 from autotune.predictor.tables.operators import OperatorTable, Strings, Vector
 
@@ -100,6 +100,9 @@ def mobile_gpu_table(rows: pd.DataFrame) -> OperatorTable:
     suited = np.isin(family, ("convolution", "dense")) & (groups == 1)
     columns |= chosen(suited, winograd, kernel, in_channels, out_channels, out_side)
     constant = columns[f"constants_{max(CONSTANT_BYTES)}"]
+    steps, unrolled = joined(in_channels, out_channels, inputs)
+    columns["steps"], columns["unrolled"] = _log(np.where(concat, steps, 0.0)), (concat & unrolled).astype(np.float64)
+    looped = np.where(concat & ~unrolled, steps, 0.0)
     terms = [
         np.ones(len(op)),
         work * (1 - constant),
@@ -111,14 +114,17 @@ def mobile_gpu_table(rows: pd.DataFrame) -> OperatorTable:
         out_slices,
         in_slices * pixels,
         in_side**2,
+        looped,
+        looped * pixels,
+        np.where(concat & unrolled, out_slices, 0.0),
     ]
     for launch in launches(out_side, out_slices):
         columns[f"{launch.name}_threads"] = _log(launch.threads)
         columns[f"{launch.name}_padding"] = launch.padding
         columns[f"{launch.name}_block"] = _log(launch.block)
         if launch.name in ("waves512", "slices8"):
-            steps = launch.threads * reduction * (1 - constant)
-            terms += [np.where(launch.block == size, steps, 0.0) for size in (1, 2, 4, 8)]
+            generic = launch.threads * reduction * (1 - constant)
+            terms += [np.where(launch.block == size, generic, 0.0) for size in (1, 2, 4, 8)]
     return OperatorTable(
         family=family,
         terms=np.column_stack(terms),
