@@ -218,10 +218,10 @@ def _solve(amounts: Vector, latency_us: Vector, pulled_to: Vector) -> Vector:
         return pulled_to
     from scipy.optimize import nnls
 
-    present = np.any(amounts, axis=0)
     relative = amounts / latency_us[:, None]
-    seldom = np.count_nonzero(relative, axis=0) < _FEWEST
-    seldom[:_USUAL] = False
+    count = np.count_nonzero(relative, axis=0)
+    seldom = count < _FEWEST
+    seldom[:_USUAL] = count[:_USUAL] == 0
     typical = amounts.mean(axis=0) / latency_us.mean()
     unit = np.maximum(np.maximum(relative.mean(axis=0), 1e-3 * typical), 1e-300)  # columns differ by nine orders
     root, learnt = np.sqrt(_PULL), np.where(seldom, 0.0, relative)
@@ -235,5 +235,5 @@ def _solve(amounts: Vector, latency_us: Vector, pulled_to: Vector) -> Vector:
         weight /= weight.mean()
         matrix = np.vstack([learnt / unit * weight[:, None], root * np.eye(len(TERMS)), _HELD * np.diag(held)])
         solution, _ = nnls(matrix, np.concatenate([rest * weight, root * pulled_to * unit, _HELD * known]))
-        found = np.where(seldom | ~present, pulled_to, solution / unit)
+        found = np.where(seldom, pulled_to, solution / unit)
     return found

@@ -68,11 +68,7 @@ def test_a_window_that_cannot_give_its_output_is_larger_than_listed() -> None:
     )  # fmt: skip
     table = phone_graph_table(rows)
     windows, units, work = (table.features[:, table.names.index(name)] for name in ("kh", "unit", "work"))
-    assert windows.tolist() == [
-        3,
-        5,
-        1,
-    ]  # thirty-five pixels by twos are eighteen, unless the window is larger than one
+    assert windows.tolist() == [3, 5, 1]  # 35 pixels by twos are 18, unless the window is larger than one
     assert units.tolist() == [0, 4, 0]
     assert table.family.tolist() == ["convn", "conv_winograd", "Deconvolution"]
     assert np.exp2(work[2]) == pytest.approx(70 * 70 * 384 * 288 * 4)

@@ -115,6 +115,9 @@ def test_a_term_that_none_of_an_operators_records_has_costs_what_it_does_in_its_
     found = fit_physics(some, np.exp(dear.log_us(some)))
     assert (found.log_us(unseen) > found.log_us(plain)).all()
     assert (found.log_us(unseen) < dear.log_us(unseen) + 0.2).all()
+    family, term = FAMILIES.index("convolution"), TERMS.index("exponential")
+    own = found.own[found.operators.index(family * (len(MAIN_OPS) + 1) + MAIN_OPS.index("FusedConv"))]
+    assert own[term] == found.coefficients[family][term] > 0
 
 
 def test_one_record_gives_no_price_to_what_it_alone_has(rows: np.ndarray) -> None:

@@ -9,7 +9,6 @@ side.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from autotune.predictor.tables.operators import Mask, Vector
 
@@ -36,9 +35,7 @@ def constant_bytes(kernel: Vector, into: Vector, out: Vector) -> Vector:
     return found
 
 
-def chosen(
-    suited: Mask, winograd: Mask, kernel: Vector, into: Vector, out: Vector, side: Vector
-) -> dict[str, npt.NDArray[np.float64]]:
+def chosen(suited: Mask, winograd: Mask, kernel: Vector, into: Vector, out: Vector, side: Vector) -> dict[str, Vector]:
     """Features of 0 and 1: whether each rule takes a special kernel.
 
     Args:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from autotune.errors import PredictorError
-from autotune.predictor.tables.operators import Matrix, OperatorTable, Vector
+from autotune.predictor.tables.operators import OperatorTable, Vector
 from autotune.predictor.tables.physical import PhysicalPrior, fit_prior
 
 MIN_ROWS = 20
@@ -66,26 +66,39 @@ class OnPrior:
             raise PredictorError(f"{len(table)} operators are too few to learn from: at least {MIN_ROWS} are needed")
         if not (np.isfinite(latency_us).all() and (latency_us > 0).all()):
             raise PredictorError("a latency to learn from is not a positive number: import the table anew")
-        prior = fit_prior(table, latency_us, pull=self.pull)
-        log_prior = prior.log_us(table)
-        trees = self.trees(seed).fit(_seen(table, log_prior), np.log(latency_us) - log_prior)
-        return FittedOnPrior(prior=prior, trees=trees)
+        return fit_on_prior(table, latency_us, self.trees(seed), pull=self.pull)
+
+
+Beside = Callable[[OperatorTable, Vector], Vector]
+"""[n] what trees see of a table's log prior, [n], beside the features."""
+
+
+def fit_on_prior(
+    table: OperatorTable,
+    latency_us: Vector,
+    trees: Any,
+    *,
+    pull: float = 0.0,
+    beside: Beside = lambda _table, log_prior: log_prior,
+) -> FittedOnPrior:
+    """The prior of n rows, and these trees fitted to what it leaves over of the logarithms."""
+    prior = fit_prior(table, latency_us, pull=pull)
+    log_prior = prior.log_us(table)
+    seen = np.column_stack([table.features, beside(table, log_prior)])
+    return FittedOnPrior(prior=prior, trees=trees.fit(seen, np.log(latency_us) - log_prior), beside=beside)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FittedOnPrior:
-    """What `OnPrior.fit` found."""
+    """What `fit_on_prior` found."""
 
     prior: PhysicalPrior
     trees: Any
+    beside: Beside
 
     def latency_us(self, table: OperatorTable) -> Vector:
         """[n] predicted µs."""
         log_prior = self.prior.log_us(table)
-        result: Vector = np.exp(log_prior + self.trees.predict(_seen(table, log_prior)))
+        seen = np.column_stack([table.features, self.beside(table, log_prior)])
+        result: Vector = np.exp(log_prior + self.trees.predict(seen))
         return result
-
-
-def _seen(table: OperatorTable, log_prior: Vector) -> Matrix:
-    """[n, d + 1] what trees look at."""
-    return np.column_stack([table.features, log_prior])

@@ -65,11 +65,13 @@ def phone_graph_table(rows: pd.DataFrame) -> OperatorTable:
         needed = np.where(dense, _least_window(size[f"in_{axis}"], size[f"out_{axis}"], stride), 1.0)
         size[f"k{axis}"] = np.maximum(size[f"k{axis}"], needed)
     in_slices, out_slices, area = np.ceil(size["in_c"] / 4), np.ceil(size["out_c"] / 4), size["kh"] * size["kw"]
-    per_output = np.where(dense, 16 * in_slices * area, np.where(depthwise | (kind == "Pooling"), 4 * area, 0.0))
-    per_output[transposed] = (16 * in_slices * TAPS_OF_TRANSPOSED)[transposed]
+    taps = np.where(transposed, TAPS_OF_TRANSPOSED, area)
+    per_output = np.select(
+        [dense | transposed, depthwise | (kind == "Pooling")], [16 * in_slices * taps, 4 * taps], default=0.0
+    )
     work = pixels * out_slices * per_output
     weights = np.where(dense | depthwise, out_slices * per_output, 0.0)
-    unit = np.where(dense & (size["kh"] == size["kw"]) & (stride == 1), winograd_unit(size), 0.0)
+    unit = np.where(dense & (size["kh"] == size["kw"]) & (stride == 1), _winograd_unit(size), 0.0)
     winograd = unit > 0
     side = np.maximum(unit, 1.0)
     waste: Vector = np.ceil(size["out_h"] / side) * side / size["out_h"]
@@ -111,7 +113,7 @@ def phone_graph_table(rows: pd.DataFrame) -> OperatorTable:
     )
 
 
-def winograd_unit(size: Mapping[str, Vector]) -> Vector:
+def _winograd_unit(size: Mapping[str, Vector]) -> Vector:
     """[n] side of the outputs that MNN computes at once with Winograd's method; 0 where it takes no fewer products.
 
     Args:

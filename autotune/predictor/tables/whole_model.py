@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autotune.errors import PredictorError
+from autotune.predictor.tables.on_prior import FittedOnPrior, fit_on_prior
 from autotune.predictor.tables.operators import OperatorTable, Vector
-from autotune.predictor.tables.physical import PhysicalPrior, fit_prior
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +79,7 @@ class ModelLearner:
     trees: int = 200
     leaf: int = 2
 
-    def fit(self, table: OperatorTable, latency_us: Vector, *, seed: int = 0) -> FittedModels:
+    def fit(self, table: OperatorTable, latency_us: Vector, *, seed: int = 0) -> FittedOnPrior:
         """Learn from n measured models.
 
         Raises:
@@ -89,26 +89,12 @@ class ModelLearner:
             raise PredictorError(f"{len(table)} models are too few to learn from: at least {MIN_MODELS} are needed")
         from sklearn.ensemble import ExtraTreesRegressor
 
-        prior = fit_prior(table, latency_us)
         forest = ExtraTreesRegressor(
             self.trees, max_features=0.5, min_samples_leaf=self.leaf, n_jobs=1, random_state=seed
-        ).fit(_seen(table, prior), np.log(latency_us) - prior.log_us(table))
-        return FittedModels(prior=prior, forest=forest)
+        )
+        return fit_on_prior(table, latency_us, forest, beside=_sum_over_prior)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FittedModels:
-    """What `ModelLearner.fit` found."""
-
-    prior: PhysicalPrior
-    forest: object
-
-    def latency_us(self, table: OperatorTable) -> Vector:
-        """[n] predicted µs of whole models."""
-        left = self.forest.predict(_seen(table, self.prior))  # type: ignore[attr-defined]  # scikit-learn is untyped
-        result: Vector = np.exp(self.prior.log_us(table) + left)
-        return result
-
-
-def _seen(table: OperatorTable, prior: PhysicalPrior) -> Vector:
-    return np.column_stack([table.features, table.features[:, 0] - prior.log_us(table)])
+def _sum_over_prior(table: OperatorTable, log_prior: Vector) -> Vector:
+    result: Vector = table.features[:, table.names.index("total")] - log_prior
+    return result
