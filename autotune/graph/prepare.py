@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +80,7 @@ def prepare(
         except UnsupportedModelError as error:
             _check(source, path)
             raise UnsupportedModelError(f"{path}: {error}") from error
+    _drop_constants(prepared, {item.name for item in model_inputs(model.graph)})
     (work / MODEL_FILE).write_bytes(prepared.SerializeToString())
     return Prepared(model=prepared, source=source, inputs=tuple(model_inputs(model.graph)))
 
@@ -182,6 +183,14 @@ def _infer_anew(model: onnx.ModelProto) -> onnx.ModelProto:
         if output.type.HasField("tensor_type") and not output.type.tensor_type.HasField("shape"):
             output.CopyFrom(old)
     return inferred
+
+
+def _drop_constants(model: onnx.ModelProto, given: Collection[str]) -> None:
+    """Takes out inputs that were constants: files before IR version 4 list these, and of equal ones one is kept."""
+    kept = {*given, *(tensor.name for tensor in model.graph.initializer)}
+    inputs = [item for item in model.graph.input if item.name in kept]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
 
 
 def _name_nodes(model: onnx.ModelProto) -> None:

@@ -280,6 +280,23 @@ def test_shapes_that_depend_on_data_are_unknown_but_load(tmp_path: Path) -> None
     assert any(not use.kernel.buildable for use in graph.kernels)
 
 
+def test_a_file_that_lists_its_constants_as_inputs_runs_though_equal_ones_are_joined(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("ConstantOfShape", [name], [f"{name}_full"], value=numpy_helper.from_array(np.float32([2.0])))
+        for name in ("first", "second", "third")
+    ]
+    nodes.append(helper.make_node("Sum", ["x", "first_full", "second_full", "third_full"], ["y"]))
+    sizes = [numpy_helper.from_array(np.int64([3]), name) for name in ("first", "second", "third")]
+    listed = [value("x", [2, 3]), *(value(size.name, [1], TensorProto.INT64) for size in sizes)]
+    graph = helper.make_graph(nodes, "g", listed, [value("y", [2, 3])], sizes)
+    opsets = [helper.make_opsetid("", 9)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=3), str(tmp_path / "old.onnx"))
+    loaded = load(tmp_path / "old.onnx")
+    assert [tensor.name for tensor in loaded.inputs] == ["x"]
+    (found,) = session(loaded.path).run(None, {"x": np.zeros((2, 3), np.float32)})
+    assert np.array_equal(found, np.full((2, 3), 6.0, np.float32))
+
+
 def test_strings_load(tmp_path: Path) -> None:
     node = helper.make_node("Identity", ["x"], ["y"])
     kind = TensorProto.STRING
