@@ -282,11 +282,13 @@ def test_shapes_that_depend_on_data_are_unknown_but_load(tmp_path: Path) -> None
 
 def test_a_file_that_lists_its_constants_as_inputs_runs_though_equal_ones_are_joined(tmp_path: Path) -> None:
     nodes = [
-        helper.make_node("ConstantOfShape", [name], [f"{name}_full"], value=numpy_helper.from_array(np.float32([2.0])))
+        helper.make_node(
+            "ConstantOfShape", [name], [f"{name}_full"], value=numpy_helper.from_array(np.full(1, 2.0, np.float32))
+        )
         for name in ("first", "second", "third")
     ]
     nodes.append(helper.make_node("Sum", ["x", "first_full", "second_full", "third_full"], ["y"]))
-    sizes = [numpy_helper.from_array(np.int64([3]), name) for name in ("first", "second", "third")]
+    sizes = [numpy_helper.from_array(np.full(1, 3, np.int64), name) for name in ("first", "second", "third")]
     listed = [value("x", [2, 3]), *(value(size.name, [1], TensorProto.INT64) for size in sizes)]
     graph = helper.make_graph(nodes, "g", listed, [value("y", [2, 3])], sizes)
     opsets = [helper.make_opsetid("", 9)]
